@@ -1,0 +1,19 @@
+//===- Passes.h - Conversion passes -----------------------------*- C++ -*-===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QTX_CONVERSION_PASSES_H
+#define QTX_CONVERSION_PASSES_H
+
+#include "qtx/Conversion/QtxToLinalg/QtxToLinalg.h"
+
+namespace qtx {
+#define GEN_PASS_REGISTRATION
+#include "qtx/Conversion/Passes.h.inc"
+} // namespace qtx
+
+#endif // QTX_CONVERSION_PASSES_H

@@ -1,0 +1,31 @@
+//===- Passes.td - Conversion passes ------------------------*- tablegen -*-===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QTX_CONVERSION_PASSES
+#define QTX_CONVERSION_PASSES
+
+include "mlir/Pass/PassBase.td"
+
+def ConvertQtxToLinalgPass : Pass<"convert-qtx-to-linalg", "::mlir::ModuleOp"> {
+  let summary = "lower qtx operations to linalg: the reference semantics";
+  let description = [{
+    Lowers every qtx operation in storage form to `linalg`, `tensor`, `arith` and
+    `math` operations that spell out docs/Numerics.md step by step. The result is
+    obviously right before it is fast; every other lowering is tested against
+    it.
+
+    Operations whose tensors still have quantized element types are an error:
+    run `qtx-to-storage` first.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
+    "::mlir::math::MathDialect", "::mlir::tensor::TensorDialect"
+  ];
+}
+
+#endif // QTX_CONVERSION_PASSES

@@ -1,0 +1,83 @@
+//===- ContractionOps.td - Contractions --------------------*- tablegen -*-===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QTX_DIALECT_QTX_IR_CONTRACTIONOPS
+#define QTX_DIALECT_QTX_IR_CONTRACTIONOPS
+
+include "qtx/Dialect/Qtx/IR/QtxOpBase.td"
+
+def Qtx_LinearOp : Qtx_QuantizableOp<"linear", [AttrSizedOperandSegments]> {
+  let summary = "fully connected layer, float or quantized";
+  let description = [{
+    `y = activation(x * weight^T + bias)`, requantized when `y` is quantized.
+
+    | operand | shape | element type |
+    |---|---|---|
+    | `x` | `[..., K]` | f32, or quantized per tensor or in groups along the last axis |
+    | `weight` | `[N, K]` | f32, i8 or i4 |
+    | `weight_scale` | `[1]`, `[N]` or `[N, ceil(K / weight_block)]` | f32 |
+    | `bias` | `[N]` or the shape of `y` | f32 |
+    | `seed` | `[S, N]` | i32 |
+    | `y` | `[..., N]` | f32, or quantized per tensor or in groups along the last axis |
+
+    The contracted axis is cut into S *segments* by the boundaries of the groups
+    of `x` and of the weight blocks. For quantized `x`, every segment accumulates
+    exactly in int32, `acc = sum (x - z) * w`, and the segments join in fp32 in
+    ascending order: `r = bias; r = fma(f32(acc), s_x * s_w, r)` (Numerics.md,
+    "Contractions"; PEG, Bondarenko et al. 2021, eq. 5). The verifier bounds the
+    accumulator. `seed`, when present, replaces the zero-point terms: `acc = seed +
+    sum x * w`.
+
+    Float `x` with integer `weight` computes with dequantized weights.
+
+    Example:
+
+    ```mlir
+    %y = qtx.linear %x, %w scale(%s) bias(%b)
+        : (tensor<?x8x!qtx.grouped<i8:f32, axis=-1, [6, 2], {0.02:3, 0.5}>>,
+           tensor<4x8xi8>, tensor<4xf32>, tensor<4xf32>) -> tensor<?x4xf32>
+    %z = qtx.linear %q as !quant.uniform<i8:f32, 0.02:3>, %w scale(%s) activation relu
+        to !quant.uniform<i8:f32, 0.1:-128>
+        : (tensor<?x8xi8>, tensor<4x8xi8>, tensor<4xf32>) -> tensor<?x4xi8>
+    ```
+  }];
+  let arguments = (ins Qtx_QuantizableTensor:$x,
+                       Optional<Qtx_F32Tensor>:$x_scale,
+                       Optional<Qtx_I32Tensor>:$x_zero_point,
+                       Qtx_WeightTensor:$weight,
+                       Optional<Qtx_F32Tensor>:$weight_scale,
+                       Optional<Qtx_F32Tensor>:$bias,
+                       Optional<Qtx_I32Tensor>:$seed,
+                       Optional<Qtx_F32Tensor>:$y_scale,
+                       Optional<Qtx_I32Tensor>:$y_zero_point,
+                       OptionalAttr<Qtx_QuantTypeAttr>:$x_quant,
+                       OptionalAttr<I64Attr>:$weight_block,
+                       DefaultValuedAttr<Qtx_ActivationAttr, "::qtx::Activation::None">:$activation,
+                       OptionalAttr<Qtx_QuantTypeAttr>:$y_quant);
+  let results = (outs Qtx_QuantizableTensor:$y);
+  let assemblyFormat = [{
+    $x (`scale` `(` $x_scale^ `)`)? (`zero_point` `(` $x_zero_point^ `)`)?
+    (`as` $x_quant^)? `,`
+    $weight (`scale` `(` $weight_scale^ `)`)? (`block` $weight_block^)?
+    (`bias` `(` $bias^ `)`)? (`seed` `(` $seed^ `)`)?
+    (`activation` $activation^)?
+    (`out_scale` `(` $y_scale^ `)`)? (`out_zero_point` `(` $y_zero_point^ `)`)?
+    (`to` $y_quant^)?
+    attr-dict `:` functional-type(operands, results)
+  }];
+  let hasVerifier = 1;
+  let extraClassDeclaration = [{
+    /// Size of the contracted axis and number of outputs.
+    int64_t getContractedSize() { return getWeight().getType().getDimSize(1); }
+    int64_t getNumOutputs() { return getWeight().getType().getDimSize(0); }
+    /// Segments of the contracted axis, in ascending order.
+    ::llvm::SmallVector<::qtx::Segment> getSegments();
+  }];
+}
+
+#endif // QTX_DIALECT_QTX_IR_CONTRACTIONOPS

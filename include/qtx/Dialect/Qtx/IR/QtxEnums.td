@@ -1,0 +1,38 @@
+//===- QtxEnums.td - Enumerations of the qtx dialect -------*- tablegen -*-===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QTX_DIALECT_QTX_IR_QTXENUMS
+#define QTX_DIALECT_QTX_IR_QTXENUMS
+
+include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/EnumAttr.td"
+include "qtx/Dialect/Qtx/IR/QtxDialect.td"
+
+class Qtx_Enum<string name, string summary, list<I32EnumAttrCase> cases>
+    : I32EnumAttr<name, summary, cases> {
+  let genSpecializedAttr = 0;
+  let cppNamespace = "::qtx";
+}
+
+class Qtx_EnumAttr<EnumAttrInfo info, string name>
+    : EnumAttr<Qtx_Dialect, info, name>;
+
+//===----------------------------------------------------------------------===//
+// Contraction
+//===----------------------------------------------------------------------===//
+
+def Qtx_Activation : Qtx_Enum<"Activation", "activation applied by an epilogue", [
+    I32EnumAttrCase<"None", 0, "none">,
+    I32EnumAttrCase<"Relu", 1, "relu">,
+    I32EnumAttrCase<"Gelu", 2, "gelu">,
+    I32EnumAttrCase<"GeluTanh", 3, "gelu_tanh">,
+    I32EnumAttrCase<"Silu", 4, "silu">
+  ]>;
+def Qtx_ActivationAttr : Qtx_EnumAttr<Qtx_Activation, "activation">;
+
+#endif // QTX_DIALECT_QTX_IR_QTXENUMS

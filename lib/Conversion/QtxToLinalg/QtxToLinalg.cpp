@@ -1,0 +1,47 @@
+//===- QtxToLinalg.cpp - The reference lowering ---------------------------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "qtx/Conversion/QtxToLinalg/QtxToLinalg.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Transforms/DialectConversion.h"
+#include "qtx/Dialect/Qtx/IR/QtxDialect.h"
+
+namespace qtx {
+#define GEN_PASS_DEF_CONVERTQTXTOLINALGPASS
+#include "qtx/Conversion/Passes.h.inc"
+} // namespace qtx
+
+using namespace mlir;
+using namespace qtx;
+
+void qtx::populateQtxToLinalgPatterns(RewritePatternSet &patterns) {
+  populateQuantizationToLinalgPatterns(patterns);
+  populateContractionToLinalgPatterns(patterns);
+}
+
+namespace {
+struct ConvertQtxToLinalgPass
+    : qtx::impl::ConvertQtxToLinalgPassBase<ConvertQtxToLinalgPass> {
+  void runOnOperation() override {
+    ConversionTarget target(getContext());
+    target.addIllegalDialect<QtxDialect>();
+    target.markUnknownOpDynamicallyLegal([](Operation *) { return true; });
+    RewritePatternSet patterns(&getContext());
+    populateQtxToLinalgPatterns(patterns);
+    // Nothing is undone after a failure, so no rollback is kept.
+    ConversionConfig config;
+    config.allowPatternRollback = false;
+    if (failed(applyPartialConversion(getOperation(), target,
+                                      std::move(patterns), config)))
+      signalPassFailure();
+  }
+};
+} // namespace

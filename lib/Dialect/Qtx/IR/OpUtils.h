@@ -1,0 +1,45 @@
+//===- OpUtils.h - Shared pieces of verifiers -------------------*- C++ -*-===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QTX_LIB_DIALECT_QTX_IR_OPUTILS_H
+#define QTX_LIB_DIALECT_QTX_IR_OPUTILS_H
+
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/TypeUtilities.h"
+#include "qtx/Dialect/Qtx/IR/QuantParams.h"
+
+namespace qtx {
+
+/// `edge` is quantized, in either form. `what` names it in the diagnostic.
+inline mlir::LogicalResult verifyIsQuantized(mlir::Operation *op,
+                                             const QuantEdge &edge,
+                                             llvm::StringRef what) {
+  if (getQuantParams(op, edge))
+    return mlir::success();
+  return op->emitOpError() << "expected a quantized " << what
+                           << ": a quantized element type, or storage integers "
+                              "with '"
+                           << edge.attrName.getValue() << "', found "
+                           << edge.value.getType();
+}
+
+/// Operand and result have compatible shapes.
+inline mlir::LogicalResult verifySameShape(mlir::Operation *op,
+                                           mlir::ShapedType operand,
+                                           mlir::ShapedType result) {
+  if (succeeded(mlir::verifyCompatibleShape(operand, result)))
+    return mlir::success();
+  return op->emitOpError()
+         << "expected operand and result of the same shape, found " << operand
+         << " and " << result;
+}
+
+} // namespace qtx
+
+#endif // QTX_LIB_DIALECT_QTX_IR_OPUTILS_H

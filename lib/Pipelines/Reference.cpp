@@ -1,0 +1,70 @@
+//===- Reference.cpp - The reference pipeline -----------------------------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Dialect/Arith/Transforms/Passes.h"
+#include "mlir/Dialect/Bufferization/Pipelines/Passes.h"
+#include "mlir/Dialect/Bufferization/Transforms/Passes.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/Transforms/Passes.h"
+#include "mlir/Dialect/Linalg/Passes.h"
+#include "mlir/Dialect/MemRef/Transforms/Passes.h"
+#include "mlir/Pass/PassRegistry.h"
+#include "mlir/Transforms/Passes.h"
+#include "qtx/Conversion/Passes.h"
+#include "qtx/Pipelines/Pipelines.h"
+
+using namespace mlir;
+
+/// Tensors to buffers. Callers own what public functions return.
+static void buildBufferization(OpPassManager &passManager) {
+  passManager.addPass(bufferization::createEmptyTensorEliminationPass());
+  bufferization::OneShotBufferizePassOptions options;
+  options.bufferizeFunctionBoundaries = true;
+  options.functionBoundaryTypeConversion =
+      bufferization::LayoutMapOption::IdentityLayoutMap;
+  passManager.addPass(bufferization::createOneShotBufferizePass(options));
+  bufferization::BufferDeallocationPipelineOptions deallocation;
+  bufferization::buildBufferDeallocationPipeline(passManager, deallocation);
+  passManager.addPass(createConvertBufferizationToMemRefPass());
+}
+
+/// Loops over memrefs to the LLVM dialect.
+static void buildLoopsToLLVM(OpPassManager &passManager) {
+  passManager.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
+  passManager.addPass(createCanonicalizerPass());
+  passManager.addPass(createCSEPass());
+  passManager.addPass(createSCFToControlFlowPass());
+  passManager.addPass(memref::createExpandStridedMetadataPass());
+  passManager.addPass(createLowerAffinePass());
+  passManager.addPass(arith::createArithExpandOpsPass());
+  passManager.addPass(createConvertMathToLLVMPass());
+  passManager.addPass(createArithToLLVMConversionPass());
+  passManager.addPass(createFinalizeMemRefToLLVMConversionPass());
+  passManager.addPass(createConvertFuncToLLVMPass());
+  passManager.addPass(createConvertControlFlowToLLVMPass());
+  passManager.addPass(createUBToLLVMConversionPass());
+  passManager.addPass(createCanonicalizerPass());
+  passManager.addPass(createReconcileUnrealizedCastsPass());
+}
+
+void qtx::buildReferencePipeline(OpPassManager &passManager) {
+  passManager.addPass(createConvertQtxToLinalgPass());
+  passManager.addPass(createCanonicalizerPass());
+  passManager.addPass(createCSEPass());
+  buildBufferization(passManager);
+  passManager.addNestedPass<func::FuncOp>(LLVM::createLLVMRequestCWrappersPass());
+  buildLoopsToLLVM(passManager);
+}
+
+void qtx::registerPipelines() {
+  PassPipelineRegistration<>(
+      "qtx-reference-to-llvm",
+      "Lower qtx operations by the reference path to the LLVM dialect",
+      buildReferencePipeline);
+}
