@@ -34,6 +34,7 @@
 #include "mlir/Dialect/Tensor/Transforms/BufferizableOpInterfaceImpl.h"
 #include "qtx/Conversion/Passes.h"
 #include "qtx/Dialect/Qtx/IR/QtxDialect.h"
+#include "qtx/Dialect/Qtx/Transforms/Passes.h"
 #include "qtx/Pipelines/Pipelines.h"
 
 using namespace mlir;
@@ -67,5 +68,6 @@ void qtx::registerDialects(DialectRegistry &registry) {
 
 void qtx::registerPasses() {
   registerQtxConversionPasses();
+  registerQtxTransformsPasses();
   registerPipelines();
 }

@@ -17,6 +17,7 @@
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Transforms/Passes.h"
 #include "qtx/Conversion/Passes.h"
+#include "qtx/Dialect/Qtx/Transforms/Passes.h"
 #include "qtx/Pipelines/Pipelines.h"
 
 using namespace mlir;
@@ -54,11 +55,13 @@ static void buildLoopsToLLVM(OpPassManager &passManager) {
 }
 
 void qtx::buildReferencePipeline(OpPassManager &passManager) {
+  passManager.addPass(createQtxToStoragePass());
   passManager.addPass(createConvertQtxToLinalgPass());
   passManager.addPass(createCanonicalizerPass());
   passManager.addPass(createCSEPass());
   buildBufferization(passManager);
-  passManager.addNestedPass<func::FuncOp>(LLVM::createLLVMRequestCWrappersPass());
+  passManager.addNestedPass<func::FuncOp>(
+      LLVM::createLLVMRequestCWrappersPass());
   buildLoopsToLLVM(passManager);
 }
 

@@ -1,0 +1,224 @@
+//===- StorageForm.cpp - Conversion to storage form -----------------------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Quant/IR/Quant.h"
+#include "mlir/Dialect/Quant/IR/QuantTypes.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/AttrTypeSubElements.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/DialectResourceBlobManager.h"
+#include "mlir/IR/Remarks.h"
+#include "mlir/Interfaces/CallInterfaces.h"
+#include "mlir/Interfaces/ControlFlowInterfaces.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
+#include "qtx/Dialect/Qtx/IR/QtxTypes.h"
+#include "qtx/Dialect/Qtx/IR/QuantParams.h"
+#include "qtx/Dialect/Qtx/Transforms/Passes.h"
+
+namespace qtx {
+#define GEN_PASS_DEF_QTXTOSTORAGEPASS
+#define GEN_PASS_DEF_QTXVERIFYSTORAGEFORMPASS
+#include "qtx/Dialect/Qtx/Transforms/Passes.h.inc"
+} // namespace qtx
+
+using namespace mlir;
+using namespace qtx;
+
+//===----------------------------------------------------------------------===//
+// Quantized types
+//===----------------------------------------------------------------------===//
+
+/// Whether `type` is or contains a quantized type, of qtx or of upstream.
+static bool containsQuantizedType(Type type) {
+  WalkResult result = type.walk([](Type nested) {
+    return isa<GroupedType, quant::QuantizedType>(nested)
+               ? WalkResult::interrupt()
+               : WalkResult::advance();
+  });
+  return result.wasInterrupted();
+}
+
+/// Replaces tensors by their storage form, inside function types too.
+static AttrTypeReplacer createReplacer() {
+  AttrTypeReplacer replacer;
+  replacer.addReplacement(
+      [](RankedTensorType type) -> Type { return getStorageForm(type); });
+  return replacer;
+}
+
+/// The first type of an operand, result, block argument or signature of `op`
+/// for which `matches` holds.
+static Type findType(Operation *op, function_ref<bool(Type)> matches) {
+  for (Type type :
+       llvm::concat<const Type>(llvm::to_vector_of<Type>(op->getOperandTypes()),
+                                llvm::to_vector_of<Type>(op->getResultTypes())))
+    if (matches(type))
+      return type;
+  if (auto function = dyn_cast<FunctionOpInterface>(op))
+    if (matches(function.getFunctionType()))
+      return function.getFunctionType();
+  for (Region &region : op->getRegions())
+    for (Block &block : region)
+      for (Type type : block.getArgumentTypes())
+        if (matches(type))
+          return type;
+  return {};
+}
+
+//===----------------------------------------------------------------------===//
+// Legality
+//===----------------------------------------------------------------------===//
+
+/// Every tensor of `op` that has a quantized type is one of its edges.
+static bool hasOnlyQuantizedEdges(QuantizableOpInterface op) {
+  SmallVector<QuantEdge> edges = op.getQuantEdges();
+  auto isEdge = [&](Value value) {
+    return !containsQuantizedType(value.getType()) ||
+           llvm::any_of(edges, [&](const QuantEdge &edge) {
+             return edge.value == value;
+           });
+  };
+  return llvm::all_of(op->getOperands(), isEdge) &&
+         llvm::all_of(op->getResults(), isEdge);
+}
+
+/// Collapsing and expanding keep the groups if their axis has the same size on
+/// both sides; element types are equal anyway.
+static bool keepsGroupAxis(Operation *op) {
+  return llvm::all_of(
+      llvm::concat<const Type>(llvm::to_vector_of<Type>(op->getOperandTypes()),
+                               llvm::to_vector_of<Type>(op->getResultTypes())),
+      [](Type type) {
+        auto tensor = dyn_cast<RankedTensorType>(type);
+        auto params =
+            tensor ? QuantParams::get(tensor.getElementType()) : std::nullopt;
+        if (!params || params->isPerTensor())
+          return true;
+        int64_t axis = params->getAxis(tensor.getRank());
+        return axis >= 0 && tensor.getDimSize(axis) == params->getNumChannels();
+      });
+}
+
+/// A quantized constant is a blob of storage integers.
+static bool isQuantizedResource(arith::ConstantOp op) {
+  return isa<DenseResourceElementsAttr>(op.getValue());
+}
+
+/// Whether changing the element types of the tensors of `op` keeps its meaning.
+static bool canRetype(Operation *op) {
+  if (auto quantizable = dyn_cast<QuantizableOpInterface>(op))
+    return hasOnlyQuantizedEdges(quantizable);
+  if (isa<tensor::CollapseShapeOp, tensor::ExpandShapeOp>(op))
+    return keepsGroupAxis(op);
+  if (auto constant = dyn_cast<arith::ConstantOp>(op))
+    return isQuantizedResource(constant);
+  return isa<FunctionOpInterface, CallOpInterface, RegionBranchOpInterface,
+             BranchOpInterface, RegionBranchTerminatorOpInterface,
+             func::ConstantOp, tensor::CastOp, tensor::DimOp, tensor::EmptyOp,
+             arith::SelectOp, quant::StorageCastOp>(op) ||
+         op->hasTrait<OpTrait::ReturnLike>();
+}
+
+/// One error per operation that cannot be converted.
+static LogicalResult verifyConvertible(Operation *op,
+                                       AttrTypeReplacer &replacer) {
+  Type quantized = findType(op, containsQuantizedType);
+  if (!quantized)
+    return success();
+  Type unsupported = findType(op, [&](Type type) {
+    return containsQuantizedType(replacer.replace(type));
+  });
+  if (unsupported)
+    return op->emitOpError()
+           << "has no storage form: expected quantized types only as "
+              "'!quant.uniform' or '!qtx.grouped' elements of ranked tensors, "
+              "found "
+           << unsupported;
+  if (canRetype(op))
+    return success();
+  return op->emitOpError()
+         << "has no storage form: expected a qtx operation, a function, a call "
+            "or control flow to use "
+         << quantized;
+}
+
+//===----------------------------------------------------------------------===//
+// Conversion
+//===----------------------------------------------------------------------===//
+
+/// Names the quantized element type of each edge of `op` in its attribute.
+static void moveTypesToAttributes(QuantizableOpInterface op) {
+  for (const QuantEdge &edge : op.getQuantEdges()) {
+    Type elementType = getElementTypeOrSelf(edge.value.getType());
+    if (isQuantizedElementType(elementType))
+      op->setAttr(edge.attrName, TypeAttr::get(elementType));
+  }
+}
+
+/// Changes the types of the results, block arguments and signature of `op`.
+static void retype(Operation *op, AttrTypeReplacer &replacer) {
+  if (auto function = dyn_cast<FunctionOpInterface>(op))
+    function.setType(replacer.replace(function.getFunctionType()));
+  if (auto constant = dyn_cast<arith::ConstantOp>(op))
+    if (auto resource =
+            dyn_cast<DenseResourceElementsAttr>(constant.getValue()))
+      constant.setValueAttr(DenseResourceElementsAttr::get(
+          cast<ShapedType>(replacer.replace(constant.getType())),
+          resource.getRawHandle()));
+  for (OpResult result : op->getResults())
+    result.setType(replacer.replace(result.getType()));
+  for (Region &region : op->getRegions())
+    for (Block &block : region)
+      for (BlockArgument argument : block.getArguments())
+        argument.setType(replacer.replace(argument.getType()));
+}
+
+namespace {
+
+/// All values change at once, so the conversion is done in place: there is
+/// never a use that sees the old type, and no cast between the two forms.
+struct QtxToStoragePass : qtx::impl::QtxToStoragePassBase<QtxToStoragePass> {
+  void runOnOperation() override {
+    AttrTypeReplacer replacer = createReplacer();
+    bool allConvertible = true;
+    getOperation()->walk([&](Operation *op) {
+      allConvertible &= succeeded(verifyConvertible(op, replacer));
+    });
+    if (!allConvertible)
+      return signalPassFailure();
+    getOperation()->walk(moveTypesToAttributes);
+    getOperation()->walk([&](Operation *op) { retype(op, replacer); });
+    getOperation()->walk([](quant::StorageCastOp op) {
+      if (op.getInput().getType() != op.getType())
+        return;
+      op.replaceAllUsesWith(op.getInput());
+      op.erase();
+    });
+  }
+};
+
+struct QtxVerifyStorageFormPass
+    : qtx::impl::QtxVerifyStorageFormPassBase<QtxVerifyStorageFormPass> {
+  void runOnOperation() override {
+    bool holds = true;
+    getOperation()->walk([&](Operation *op) {
+      Type type = findType(op, containsQuantizedType);
+      if (!type)
+        return;
+      op->emitOpError() << "is not in storage form: found " << type;
+      holds = false;
+    });
+    if (!holds)
+      return signalPassFailure();
+    markAllAnalysesPreserved();
+  }
+};
+
+} // namespace
