@@ -57,6 +57,7 @@ static void buildLoopsToLLVM(OpPassManager &passManager) {
 void qtx::buildReferencePipeline(OpPassManager &passManager) {
   passManager.addPass(createQtxToStoragePass());
   passManager.addPass(createConvertQtxToLinalgPass());
+  passManager.addPass(createQtxExpandMathPass());
   passManager.addPass(createCanonicalizerPass());
   passManager.addPass(createCSEPass());
   buildBufferization(passManager);

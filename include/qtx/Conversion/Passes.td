@@ -28,4 +28,16 @@ def ConvertQtxToLinalgPass : Pass<"convert-qtx-to-linalg", "::mlir::ModuleOp"> {
   ];
 }
 
+def QtxExpandMathPass : Pass<"qtx-expand-math"> {
+  let summary = "expand elementary functions of f32 into qtx's own";
+  let description = [{
+    Replaces `math.exp`, `math.log`, `math.erf`, `math.tanh`, `math.cos` and
+    `math.rsqrt` on f32, or vectors of f32, by the polynomials of
+    docs/Numerics.md, "Elementary functions", so that a result does not depend on
+    the libm of the target. The same operations on other element types stay.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::math::MathDialect"];
+}
+
 #endif // QTX_CONVERSION_PASSES

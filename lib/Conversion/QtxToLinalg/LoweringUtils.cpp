@@ -10,6 +10,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "qtx/Support/Polynomials.h"
 
 using namespace mlir;
 using namespace qtx;
@@ -120,9 +121,10 @@ static AffineMap getParamMap(MLIRContext *context, Value param, int64_t rank,
 }
 
 /// Compile-time parameters of the given groups as tensors of shape `shape`.
-static std::pair<Value, Value>
-createStaticParams(ImplicitLocOpBuilder &builder, const QuantParams &params,
-                   ArrayRef<int64_t> shape, ArrayRef<int64_t> groups) {
+static std::pair<Value, Value> createStaticParams(ImplicitLocOpBuilder &builder,
+                                                  const QuantParams &params,
+                                                  ArrayRef<int64_t> shape,
+                                                  ArrayRef<int64_t> groups) {
   SmallVector<float> scales;
   SmallVector<int32_t> zeroPoints;
   for (int64_t group : groups) {
@@ -141,13 +143,13 @@ ParamTensors qtx::materializeParams(ImplicitLocOpBuilder &builder,
   Value scale, zeroPoint;
   if (params.isDynamic()) {
     scale = expandGroups(builder, edge.scale, params);
-    zeroPoint = expandGroups(builder, getRunTimeZeroPoint(builder, edge), params);
+    zeroPoint =
+        expandGroups(builder, getRunTimeZeroPoint(builder, edge), params);
   } else if (params.isPerTensor()) {
     std::tie(scale, zeroPoint) = createStaticParams(builder, params, {}, {0});
   } else {
-    std::tie(scale, zeroPoint) =
-        createStaticParams(builder, params, {params.getNumChannels()},
-                           params.getGroupOfChannel());
+    std::tie(scale, zeroPoint) = createStaticParams(
+        builder, params, {params.getNumChannels()}, params.getGroupOfChannel());
   }
   MLIRContext *context = builder.getContext();
   return {{scale, getParamMap(context, scale, rank, axis)},
@@ -165,8 +167,8 @@ static Value sliceGroup(ImplicitLocOpBuilder &builder, Value values,
   SmallVector<OpFoldResult> sizes = getSizes(builder, values);
   offsets.back() = builder.getIndexAttr(group);
   sizes.back() = builder.getIndexAttr(1);
-  auto sliced = RankedTensorType::get(type.getShape().drop_back(),
-                                      type.getElementType());
+  auto sliced =
+      RankedTensorType::get(type.getShape().drop_back(), type.getElementType());
   return tensor::ExtractSliceOp::create(builder, sliced, values, offsets, sizes,
                                         strides);
 }
@@ -179,8 +181,7 @@ ParamTensors qtx::materializeGroupParams(ImplicitLocOpBuilder &builder,
   Value scale, zeroPoint;
   if (params.isDynamic()) {
     scale = sliceGroup(builder, edge.scale, group);
-    zeroPoint =
-        sliceGroup(builder, getRunTimeZeroPoint(builder, edge), group);
+    zeroPoint = sliceGroup(builder, getRunTimeZeroPoint(builder, edge), group);
   } else {
     std::tie(scale, zeroPoint) =
         createStaticParams(builder, params, {}, {group});
@@ -293,14 +294,31 @@ void qtx::replaceWithCast(PatternRewriter &rewriter, Operation *op,
   rewriter.replaceOp(op, value);
 }
 
+Value qtx::createActivation(ImplicitLocOpBuilder &builder, Value x,
+                            Activation activation) {
+  switch (activation) {
+  case Activation::None:
+    return x;
+  case Activation::Relu:
+    // Numerics.md, "Activations": NaN propagates through ReLU.
+    return arith::MaximumFOp::create(builder, x, createF32(builder, 0.0));
+  case Activation::Gelu:
+    return createGelu(builder, x);
+  case Activation::GeluTanh:
+    return createGeluTanh(builder, x);
+  case Activation::Silu:
+    return createSilu(builder, x);
+  }
+  llvm_unreachable("unknown activation");
+}
+
 Value qtx::applyActivation(ImplicitLocOpBuilder &builder, Value x,
                            Activation activation) {
   if (activation == Activation::None)
     return x;
-  return createElementwise(
-      builder, getSizes(builder, x), builder.getF32Type(), {withIdentityMap(x)},
-      [&](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
-        // Numerics.md, "Activations": NaN propagates through ReLU.
-        return arith::MaximumFOp::create(b, args[0], createF32(b, 0.0));
-      });
+  return createElementwise(builder, getSizes(builder, x), builder.getF32Type(),
+                           {withIdentityMap(x)},
+                           [&](ImplicitLocOpBuilder &b, ValueRange args) {
+                             return createActivation(b, args[0], activation);
+                           });
 }

@@ -36,21 +36,22 @@ struct ParamTensors {
 ParamTensors materializeParams(mlir::ImplicitLocOpBuilder &builder,
                                mlir::Operation *op, const QuantEdge &edge);
 
-/// The parameters of one group of `edge`: tensors of rank 0, or with the leading
-/// dimensions of the tensor where they are run-time values per position.
+/// The parameters of one group of `edge`: tensors of rank 0, or with the
+/// leading dimensions of the tensor where they are run-time values per
+/// position.
 ParamTensors materializeGroupParams(mlir::ImplicitLocOpBuilder &builder,
                                     mlir::Operation *op, const QuantEdge &edge,
                                     int64_t group);
 
 /// An elementwise generic operation over the space of `sizes`; `body` computes
 /// the scalar of type `elementType` from the scalars of `inputs`.
-mlir::Value createElementwise(
-    mlir::ImplicitLocOpBuilder &builder,
-    llvm::ArrayRef<mlir::OpFoldResult> sizes, mlir::Type elementType,
-    llvm::ArrayRef<MappedTensor> inputs,
-    llvm::function_ref<mlir::Value(mlir::ImplicitLocOpBuilder &,
-                                   mlir::ValueRange)>
-        body);
+mlir::Value
+createElementwise(mlir::ImplicitLocOpBuilder &builder,
+                  llvm::ArrayRef<mlir::OpFoldResult> sizes,
+                  mlir::Type elementType, llvm::ArrayRef<MappedTensor> inputs,
+                  llvm::function_ref<mlir::Value(mlir::ImplicitLocOpBuilder &,
+                                                 mlir::ValueRange)>
+                      body);
 
 /// `tensor` with the identity map.
 MappedTensor withIdentityMap(mlir::Value tensor);
@@ -95,10 +96,14 @@ mlir::Value dequantizeTensor(mlir::ImplicitLocOpBuilder &builder,
 mlir::LogicalResult requireStorageForm(mlir::Operation *op,
                                        mlir::PatternRewriter &rewriter);
 
-/// Replaces the only result of `op`, with a cast where `value` knows more or less
-/// of its static shape.
+/// Replaces the only result of `op`, with a cast where `value` knows more or
+/// less of its static shape.
 void replaceWithCast(mlir::PatternRewriter &rewriter, mlir::Operation *op,
                      mlir::Value value);
+
+/// Numerics.md, "Activations", of one f32 value.
+mlir::Value createActivation(mlir::ImplicitLocOpBuilder &builder, mlir::Value x,
+                             Activation activation);
 
 /// The activation of an epilogue, element by element.
 mlir::Value applyActivation(mlir::ImplicitLocOpBuilder &builder, mlir::Value x,

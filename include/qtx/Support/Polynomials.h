@@ -1,0 +1,55 @@
+//===- Polynomials.h - Elementary functions ---------------------*- C++ -*-===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Emitters of the elementary functions of docs/Numerics.md, "Elementary
+// functions", as `arith` and `math.fma` operations on f32 or vectors of f32.
+// They are qtx's own, so that a result does not depend on a target's libm: no
+// calls, no tables, no branches, no fast-math flags.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QTX_SUPPORT_POLYNOMIALS_H
+#define QTX_SUPPORT_POLYNOMIALS_H
+
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "mlir/IR/Value.h"
+
+namespace qtx {
+
+/// e^x
+mlir::Value createExp(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
+
+/// The natural logarithm.
+mlir::Value createLog(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
+
+/// The error function.
+mlir::Value createErf(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
+
+mlir::Value createTanh(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
+
+/// 1 / (1 + e^-x)
+mlir::Value createSigmoid(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
+
+/// 1 / sqrt(x), by IEEE square root and division.
+mlir::Value createRsqrt(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
+
+/// The cosine; accurate for |x| up to 2^15, see docs/Numerics.md.
+mlir::Value createCos(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
+
+/// x / 2 * (1 + erf(x / sqrt 2))
+mlir::Value createGelu(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
+
+/// x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3)))
+mlir::Value createGeluTanh(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
+
+/// x * sigmoid(x)
+mlir::Value createSilu(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
+
+} // namespace qtx
+
+#endif // QTX_SUPPORT_POLYNOMIALS_H
