@@ -26,7 +26,8 @@ static int64_t getCenteredMagnitude(const QuantParams &params) {
 static LogicalResult verifyAccumulator(Operation *op,
                                        ArrayRef<Segment> segments, int64_t lhs,
                                        int64_t rhs) {
-  int64_t limit = std::numeric_limits<int32_t>::max() / (lhs * rhs);
+  int64_t limit =
+      std::numeric_limits<int32_t>::max() / std::max<int64_t>(lhs * rhs, 1);
   for (const Segment &segment : segments)
     if (segment.size > limit)
       return op->emitOpError()
@@ -48,9 +49,8 @@ static LogicalResult verifyLastAxis(Operation *op, const QuantEdge &edge,
 }
 
 /// A float tensor, or a quantized one in either form; not bare integers.
-static LogicalResult verifyFloatOrQuantized(Operation *op,
-                                            const QuantEdge &edge,
-                                            StringRef what) {
+static LogicalResult
+verifyFloatOrQuantized(Operation *op, const QuantEdge &edge, StringRef what) {
   Type elementType = cast<ShapedType>(edge.value.getType()).getElementType();
   if (elementType.isF32() || getQuantParams(op, edge))
     return success();
@@ -95,18 +95,16 @@ static LogicalResult verifyLinearShapes(LinearOp op) {
     return op.emitOpError()
            << "expected a weight of static shape [N, K], found " << weight;
   if (x.getRank() < 1 || x.getShape().back() != op.getContractedSize())
-    return op.emitOpError() << "expected the last dimension of 'x' to be "
-                            << op.getContractedSize()
-                            << ", the contracted size of the weight, found "
-                            << x;
+    return op.emitOpError()
+           << "expected the last dimension of 'x' to be "
+           << op.getContractedSize()
+           << ", the contracted size of the weight, found " << x;
   SmallVector<int64_t> expected(x.getShape());
   expected.back() = op.getNumOutputs();
   if (failed(verifyCompatibleShape(expected, y.getShape())) ||
       y.getShape().back() != op.getNumOutputs())
-    return op.emitOpError() << "expected a result of shape ["
-                            << llvm::make_range(expected.begin(),
-                                                expected.end())
-                            << "], found " << y;
+    return op.emitOpError() << "expected a result of shape "
+                            << formatShape(expected) << ", found " << y;
   return success();
 }
 
@@ -128,13 +126,13 @@ static LogicalResult verifyWeightScale(LinearOp op) {
   ArrayRef<int64_t> shape = op.getWeightScale().getType().getShape();
   int64_t outputs = op.getNumOutputs();
   if (op.getWeightBlock()) {
-    int64_t blocks = llvm::divideCeil(op.getContractedSize(),
-                                      *op.getWeightBlock());
+    int64_t blocks =
+        llvm::divideCeil(op.getContractedSize(), *op.getWeightBlock());
     if (shape == ArrayRef<int64_t>{outputs, blocks})
       return success();
-    return op.emitOpError() << "expected weight scales of shape [" << outputs
-                            << ", " << blocks << "], found "
-                            << op.getWeightScale().getType();
+    return op.emitOpError()
+           << "expected weight scales of shape [" << outputs << ", " << blocks
+           << "], found " << op.getWeightScale().getType();
   }
   if (shape.size() == 1 && (shape[0] == 1 || shape[0] == outputs))
     return success();
@@ -148,8 +146,8 @@ static LogicalResult verifyBiasAndSeed(LinearOp op, bool isQuantized) {
     auto type = cast<RankedTensorType>(bias.getType());
     bool isVector =
         type.getRank() == 1 && type.getDimSize(0) == op.getNumOutputs();
-    if (!isVector && failed(verifyCompatibleShape(type.getShape(),
-                                                  op.getY().getType().getShape())))
+    if (!isVector && failed(verifyCompatibleShape(
+                         type.getShape(), op.getY().getType().getShape())))
       return op.emitOpError()
              << "expected a bias of shape [" << op.getNumOutputs()
              << "] or of the shape of the result, found " << type;

@@ -13,6 +13,8 @@
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/TypeUtilities.h"
 #include "qtx/Dialect/Qtx/IR/QuantParams.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/Support/raw_ostream.h"
 
 namespace qtx {
 
@@ -27,6 +29,21 @@ inline mlir::LogicalResult verifyIsQuantized(mlir::Operation *op,
                               "with '"
                            << edge.attrName.getValue() << "', found "
                            << edge.value.getType();
+}
+
+/// `shape` as diagnostics show it: `[2, ?, 4]`.
+inline std::string formatShape(llvm::ArrayRef<int64_t> shape) {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  os << '[';
+  llvm::interleaveComma(shape, os, [&](int64_t size) {
+    if (mlir::ShapedType::isDynamic(size))
+      os << '?';
+    else
+      os << size;
+  });
+  os << ']';
+  return text;
 }
 
 /// Operand and result have compatible shapes.

@@ -36,8 +36,8 @@ int64_t GroupedType::getNumChannels() const {
   return std::accumulate(sizes.begin(), sizes.end(), int64_t(0));
 }
 
-/// More channels than this are a mistake; it also bounds what `size * repeat`
-/// may expand to.
+/// More channels than this are a mistake; it also bounds the number of groups
+/// that `size * repeat` may expand to.
 static constexpr int64_t kMaxChannels = int64_t(1) << 24;
 
 static LogicalResult
@@ -80,11 +80,11 @@ verifyStaticParams(function_ref<InFlightDiagnostic()> emitError,
   return success();
 }
 
-LogicalResult
-GroupedType::verify(function_ref<InFlightDiagnostic()> emitError,
-                    unsigned storageWidth, bool isSigned, int64_t axis,
-                    ArrayRef<int64_t> groupSizes, DenseF32ArrayAttr scales,
-                    DenseI64ArrayAttr zeroPoints) {
+LogicalResult GroupedType::verify(function_ref<InFlightDiagnostic()> emitError,
+                                  unsigned storageWidth, bool isSigned,
+                                  int64_t axis, ArrayRef<int64_t> groupSizes,
+                                  DenseF32ArrayAttr scales,
+                                  DenseI64ArrayAttr zeroPoints) {
   if (!llvm::is_contained({4u, 8u, 16u, 32u}, storageWidth))
     return emitError() << "expected a storage width of 4, 8, 16 or 32 bits, "
                           "found "
@@ -113,9 +113,12 @@ static ParseResult parseGroupRun(AsmParser &parser,
     return failure();
   if (succeeded(parser.parseOptionalStar()) && parser.parseInteger(repeat))
     return failure();
-  if (repeat <= 0 || repeat > kMaxChannels)
-    return parser.emitError(loc, "expected a positive repeat count of at most ")
-           << kMaxChannels << ", found " << repeat;
+  if (repeat <= 0)
+    return parser.emitError(loc, "expected a positive repeat count, found ")
+           << repeat;
+  if (repeat > kMaxChannels - static_cast<int64_t>(sizes.size()))
+    return parser.emitError(loc, "expected at most ")
+           << kMaxChannels << " groups";
   sizes.append(repeat, size);
   return success();
 }
@@ -124,13 +127,14 @@ static ParseResult parseGroupRun(AsmParser &parser,
 static ParseResult parseGroupParams(AsmParser &parser,
                                     SmallVectorImpl<float> &scales,
                                     SmallVectorImpl<int64_t> &zeroPoints) {
-  double scale;
+  // Single precision, so that the hexadecimal form of a float is understood.
+  APFloat scale(0.0f);
   int64_t zeroPoint = 0;
-  if (parser.parseFloat(scale))
+  if (parser.parseFloat(APFloat::IEEEsingle(), scale))
     return failure();
   if (succeeded(parser.parseOptionalColon()) && parser.parseInteger(zeroPoint))
     return failure();
-  scales.push_back(static_cast<float>(scale));
+  scales.push_back(scale.convertToFloat());
   zeroPoints.push_back(zeroPoint);
   return success();
 }
@@ -139,21 +143,21 @@ static ParseResult parseGroupParams(AsmParser &parser,
 static ParseResult parseStorage(AsmParser &parser, unsigned &width,
                                 bool &isSigned) {
   SMLoc loc = parser.getCurrentLocation();
-  IntegerType integer;
-  OptionalParseResult parsed = parser.parseOptionalType(integer);
-  if (parsed.has_value()) {
-    if (failed(*parsed))
-      return failure();
-    width = integer.getWidth();
-    isSigned = true;
+  // `i8` is a type to the parser, `u8` a keyword.
+  Type type;
+  OptionalParseResult parsed = parser.parseOptionalType(type);
+  if (parsed.has_value() && failed(*parsed))
+    return failure();
+  isSigned = parsed.has_value();
+  if (isSigned && type.isSignlessInteger()) {
+    width = type.getIntOrFloatBitWidth();
     return success();
   }
   StringRef keyword;
-  if (failed(parser.parseOptionalKeyword(&keyword)) ||
-      !keyword.consume_front("u") || keyword.getAsInteger(10, width))
-    return parser.emitError(loc, "expected a storage type such as i8 or u8");
-  isSigned = false;
-  return success();
+  if (!isSigned && succeeded(parser.parseOptionalKeyword(&keyword)) &&
+      keyword.consume_front("u") && !keyword.getAsInteger(10, width))
+    return success();
+  return parser.emitError(loc, "expected a storage type such as i8 or u8");
 }
 
 Type GroupedType::parse(AsmParser &parser) {

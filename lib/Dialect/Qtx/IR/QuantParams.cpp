@@ -7,12 +7,13 @@
 //===----------------------------------------------------------------------===//
 
 #include "qtx/Dialect/Qtx/IR/QuantParams.h"
-#include "mlir/IR/TypeUtilities.h"
 #include "mlir/Dialect/Quant/IR/QuantTypes.h"
 #include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/TypeUtilities.h"
 #include "qtx/Dialect/Qtx/IR/QtxTypes.h"
 #include "llvm/ADT/STLExtras.h"
+#include <cmath>
 
 using namespace mlir;
 using namespace qtx;
@@ -134,8 +135,8 @@ Type QuantParams::getSliced(int64_t offset, int64_t size) const {
   SmallVector<float> scales;
   int64_t begin = 0, firstGroup = -1;
   for (auto [group, groupSize] : llvm::enumerate(getGroupSizes())) {
-    int64_t overlap = std::min(begin + groupSize, offset + size) -
-                      std::max(begin, offset);
+    int64_t overlap =
+        std::min(begin + groupSize, offset + size) - std::max(begin, offset);
     begin += groupSize;
     if (overlap <= 0)
       continue;
@@ -150,12 +151,13 @@ Type QuantParams::getSliced(int64_t offset, int64_t size) const {
   if (!isDynamic() && sizes.size() == 1)
     return getUniformOfGroup(*this, firstGroup);
   MLIRContext *context = type.getContext();
-  return GroupedType::get(
-      context, grouped.getStorageWidth(), grouped.getIsSigned(),
-      grouped.getAxis(), sizes,
-      isDynamic() ? DenseF32ArrayAttr() : DenseF32ArrayAttr::get(context, scales),
-      isDynamic() ? DenseI64ArrayAttr()
-                  : DenseI64ArrayAttr::get(context, zeroPoints));
+  return GroupedType::get(context, grouped.getStorageWidth(),
+                          grouped.getIsSigned(), grouped.getAxis(), sizes,
+                          isDynamic() ? DenseF32ArrayAttr()
+                                      : DenseF32ArrayAttr::get(context, scales),
+                          isDynamic()
+                              ? DenseI64ArrayAttr()
+                              : DenseI64ArrayAttr::get(context, zeroPoints));
 }
 
 bool qtx::isQuantizedElementType(Type type) {
@@ -191,16 +193,17 @@ std::optional<QuantParams> qtx::getQuantParams(Operation *op,
   return std::nullopt;
 }
 
-/// The two forms exclude each other, and the storage integer fits the attribute.
+/// The two forms exclude each other, and the storage integer fits the
+/// attribute.
 static LogicalResult verifyForm(Operation *op, const QuantEdge &edge) {
   Type elementType = cast<ShapedType>(edge.value.getType()).getElementType();
   auto attr = op->getAttrOfType<TypeAttr>(edge.attrName);
   if (!attr)
     return success();
   if (isQuantizedElementType(elementType))
-    return op->emitOpError() << "expected no '" << edge.attrName.getValue()
-                             << "' beside the quantized element type "
-                             << elementType;
+    return op->emitOpError()
+           << "expected no '" << edge.attrName.getValue()
+           << "' beside the quantized element type " << elementType;
   IntegerType storage = QuantParams::get(attr.getValue())->getStorageType();
   if (elementType != storage)
     return op->emitOpError()
@@ -239,9 +242,9 @@ static LogicalResult verifyGroups(Operation *op, ShapedType tensor,
   int64_t rank = tensor.getRank();
   int64_t axis = params.getAxis(rank);
   if (axis < 0)
-    return op->emitOpError() << "group axis " << params.getAxis()
-                             << " is out of range for a tensor of rank "
-                             << rank;
+    return op->emitOpError()
+           << "group axis " << params.getAxis()
+           << " is out of range for a tensor of rank " << rank;
   int64_t size = tensor.getDimSize(axis);
   if (size != params.getNumChannels())
     return op->emitOpError()
@@ -278,9 +281,9 @@ static LogicalResult verifyRunTimeParams(Operation *op, const QuantEdge &edge,
   auto tensor = cast<ShapedType>(edge.value.getType());
   if (!params || !params->isDynamic()) {
     if (edge.scale || edge.zeroPoint)
-      return op->emitOpError()
-             << "expected run-time parameters only beside a '!qtx.grouped' type "
-                "whose parameters are '?'";
+      return op->emitOpError() << "expected run-time parameters only beside a "
+                                  "'!qtx.grouped' type "
+                                  "whose parameters are '?'";
     return success();
   }
   if (!edge.scale)

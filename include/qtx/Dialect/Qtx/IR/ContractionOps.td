@@ -65,7 +65,7 @@ def Qtx_LinearOp : Qtx_QuantizableOp<"linear", [AttrSizedOperandSegments]> {
     (`as` $x_quant^)? `,`
     $weight (`scale` `(` $weight_scale^ `)`)? (`block` $weight_block^)?
     (`bias` `(` $bias^ `)`)? (`seed` `(` $seed^ `)`)?
-    (`activation` $activation^)?
+    (`activation` `` $activation^)?
     (`out_scale` `(` $y_scale^ `)`)? (`out_zero_point` `(` $y_zero_point^ `)`)?
     (`to` $y_quant^)?
     attr-dict `:` functional-type(operands, results)

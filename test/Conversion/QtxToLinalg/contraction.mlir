@@ -1,0 +1,18 @@
+// RUN: qtx-opt %s --convert-qtx-to-linalg --canonicalize | FileCheck %s
+
+// Two groups: two integer contractions, joined in ascending order by fma.
+// CHECK-LABEL: func @linear(
+// CHECK-NOT: qtx.
+// CHECK: tensor.extract_slice %{{.*}}[0, 0] [%{{.*}}, 6] [1, 1]
+// CHECK: linalg.generic {{.*}}"reduction"]
+// CHECK: arith.muli
+// CHECK: math.fma
+// CHECK: tensor.extract_slice %{{.*}}[0, 6] [%{{.*}}, 2] [1, 1]
+// CHECK: linalg.generic {{.*}}"reduction"]
+// CHECK: arith.muli
+// CHECK: math.fma
+func.func @linear(%x: tensor<?x8xi8>, %w: tensor<4x8xi8>, %s: tensor<4xf32>) -> tensor<?x4xf32> {
+  %y = qtx.linear %x as !qtx.grouped<i8:f32, axis=-1, [6, 2], {0.02:3, 0.5}>, %w scale(%s)
+      : (tensor<?x8xi8>, tensor<4x8xi8>, tensor<4xf32>) -> tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}

@@ -1,0 +1,117 @@
+//===- QuantParamsTest.cpp - Tests of the parameter view ------------------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "qtx/Dialect/Qtx/IR/QuantParams.h"
+#include "mlir/Dialect/Quant/IR/Quant.h"
+#include "mlir/Dialect/Quant/IR/QuantTypes.h"
+#include "mlir/IR/MLIRContext.h"
+#include "qtx/Dialect/Qtx/IR/QtxDialect.h"
+#include "qtx/Dialect/Qtx/IR/QtxTypes.h"
+#include "gtest/gtest.h"
+
+using namespace mlir;
+using namespace qtx;
+
+namespace {
+
+class QuantParamsTest : public ::testing::Test {
+protected:
+  QuantParamsTest() { context.loadDialect<QtxDialect>(); }
+
+  GroupedType getGrouped(ArrayRef<int64_t> sizes, ArrayRef<float> scales,
+                         ArrayRef<int64_t> zeroPoints) {
+    return GroupedType::get(&context, 8, /*isSigned=*/true, /*axis=*/-1, sizes,
+                            DenseF32ArrayAttr::get(&context, scales),
+                            DenseI64ArrayAttr::get(&context, zeroPoints));
+  }
+
+  GroupedType getDynamic(ArrayRef<int64_t> sizes) {
+    return GroupedType::get(&context, 8, /*isSigned=*/true, /*axis=*/-1, sizes,
+                            DenseF32ArrayAttr(), DenseI64ArrayAttr());
+  }
+
+  MLIRContext context;
+};
+
+TEST_F(QuantParamsTest, OtherTypesHaveNone) {
+  EXPECT_FALSE(QuantParams::get(Type()));
+  EXPECT_FALSE(QuantParams::get(Float32Type::get(&context)));
+  EXPECT_FALSE(QuantParams::get(IntegerType::get(&context, 8)));
+}
+
+TEST_F(QuantParamsTest, Grouped) {
+  auto params = QuantParams::get(getGrouped({2, 1}, {0.5f, 2.0f}, {-128, 127}));
+  ASSERT_TRUE(params);
+  EXPECT_TRUE(params->isGrouped());
+  EXPECT_FALSE(params->isDynamic());
+  EXPECT_EQ(params->getNumGroups(), 2);
+  EXPECT_EQ(params->getNumChannels(), 3);
+  EXPECT_EQ(params->getAxis(/*rank=*/4), 3);
+  EXPECT_EQ(params->getScale(1), 2.0f);
+  EXPECT_EQ(params->getZeroPoint(0), -128);
+  EXPECT_FALSE(params->hasOnlyZeroZeroPoints());
+  EXPECT_EQ(params->getGroupOfChannel(), (SmallVector<int64_t>{0, 0, 1}));
+}
+
+TEST_F(QuantParamsTest, IntegerRange) {
+  EXPECT_EQ(getIntegerRange(4, true), (std::pair<int64_t, int64_t>(-8, 7)));
+  EXPECT_EQ(getIntegerRange(8, false), (std::pair<int64_t, int64_t>(0, 255)));
+  EXPECT_EQ(getIntegerRange(32, true),
+            (std::pair<int64_t, int64_t>(INT32_MIN, INT32_MAX)));
+  EXPECT_EQ(getIntegerRange(32, false),
+            (std::pair<int64_t, int64_t>(0, UINT32_MAX)));
+}
+
+TEST_F(QuantParamsTest, SliceAcrossGroups) {
+  auto params =
+      QuantParams::get(getGrouped({4, 2, 6}, {0.5f, 1.0f, 2.0f}, {1, 2, 3}));
+  EXPECT_EQ(params->getSliced(3, 4),
+            getGrouped({1, 2, 1}, {0.5f, 1.0f, 2.0f}, {1, 2, 3}));
+}
+
+TEST_F(QuantParamsTest, SliceWithinOneGroupIsPerTensor) {
+  auto params = QuantParams::get(getGrouped({4, 2}, {0.5f, 1.0f}, {1, 2}));
+  auto sliced = QuantParams::get(params->getSliced(4, 2));
+  ASSERT_TRUE(sliced);
+  EXPECT_TRUE(sliced->isPerTensor());
+  EXPECT_EQ(sliced->getScale(0), 1.0f);
+  EXPECT_EQ(sliced->getZeroPoint(0), 2);
+}
+
+TEST_F(QuantParamsTest, SliceOfRunTimeParametersStaysGrouped) {
+  auto params = QuantParams::get(getDynamic({4, 2}));
+  EXPECT_EQ(params->getSliced(4, 2), getDynamic({2}));
+}
+
+/// What a segment is, as a list that compares and prints.
+static std::vector<std::vector<int64_t>> list(ArrayRef<Segment> segments) {
+  std::vector<std::vector<int64_t>> lists;
+  for (const Segment &s : segments)
+    lists.push_back({s.offset, s.size, s.group, s.block});
+  return lists;
+}
+
+TEST(SegmentsTest, OneSegmentWithoutPartitions) {
+  EXPECT_EQ(list(getSegments(8, {}, {})),
+            (std::vector<std::vector<int64_t>>{{0, 8, 0, 0}}));
+}
+
+TEST(SegmentsTest, EmptyAxisHasNone) {
+  EXPECT_TRUE(getSegments(0, {}, {}).empty());
+}
+
+TEST(SegmentsTest, BothPartitionsCut) {
+  EXPECT_EQ(list(getSegments(8, {6, 2}, {3, 3, 2})),
+            (std::vector<std::vector<int64_t>>{
+                {0, 3, 0, 0}, {3, 3, 0, 1}, {6, 2, 1, 2}}));
+  EXPECT_EQ(list(getSegments(8, {5, 3}, {4, 4})),
+            (std::vector<std::vector<int64_t>>{
+                {0, 4, 0, 0}, {4, 1, 0, 1}, {5, 3, 1, 1}}));
+}
+
+} // namespace
