@@ -1,0 +1,191 @@
+//===- Qtx.h - C interface of the compiler ----------------------*- C++ -*-===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Parses, verifies, lowers and runs qtx IR. Objects are opaque handles, owned
+// by the caller, each with a destroy function that accepts null. Every call
+// that can fail returns a status and reports the reasons to the handler it is
+// given; the handler may be null. Handles may be used from one thread at a
+// time, except that calls of a program may run concurrently.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QTX_C_QTX_H
+#define QTX_C_QTX_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define QTX_EXPORT
+#else
+#define QTX_EXPORT __attribute__((visibility("default")))
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/// Number of this interface. It changes when a caller must be compiled again.
+#define QTX_API_VERSION 1
+
+/// QTX_API_VERSION of the library.
+QTX_EXPORT int32_t qtxGetApiVersion(void);
+
+typedef enum {
+  QTX_STATUS_OK = 0,
+  /// A null pointer, an unknown name, or an index out of range.
+  QTX_STATUS_INVALID_ARGUMENT = 1,
+  /// The text is not valid IR.
+  QTX_STATUS_PARSE_ERROR = 2,
+  /// A pass or the code generator failed.
+  QTX_STATUS_COMPILE_ERROR = 3,
+  /// The inputs of a call do not match the function.
+  QTX_STATUS_INVALID_INPUT = 4,
+} QtxStatus;
+
+typedef enum {
+  QTX_SEVERITY_ERROR = 0,
+  QTX_SEVERITY_WARNING = 1,
+  QTX_SEVERITY_REMARK = 2,
+  QTX_SEVERITY_NOTE = 3,
+} QtxSeverity;
+
+/// Receives a message with its location. `text` ends with a null character and
+/// lives during the call. Notes follow the message that they belong to.
+typedef void (*QtxDiagnosticCallback)(QtxSeverity severity, const char *text,
+                                      void *userData);
+
+typedef struct {
+  QtxDiagnosticCallback callback;
+  void *userData;
+} QtxDiagnosticHandler;
+
+/// Receives a piece of text, which need not end with a null character.
+typedef void (*QtxStringCallback)(const char *text, size_t length,
+                                  void *userData);
+
+//===----------------------------------------------------------------------===//
+// Modules: IR
+//===----------------------------------------------------------------------===//
+
+typedef struct QtxModule QtxModule;
+
+/// Parses and verifies IR, as text or bytecode. `name` stands in locations and
+/// may be null.
+QTX_EXPORT QtxStatus qtxModuleParse(const char *text, size_t length,
+                                    const char *name,
+                                    const QtxDiagnosticHandler *handler,
+                                    QtxModule **module);
+
+QTX_EXPORT void qtxModuleDestroy(QtxModule *module);
+
+/// Runs a pass pipeline in the textual form of `qtx-opt --pass-pipeline`, such
+/// as `builtin.module(canonicalize)`. The module is unusable after a failure.
+QTX_EXPORT QtxStatus qtxModuleRunPasses(QtxModule *module, const char *pipeline,
+                                        const QtxDiagnosticHandler *handler);
+
+/// Passes the text of the module to `callback`, in one or more pieces.
+QTX_EXPORT QtxStatus qtxModulePrint(const QtxModule *module,
+                                    QtxStringCallback callback, void *userData);
+
+//===----------------------------------------------------------------------===//
+// Programs: compiled IR
+//===----------------------------------------------------------------------===//
+
+typedef struct QtxProgram QtxProgram;
+
+/// Lowers a copy of the module by the reference path and compiles it for this
+/// machine. The program does not need the module any more.
+QTX_EXPORT QtxStatus qtxProgramCreate(const QtxModule *module,
+                                      const QtxDiagnosticHandler *handler,
+                                      QtxProgram **program);
+
+QTX_EXPORT void qtxProgramDestroy(QtxProgram *program);
+
+/// Public functions of the program, in the order of the module.
+QTX_EXPORT size_t qtxProgramGetNumFunctions(const QtxProgram *program);
+
+/// Null if `index` is out of range. The text lives as long as the program.
+QTX_EXPORT const char *qtxProgramGetFunctionName(const QtxProgram *program,
+                                                 size_t index);
+
+typedef enum {
+  QTX_ELEMENT_F16 = 0,
+  QTX_ELEMENT_F32 = 1,
+  QTX_ELEMENT_F64 = 2,
+  /// A byte, 0 or 1.
+  QTX_ELEMENT_I1 = 3,
+  /// A byte. The upper half is ignored in inputs; outputs are -8 to 7.
+  QTX_ELEMENT_I4 = 4,
+  QTX_ELEMENT_I8 = 5,
+  QTX_ELEMENT_I16 = 6,
+  QTX_ELEMENT_I32 = 7,
+  QTX_ELEMENT_I64 = 8,
+  /// 64 bits.
+  QTX_ELEMENT_INDEX = 9,
+} QtxElement;
+
+/// An input or output of a function. The pointers live as long as the program.
+typedef struct {
+  const char *name;
+  QtxElement element;
+  size_t rank;
+  /// `rank` sizes; negative if dynamic.
+  const int64_t *shape;
+} QtxValueInfo;
+
+QTX_EXPORT QtxStatus qtxProgramGetNumInputs(const QtxProgram *program,
+                                            const char *function,
+                                            const QtxDiagnosticHandler *handler,
+                                            size_t *count);
+QTX_EXPORT QtxStatus
+qtxProgramGetNumOutputs(const QtxProgram *program, const char *function,
+                        const QtxDiagnosticHandler *handler, size_t *count);
+QTX_EXPORT QtxStatus qtxProgramGetInput(const QtxProgram *program,
+                                        const char *function, size_t index,
+                                        const QtxDiagnosticHandler *handler,
+                                        QtxValueInfo *info);
+QTX_EXPORT QtxStatus qtxProgramGetOutput(const QtxProgram *program,
+                                         const char *function, size_t index,
+                                         const QtxDiagnosticHandler *handler,
+                                         QtxValueInfo *info);
+
+/// Elements, dense in row-major order and little-endian. `data` may be null if
+/// a size is 0. Quantized values are their storage integers.
+typedef struct {
+  const void *data;
+  QtxElement element;
+  size_t rank;
+  const int64_t *shape;
+} QtxBuffer;
+
+/// The outputs of a call.
+typedef struct QtxResults QtxResults;
+
+/// Calls a function. The inputs must have the types of the function; they are
+/// only read, and only during the call. Dynamic sizes are not compared with
+/// each other: the caller keeps them consistent.
+QTX_EXPORT QtxStatus qtxProgramInvoke(const QtxProgram *program,
+                                      const char *function,
+                                      const QtxBuffer *inputs, size_t numInputs,
+                                      const QtxDiagnosticHandler *handler,
+                                      QtxResults **results);
+
+QTX_EXPORT size_t qtxResultsGetCount(const QtxResults *results);
+
+/// The pointers in `buffer` live as long as `results`.
+QTX_EXPORT QtxStatus qtxResultsGet(const QtxResults *results, size_t index,
+                                   QtxBuffer *buffer);
+
+QTX_EXPORT void qtxResultsDestroy(QtxResults *results);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif // QTX_C_QTX_H

@@ -1,0 +1,446 @@
+//===- JIT.cpp - Compile and call functions in this process ---------------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "qtx/Target/JIT.h"
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+#include "mlir/ExecutionEngine/ExecutionEngine.h"
+#include "mlir/ExecutionEngine/OptUtils.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
+#include "qtx/Pipelines/Pipelines.h"
+#include "llvm/ADT/SmallPtrSet.h"
+#include "llvm/ExecutionEngine/Orc/JITTargetMachineBuilder.h"
+#include "llvm/Support/TargetSelect.h"
+#include "llvm/Target/TargetMachine.h"
+#include <cstring>
+
+using namespace mlir;
+using namespace qtx;
+
+static_assert(sizeof(void *) == 8, "descriptors are built from 64-bit words");
+
+/// What the symbols that the lowering adds to the module start with.
+static constexpr StringLiteral kReservedPrefix = "_mlir_";
+
+/// The lowering of memref.get_global puts this instead of a pointer that could
+/// be freed.
+static constexpr intptr_t kNotAllocated = 0xdeadbeef;
+
+struct JITModule::Function {
+  FunctionSignature signature;
+  /// Why the function cannot be called; empty if it can.
+  std::string problem;
+  /// Takes pointers to the arguments, and to the result if that is a number.
+  void (*entry)(void **) = nullptr;
+};
+
+//===----------------------------------------------------------------------===//
+// Compilation
+//===----------------------------------------------------------------------===//
+
+/// Makes the lowering leave the arguments of callers as they are.
+static void markArgumentsReadOnly(func::FuncOp function) {
+  auto no = BoolAttr::get(function.getContext(), false);
+  for (unsigned i = 0, e = function.getNumArguments(); i < e; ++i) {
+    function.removeArgAttr(i, kNameAttr);
+    if (isa<TensorType>(function.getArgumentTypes()[i]))
+      function.setArgAttr(
+          i, bufferization::BufferizationDialect::kWritableAttrName, no);
+  }
+  for (unsigned i = 0, e = function.getNumResults(); i < e; ++i)
+    function.removeResultAttr(
+        i, StringAttr::get(function.getContext(), kNameAttr));
+}
+
+static llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
+createTargetMachine() {
+  static const bool initialized = [] {
+    llvm::InitializeNativeTarget();
+    llvm::InitializeNativeTargetAsmPrinter();
+    return true;
+  }();
+  (void)initialized;
+  auto builder = llvm::orc::JITTargetMachineBuilder::detectHost();
+  if (!builder)
+    return builder.takeError();
+  return builder->createTargetMachine();
+}
+
+static llvm::Expected<std::unique_ptr<ExecutionEngine>>
+createEngine(ModuleOp module, const JITOptions &options) {
+  auto machine = createTargetMachine();
+  if (!machine)
+    return machine.takeError();
+  auto optimize = makeOptimizingTransformer(options.optLevel, /*sizeLevel=*/0,
+                                            machine->get());
+  ExecutionEngineOptions engineOptions;
+  engineOptions.transformer = optimize;
+  engineOptions.enableGDBNotificationListener = false;
+  engineOptions.enablePerfNotificationListener = false;
+  return ExecutionEngine::create(module, engineOptions, std::move(*machine));
+}
+
+JITModule::JITModule() = default;
+JITModule::~JITModule() = default;
+
+void qtx::registerJITTranslations(DialectRegistry &registry) {
+  registerBuiltinDialectTranslation(registry);
+  registerLLVMDialectTranslation(registry);
+}
+
+llvm::Error JITModule::addFunction(func::FuncOp function) {
+  if (function.getName().starts_with(kReservedPrefix))
+    return llvm::createStringError("function '" + function.getName() +
+                                   "': names that start with '" +
+                                   kReservedPrefix + "' are reserved");
+  if (function.isDeclaration())
+    return llvm::createStringError("function '" + function.getName() +
+                                   "' has no body");
+  if (!function.isPublic())
+    return llvm::Error::success();
+  Function &entry = functions.emplace_back();
+  entry.signature.name = function.getName().str();
+  auto signature = qtx::getSignature(function);
+  if (signature)
+    entry.signature = std::move(*signature);
+  else
+    entry.problem = llvm::toString(signature.takeError());
+  return llvm::Error::success();
+}
+
+llvm::Error JITModule::compile(ModuleOp module, const JITOptions &options) {
+  for (auto function : module.getOps<func::FuncOp>())
+    if (function.isPublic())
+      markArgumentsReadOnly(function);
+  PassManager passManager(module.getContext());
+  buildReferencePipeline(passManager);
+  if (failed(passManager.run(module)))
+    return llvm::createStringError("lowering failed");
+  auto created = createEngine(module, options);
+  if (!created)
+    return created.takeError();
+  engine = std::move(*created);
+  for (Function &function : functions) {
+    auto entry =
+        engine->lookupPacked("_mlir_ciface_" + function.signature.name);
+    if (!entry)
+      return entry.takeError();
+    function.entry = *entry;
+  }
+  return llvm::Error::success();
+}
+
+llvm::Expected<std::unique_ptr<JITModule>>
+JITModule::create(ModuleOp module, const JITOptions &options) {
+  DialectRegistry registry;
+  registerJITTranslations(registry);
+  module.getContext()->appendDialectRegistry(registry);
+
+  std::unique_ptr<JITModule> result(new JITModule);
+  for (auto function : module.getOps<func::FuncOp>())
+    if (llvm::Error error = result->addFunction(function))
+      return error;
+  OwningOpRef<ModuleOp> lowered = module.clone();
+  if (llvm::Error error = result->compile(*lowered, options))
+    return error;
+  return result;
+}
+
+//===----------------------------------------------------------------------===//
+// Look-up
+//===----------------------------------------------------------------------===//
+
+std::vector<StringRef> JITModule::getFunctionNames() const {
+  std::vector<StringRef> names;
+  for (const Function &function : functions)
+    names.push_back(function.signature.name);
+  return names;
+}
+
+llvm::Expected<const JITModule::Function &>
+JITModule::find(StringRef name) const {
+  for (const Function &function : functions) {
+    if (function.signature.name != name)
+      continue;
+    if (!function.problem.empty())
+      return llvm::createStringError("function '" + name +
+                                     "' cannot be called: " + function.problem);
+    return function;
+  }
+  return llvm::createStringError("no public function '" + name + "'");
+}
+
+llvm::Expected<const FunctionSignature &>
+JITModule::getSignature(StringRef name) const {
+  auto function = find(name);
+  if (!function)
+    return function.takeError();
+  return function->signature;
+}
+
+//===----------------------------------------------------------------------===//
+// Arguments
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// A strided memref descriptor: allocated pointer, aligned pointer, offset,
+/// sizes, strides.
+struct Descriptor {
+  static constexpr unsigned kNumFixedWords = 3;
+  static size_t getNumWords(size_t rank) { return kNumFixedWords + 2 * rank; }
+
+  Descriptor(const int64_t *words, size_t rank)
+      : words(words, words + getNumWords(rank)), rank(rank) {}
+  Descriptor(const void *data, ArrayRef<int64_t> shape)
+      : words(getNumWords(shape.size())), rank(shape.size()) {
+    words[0] = words[1] = reinterpret_cast<intptr_t>(data);
+    int64_t stride = 1;
+    for (size_t i = rank; i-- > 0;) {
+      words[kNumFixedWords + i] = shape[i];
+      words[kNumFixedWords + rank + i] = stride;
+      stride *= std::max<int64_t>(shape[i], 1);
+    }
+  }
+
+  intptr_t getAllocated() const { return words[0]; }
+  const char *getData(size_t elementSize) const {
+    return reinterpret_cast<const char *>(words[1]) + words[2] * elementSize;
+  }
+  ArrayRef<int64_t> getSizes() const {
+    return ArrayRef<int64_t>(words).slice(kNumFixedWords, rank);
+  }
+  ArrayRef<int64_t> getStrides() const {
+    return ArrayRef<int64_t>(words).drop_front(kNumFixedWords + rank);
+  }
+
+  SmallVector<int64_t, 8> words;
+  size_t rank;
+};
+
+/// The arguments of one call, as the packed entry point takes them.
+class Arguments {
+public:
+  explicit Arguments(size_t count) {
+    values.reserve(count + 1);
+    descriptors.reserve(count);
+  }
+  void addScalar(void *value) { pointers.push_back(value); }
+  /// Adds an argument that is itself a pointer.
+  void addPointer(void *value) {
+    values.push_back(value);
+    pointers.push_back(&values.back());
+  }
+  void addTensor(const void *data, ArrayRef<int64_t> shape) {
+    descriptors.emplace_back(data, shape);
+    addPointer(descriptors.back().words.data());
+  }
+  /// Memory that lives as long as the call.
+  char *allocate(size_t size) {
+    return storage.emplace_back(new char[std::max<size_t>(size, 1)]).get();
+  }
+  void **get() { return pointers.data(); }
+
+private:
+  // Reserved in the constructor: `pointers` points into them.
+  std::vector<void *> values;
+  std::vector<Descriptor> descriptors;
+  SmallVector<void *> pointers;
+  std::vector<std::unique_ptr<char[]>> storage;
+};
+} // namespace
+
+static llvm::Error makeInputError(const FunctionSignature &signature,
+                                  size_t index, const Twine &text) {
+  return llvm::createStringError("function '" + signature.name +
+                                 "', argument " + Twine(index) + " ('" +
+                                 signature.inputs[index].name + "'): " + text);
+}
+
+static bool matches(const ValueSignature &expected, const BufferView &view) {
+  return expected.element == view.element &&
+         expected.shape.size() == view.shape.size() &&
+         llvm::all_of_zip(
+             expected.shape, view.shape, [](int64_t expected, int64_t size) {
+               return ShapedType::isDynamic(expected) || expected == size;
+             });
+}
+
+static llvm::Error checkInputs(const FunctionSignature &signature,
+                               ArrayRef<BufferView> inputs) {
+  if (inputs.size() != signature.inputs.size())
+    return llvm::createStringError("function '" + signature.name +
+                                   "': expected " +
+                                   Twine(signature.inputs.size()) +
+                                   " arguments, found " + Twine(inputs.size()));
+  for (auto [i, expected, view] : llvm::enumerate(signature.inputs, inputs)) {
+    if (!matches(expected, view))
+      return makeInputError(
+          signature, i,
+          "expected " + describe(expected.shape, expected.element) +
+              ", found " + describe(view.shape, view.element));
+    auto count = getNumElements(view.shape, view.element);
+    if (!count)
+      return makeInputError(signature, i, llvm::toString(count.takeError()));
+    if (*count > 0 && !view.data)
+      return makeInputError(signature, i, "expected data, found null");
+  }
+  return llvm::Error::success();
+}
+
+static bool isSubByte(ElementKind kind) {
+  return kind == ElementKind::I1 || kind == ElementKind::I4;
+}
+
+/// Brings elements narrower than a byte into the form that compiled code
+/// expects: the bits above them are zero.
+static void normalizeInput(char *data, size_t count, ElementKind kind) {
+  for (char &byte : MutableArrayRef<char>(data, count))
+    byte = kind == ElementKind::I1 ? byte != 0 : byte & 0xf;
+}
+
+/// The inverse: an i1 is 0 or 1, an i4 a signed byte.
+static void normalizeOutput(char *data, size_t count, ElementKind kind) {
+  for (char &byte : MutableArrayRef<char>(data, count))
+    byte = kind == ElementKind::I1 ? byte & 1
+                                   : static_cast<char>((byte & 0xf) ^ 8) - 8;
+}
+
+/// The data of `view`, copied where compiled code could not read it in place.
+static const void *getReadable(const BufferView &view, Arguments &arguments) {
+  size_t size = getElementSize(view.element);
+  size_t count = llvm::cantFail(getNumElements(view.shape, view.element));
+  bool isAligned = reinterpret_cast<uintptr_t>(view.data) % size == 0;
+  if (isAligned && !isSubByte(view.element))
+    return view.data;
+  char *copy = arguments.allocate(count * size);
+  if (count > 0)
+    std::memcpy(copy, view.data, count * size);
+  if (isSubByte(view.element))
+    normalizeInput(copy, count, view.element);
+  return copy;
+}
+
+//===----------------------------------------------------------------------===//
+// Results
+//===----------------------------------------------------------------------===//
+
+/// Where each result lies in the structure that the C interface fills in.
+static SmallVector<size_t> getResultOffsets(ArrayRef<ValueSignature> outputs,
+                                            size_t &size) {
+  SmallVector<size_t> offsets;
+  size = 0;
+  for (const ValueSignature &output : outputs) {
+    size_t elementSize = getElementSize(output.element);
+    size_t width = output.isScalar
+                       ? elementSize
+                       : 8 * Descriptor::getNumWords(output.shape.size());
+    size = llvm::alignTo(size, output.isScalar ? elementSize : 8);
+    offsets.push_back(size);
+    size += width;
+  }
+  return offsets;
+}
+
+/// Copies the elements of one dimension after the other, by their strides.
+static char *copyElements(char *to, const char *from, size_t elementSize,
+                          ArrayRef<int64_t> sizes, ArrayRef<int64_t> strides) {
+  if (sizes.empty()) {
+    std::memcpy(to, from, elementSize);
+    return to + elementSize;
+  }
+  if (sizes.size() == 1 && strides.front() == 1) {
+    size_t bytes = sizes.front() * elementSize;
+    if (bytes > 0)
+      std::memcpy(to, from, bytes);
+    return to + bytes;
+  }
+  for (int64_t i = 0; i < sizes.front(); ++i)
+    to = copyElements(to, from + i * strides.front() * int64_t(elementSize),
+                      elementSize, sizes.drop_front(), strides.drop_front());
+  return to;
+}
+
+static Buffer copyResult(const char *data, ElementKind element,
+                         ArrayRef<int64_t> sizes, ArrayRef<int64_t> strides) {
+  size_t elementSize = getElementSize(element);
+  size_t count = 1;
+  for (int64_t size : sizes)
+    count *= size;
+  Buffer buffer{std::unique_ptr<char[]>(
+                    new char[std::max<size_t>(count, 1) * elementSize]),
+                sizes.vec(), element};
+  if (count > 0)
+    copyElements(buffer.data.get(), data, elementSize, sizes, strides);
+  if (isSubByte(element))
+    normalizeOutput(buffer.data.get(), count, element);
+  return buffer;
+}
+
+/// Copies the results out of the structure and frees what the call allocated: a
+/// result may be an argument, a constant, or the same as another result.
+static std::vector<Buffer> takeResults(ArrayRef<ValueSignature> outputs,
+                                       const char *structure,
+                                       ArrayRef<size_t> offsets,
+                                       ArrayRef<BufferView> inputs) {
+  std::vector<Buffer> results;
+  llvm::SmallPtrSet<void *, 8> allocated;
+  for (auto [output, offset] : llvm::zip_equal(outputs, offsets)) {
+    const char *field = structure + offset;
+    if (output.isScalar) {
+      results.push_back(copyResult(field, output.element, {}, {}));
+      continue;
+    }
+    Descriptor descriptor(reinterpret_cast<const int64_t *>(field),
+                          output.shape.size());
+    results.push_back(copyResult(
+        descriptor.getData(getElementSize(output.element)), output.element,
+        descriptor.getSizes(), descriptor.getStrides()));
+    if (descriptor.getAllocated() != kNotAllocated)
+      allocated.insert(reinterpret_cast<void *>(descriptor.getAllocated()));
+  }
+  for (const BufferView &input : inputs)
+    allocated.erase(const_cast<void *>(input.data));
+  for (void *pointer : allocated)
+    std::free(pointer);
+  return results;
+}
+
+llvm::Expected<std::vector<Buffer>>
+JITModule::invoke(StringRef name, ArrayRef<BufferView> inputs) const {
+  auto function = find(name);
+  if (!function)
+    return function.takeError();
+  const FunctionSignature &signature = function->signature;
+  if (llvm::Error error = checkInputs(signature, inputs))
+    return error;
+
+  size_t structureSize;
+  SmallVector<size_t> offsets =
+      getResultOffsets(signature.outputs, structureSize);
+  Arguments arguments(inputs.size());
+  char *structure = arguments.allocate(structureSize);
+  // A single number is returned directly; everything else through a pointer
+  // that comes first.
+  bool returnsScalar =
+      signature.outputs.size() == 1 && signature.outputs.front().isScalar;
+  if (!returnsScalar && !signature.outputs.empty())
+    arguments.addPointer(structure);
+  SmallVector<BufferView> readable(inputs);
+  for (auto [value, view] : llvm::zip_equal(signature.inputs, readable)) {
+    view.data = getReadable(view, arguments);
+    if (value.isScalar)
+      arguments.addScalar(const_cast<void *>(view.data));
+    else
+      arguments.addTensor(view.data, view.shape);
+  }
+  if (returnsScalar)
+    arguments.addScalar(structure);
+  function->entry(arguments.get());
+  return takeResults(signature.outputs, structure, offsets, readable);
+}

@@ -1,0 +1,32 @@
+# Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Compile and run quantized transformers written in qtx IR.
+
+The package drives the C interface of the compiler, ``libqtx-c.so``, which it looks
+for in ``build/lib`` of the repository that holds it; the environment variable
+``QTX_LIBRARY_PATH`` names another file, or the folder it is in.
+
+    import numpy as np, qtx
+    module = qtx.compile_ir('''
+      func.func @main(%x: tensor<?xf32>) -> tensor<?xi8> {
+        %q = qtx.quantize %x to !quant.uniform<i8:f32, 0.5:3> : tensor<?xf32> -> tensor<?xi8>
+        return %q : tensor<?xi8>
+      }''')
+    (q,) = module.run("main", np.float32([0.2, -1.0, 100.0]))
+"""
+
+from ._errors import CompileError, Diagnostic, Error, RunError
+from ._module import Function, Module, ValueInfo, compile_ir, run_passes
+
+__all__ = [
+    "CompileError",
+    "Diagnostic",
+    "Error",
+    "Function",
+    "Module",
+    "RunError",
+    "ValueInfo",
+    "compile_ir",
+    "run_passes",
+]

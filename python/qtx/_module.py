@@ -1,0 +1,239 @@
+# Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Compile IR and call its functions with NumPy arrays."""
+
+import ctypes
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from . import _library
+from ._errors import CompileError, RunError, make_run_error
+from ._library import Diagnostics, library
+
+
+class _Element(NamedTuple):
+    """An element type of the IR and how NumPy holds it."""
+
+    name: str
+    dtype: np.dtype
+    minimum: Optional[int] = None
+    maximum: Optional[int] = None
+
+
+def _integer(name: str, dtype: str, width: int) -> _Element:
+    return _Element(name, np.dtype(dtype), -(2 ** (width - 1)), 2 ** (width - 1) - 1)
+
+
+# In the order of QtxElement.
+_ELEMENTS = (
+    _Element("f16", np.dtype("float16")),
+    _Element("f32", np.dtype("float32")),
+    _Element("f64", np.dtype("float64")),
+    _Element("i1", np.dtype("bool"), 0, 1),
+    _integer("i4", "int8", 4),
+    _integer("i8", "int8", 8),
+    _integer("i16", "int16", 16),
+    _integer("i32", "int32", 32),
+    _integer("i64", "int64", 64),
+    _integer("index", "int64", 64),
+)
+
+
+class ValueInfo(NamedTuple):
+    """An input or output of a function."""
+
+    name: str
+    element: str  # as in the IR: "f32", "i4", ...
+    dtype: np.dtype  # of the NumPy array; i4 values are int8
+    shape: Tuple[Optional[int], ...]  # None stands for a dynamic size
+
+    def __str__(self) -> str:
+        sizes = "".join(f"{'?' if size is None else size}x" for size in self.shape)
+        return f"{self.name}: {sizes}{self.element}"
+
+
+class Function(NamedTuple):
+    """The signature of a function."""
+
+    name: str
+    inputs: Tuple[ValueInfo, ...]
+    outputs: Tuple[ValueInfo, ...]
+
+
+class _Handle:
+    """Owns a handle of the C interface."""
+
+    def __init__(self, destroy: str) -> None:
+        self.pointer = ctypes.c_void_p()
+        self._destroy = getattr(library(), destroy)
+
+    def __del__(self) -> None:
+        if getattr(self, "pointer", None):
+            self._destroy(self.pointer)
+
+
+def _parse(text: str, name: str) -> _Handle:
+    data = text.encode()
+    handle = _Handle("qtxModuleDestroy")
+    diagnostics = Diagnostics()
+    status = library().qtxModuleParse(
+        data, len(data), name.encode(), diagnostics.handler, ctypes.byref(handle.pointer)
+    )
+    diagnostics.check(status, CompileError)
+    return handle
+
+
+def compile_ir(text: str, name: str = "-") -> "Module":
+    """Parses, verifies, lowers and compiles the IR in `text` for this machine.
+
+    The reference lowering is used. `name` stands in the locations of messages.
+    Raises `CompileError` with the diagnostics of the compiler.
+    """
+    module = _parse(text, name)
+    program = _Handle("qtxProgramDestroy")
+    diagnostics = Diagnostics()
+    status = library().qtxProgramCreate(
+        module.pointer, diagnostics.handler, ctypes.byref(program.pointer)
+    )
+    diagnostics.check(status, CompileError)
+    return Module(program)
+
+
+def run_passes(text: str, pipeline: str) -> str:
+    """Runs passes on the IR in `text` and returns the resulting IR.
+
+    `pipeline` is what `qtx-opt --pass-pipeline` takes, such as
+    ``builtin.module(canonicalize)``. Raises `CompileError`.
+    """
+    module = _parse(text, "-")
+    diagnostics = Diagnostics()
+    status = library().qtxModuleRunPasses(module.pointer, pipeline.encode(), diagnostics.handler)
+    diagnostics.check(status, CompileError)
+    pieces: List[bytes] = []
+    callback = _library.STRING_CALLBACK(
+        lambda data, length, _: pieces.append(ctypes.string_at(data, length))
+    )
+    status = library().qtxModulePrint(module.pointer, callback, None)
+    diagnostics.check(status, CompileError)
+    return b"".join(pieces).decode()
+
+
+def _convert(value: ArrayLike, info: ValueInfo, element: _Element) -> np.ndarray:
+    """`value` as a dense array of the dtype of an input.
+
+    Integers and booleans of another width are converted if no value changes; Python
+    numbers and lists of them take the dtype of the input. A floating-point array of
+    another width is an error.
+    """
+    array = np.asarray(value)
+    is_plain = not isinstance(value, (np.ndarray, np.generic))
+    if array.dtype.kind in "biu" and element.minimum is not None:
+        if array.size and (
+            int(array.min()) < element.minimum or int(array.max()) > element.maximum
+        ):
+            raise make_run_error(f"'{info.name}': values out of the range of {element.name}")
+    elif array.dtype != element.dtype and not (
+        is_plain and (array.dtype.kind in "biuf" or array.size == 0) and element.dtype.kind == "f"
+    ):
+        raise make_run_error(
+            f"'{info.name}': expected an array of {element.dtype}, found {array.dtype}"
+        )
+    # Not ascontiguousarray: it makes rank 0 into rank 1.
+    return np.asarray(array, dtype=element.dtype.newbyteorder("="), order="C")
+
+
+class Module:
+    """Compiled functions. Calls may run concurrently."""
+
+    def __init__(self, program: _Handle) -> None:
+        self._program = program
+        self._functions: Dict[str, Function] = {}
+
+    @property
+    def function_names(self) -> Tuple[str, ...]:
+        """The public functions, in the order of the IR."""
+        lib, pointer = library(), self._program.pointer
+        count = lib.qtxProgramGetNumFunctions(pointer)
+        return tuple(lib.qtxProgramGetFunctionName(pointer, i).decode() for i in range(count))
+
+    def function(self, name: str) -> Function:
+        """The signature of a function. Raises `RunError` if it cannot be called."""
+        if name not in self._functions:
+            self._functions[name] = Function(
+                name,
+                self._values(name, "qtxProgramGetNumInputs", "qtxProgramGetInput"),
+                self._values(name, "qtxProgramGetNumOutputs", "qtxProgramGetOutput"),
+            )
+        return self._functions[name]
+
+    def _values(self, name: str, count: str, get: str) -> Tuple[ValueInfo, ...]:
+        lib, pointer, encoded = library(), self._program.pointer, name.encode()
+        diagnostics = Diagnostics()
+        number = ctypes.c_size_t()
+        status = getattr(lib, count)(pointer, encoded, diagnostics.handler, ctypes.byref(number))
+        diagnostics.check(status, RunError)
+        values = []
+        for index in range(number.value):
+            raw = _library.ValueInfo()
+            status = getattr(lib, get)(
+                pointer, encoded, index, diagnostics.handler, ctypes.byref(raw)
+            )
+            diagnostics.check(status, RunError)
+            element = _ELEMENTS[raw.element]
+            sizes = (raw.shape[i] for i in range(raw.rank))
+            shape = tuple(None if size < 0 else size for size in sizes)
+            values.append(ValueInfo(raw.name.decode(), element.name, element.dtype, shape))
+        return tuple(values)
+
+    def run(self, name: str, *arrays: ArrayLike) -> Tuple[np.ndarray, ...]:
+        """Calls a function with one array per argument and returns its results.
+
+        Quantized arguments and results are their storage integers, i4 values lie in
+        int8 arrays, and numbers are arrays of rank 0. Raises `RunError` if an array
+        does not fit its argument.
+        """
+        inputs = self.function(name).inputs
+        if len(arrays) != len(inputs):
+            raise make_run_error(
+                f"function '{name}': expected {len(inputs)} arguments, found {len(arrays)}"
+            )
+        buffers = (_library.Buffer * len(inputs))()
+        # Keeps the memory that the buffers point to.
+        kept: List[Any] = []
+        for buffer, info, value in zip(buffers, inputs, arrays):
+            index = next(i for i, e in enumerate(_ELEMENTS) if e.name == info.element)
+            array = _convert(value, info, _ELEMENTS[index])
+            shape = (ctypes.c_int64 * array.ndim)(*array.shape)
+            kept += [array, shape]
+            buffer.data = array.ctypes.data
+            buffer.element, buffer.rank, buffer.shape = index, array.ndim, shape
+        return self._invoke(name, buffers)
+
+    def _invoke(self, name: str, buffers: Any) -> Tuple[np.ndarray, ...]:
+        lib = library()
+        results = _Handle("qtxResultsDestroy")
+        diagnostics = Diagnostics()
+        status = lib.qtxProgramInvoke(
+            self._program.pointer,
+            name.encode(),
+            buffers,
+            len(buffers),
+            diagnostics.handler,
+            ctypes.byref(results.pointer),
+        )
+        diagnostics.check(status, RunError)
+        return tuple(
+            _copy_result(results, i) for i in range(lib.qtxResultsGetCount(results.pointer))
+        )
+
+
+def _copy_result(results: _Handle, index: int) -> np.ndarray:
+    buffer = _library.Buffer()
+    library().qtxResultsGet(results.pointer, index, ctypes.byref(buffer))
+    shape = tuple(buffer.shape[i] for i in range(buffer.rank))
+    array = np.empty(shape, dtype=_ELEMENTS[buffer.element].dtype)
+    ctypes.memmove(array.ctypes.data, buffer.data, array.nbytes)
+    return array

@@ -1,0 +1,16 @@
+# Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Settings of the tests that execute code."""
+
+import pathlib
+import sys
+
+from hypothesis import settings
+
+# The package of this repository, whether or not another one is installed.
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "python"))
+
+# The same examples in every run; compilation makes the first one slow.
+settings.register_profile("qtx", derandomize=True, deadline=None, max_examples=40)
+settings.load_profile("qtx")
