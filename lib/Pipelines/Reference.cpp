@@ -37,6 +37,7 @@ static void buildBufferization(OpPassManager &passManager) {
 
 /// Loops over memrefs to the LLVM dialect.
 static void buildLoopsToLLVM(OpPassManager &passManager) {
+  passManager.addPass(qtx::createQtxExpandCopiesPass());
   passManager.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
   passManager.addPass(createCanonicalizerPass());
   passManager.addPass(createCSEPass());
@@ -57,6 +58,8 @@ static void buildLoopsToLLVM(OpPassManager &passManager) {
 void qtx::buildReferencePipeline(OpPassManager &passManager) {
   passManager.addPass(createQtxToStoragePass());
   passManager.addPass(createConvertQtxToLinalgPass());
+  // Elementwise operations on whole tensors, such as arith.addf.
+  passManager.addPass(createConvertElementwiseToLinalgPass());
   passManager.addPass(createQtxExpandMathPass());
   passManager.addPass(createCanonicalizerPass());
   passManager.addPass(createCSEPass());

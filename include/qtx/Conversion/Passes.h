@@ -9,6 +9,7 @@
 #ifndef QTX_CONVERSION_PASSES_H
 #define QTX_CONVERSION_PASSES_H
 
+#include "qtx/Conversion/ExpandCopies/ExpandCopies.h"
 #include "qtx/Conversion/ExpandMath/ExpandMath.h"
 #include "qtx/Conversion/QtxToLinalg/QtxToLinalg.h"
 

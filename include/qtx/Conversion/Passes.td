@@ -28,6 +28,17 @@ def ConvertQtxToLinalgPass : Pass<"convert-qtx-to-linalg", "::mlir::ModuleOp"> {
   ];
 }
 
+def QtxExpandCopiesPass : Pass<"qtx-expand-copies"> {
+  let summary = "expand copies of strided memrefs into linalg";
+  let description = [{
+    Replaces each `memref.copy` whose source or target is not dense by a
+    `linalg.generic`. Otherwise it becomes a call of a function of MLIR's runtime
+    library, which compiled models do not need. Dense copies stay: they become
+    `memcpy`.
+  }];
+  let dependentDialects = ["::mlir::linalg::LinalgDialect"];
+}
+
 def QtxExpandMathPass : Pass<"qtx-expand-math"> {
   let summary = "expand elementary functions of f32 into qtx's own";
   let description = [{
