@@ -67,6 +67,43 @@ Value qtx::createElementwise(
   return generic.getResult(0);
 }
 
+Value qtx::createReduction(
+    ImplicitLocOpBuilder &builder, Value init, AffineMap initMap,
+    ArrayRef<MappedTensor> inputs,
+    function_ref<Value(ImplicitLocOpBuilder &, ValueRange)> body) {
+  SmallVector<Value> values;
+  SmallVector<AffineMap> maps;
+  for (const MappedTensor &input : inputs) {
+    values.push_back(input.value);
+    maps.push_back(input.map);
+  }
+  maps.push_back(initMap);
+  SmallVector<utils::IteratorType> iterators(initMap.getNumDims(),
+                                             utils::IteratorType::reduction);
+  for (unsigned dim = 0, e = initMap.getNumResults(); dim < e; ++dim)
+    iterators[initMap.getDimPosition(dim)] = utils::IteratorType::parallel;
+  auto generic = linalg::GenericOp::create(
+      builder, init.getType(), values, init, maps, iterators,
+      [&](OpBuilder &nested, Location loc, ValueRange args) {
+        ImplicitLocOpBuilder inner(loc, nested);
+        linalg::YieldOp::create(inner, body(inner, args));
+      });
+  return generic.getResult(0);
+}
+
+Value qtx::createSplat(ImplicitLocOpBuilder &builder,
+                       ArrayRef<OpFoldResult> sizes, TypedAttr value) {
+  return createElementwise(builder, sizes, value.getType(), {},
+                           [&](ImplicitLocOpBuilder &b, ValueRange) -> Value {
+                             return arith::ConstantOp::create(b, value);
+                           });
+}
+
+Value qtx::createF32(ImplicitLocOpBuilder &builder, double value) {
+  return arith::ConstantOp::create(
+      builder, builder.getF32FloatAttr(static_cast<float>(value)));
+}
+
 //===----------------------------------------------------------------------===//
 // Parameters
 //===----------------------------------------------------------------------===//
@@ -102,11 +139,8 @@ static Value getRunTimeZeroPoint(ImplicitLocOpBuilder &builder,
                                  const QuantEdge &edge) {
   if (edge.zeroPoint)
     return edge.zeroPoint;
-  return createElementwise(builder, getSizes(builder, edge.scale),
-                           builder.getI32Type(), {},
-                           [](ImplicitLocOpBuilder &b, ValueRange) -> Value {
-                             return arith::ConstantIntOp::create(b, 0, 32);
-                           });
+  return createSplat(builder, getSizes(builder, edge.scale),
+                     builder.getI32IntegerAttr(0));
 }
 
 /// The map from a tensor of `rank` dimensions to a parameter tensor.
@@ -209,9 +243,27 @@ Value qtx::extendStored(ImplicitLocOpBuilder &builder, Value x, bool isSigned) {
   return arith::ExtUIOp::create(builder, i32, x);
 }
 
-static Value createF32(ImplicitLocOpBuilder &builder, double value) {
-  return arith::ConstantOp::create(
-      builder, builder.getF32FloatAttr(static_cast<float>(value)));
+/// clamp(rounded + zeroPoint) in 64-bit arithmetic: 32-bit storage needs it,
+/// since its bounds are no f32 numbers and their differences no i32 ones.
+static Value clampToStorage32(ImplicitLocOpBuilder &builder, Value rounded,
+                              Value zeroPoint, const QuantParams &params) {
+  Type f64 = builder.getF64Type(), i64 = builder.getI64Type();
+  auto boundOf = [&](int64_t bound) -> Value {
+    Value difference = arith::SubIOp::create(
+        builder, arith::ConstantIntOp::create(builder, bound, 64), zeroPoint);
+    return arith::SIToFPOp::create(builder, f64, difference);
+  };
+  zeroPoint = params.isSigned()
+                  ? Value(arith::ExtSIOp::create(builder, i64, zeroPoint))
+                  : Value(arith::ExtUIOp::create(builder, i64, zeroPoint));
+  Value clamped = arith::MaxNumFOp::create(
+      builder, arith::ExtFOp::create(builder, f64, rounded),
+      boundOf(params.getStorageMin()));
+  clamped = arith::MinNumFOp::create(builder, clamped,
+                                     boundOf(params.getStorageMax()));
+  Value stored = arith::AddIOp::create(
+      builder, arith::FPToSIOp::create(builder, i64, clamped), zeroPoint);
+  return arith::TruncIOp::create(builder, params.getStorageType(), stored);
 }
 
 Value qtx::quantizeScalar(ImplicitLocOpBuilder &builder, Value x, Value scale,
@@ -220,6 +272,9 @@ Value qtx::quantizeScalar(ImplicitLocOpBuilder &builder, Value x, Value scale,
       arith::DivFOp::create(builder, createF32(builder, 1.0), scale);
   Value rounded = math::RoundEvenOp::create(
       builder, arith::MulFOp::create(builder, x, reciprocal));
+  IntegerType storage = params.getStorageType();
+  if (storage.getWidth() == 32)
+    return clampToStorage32(builder, rounded, zeroPoint, params);
   // The bounds are those of the difference from the zero point, so that the sum
   // below is exact. `maxnum` turns NaN into the lower bound.
   Value min = arith::ConstantIntOp::create(builder, params.getStorageMin(), 32);
@@ -234,16 +289,26 @@ Value qtx::quantizeScalar(ImplicitLocOpBuilder &builder, Value x, Value scale,
   Value stored = arith::AddIOp::create(
       builder, arith::FPToSIOp::create(builder, builder.getI32Type(), clamped),
       zeroPoint);
-  IntegerType storage = params.getStorageType();
-  if (storage.getWidth() == 32)
-    return stored;
   return arith::TruncIOp::create(builder, storage, stored);
+}
+
+/// x - z, in 64 bits where 32 might overflow.
+static Value subtractZeroPoint(ImplicitLocOpBuilder &builder, Value x,
+                               Value zeroPoint, bool isSigned) {
+  if (!x.getType().isInteger(32))
+    return arith::SubIOp::create(builder, extendStored(builder, x, isSigned),
+                                 zeroPoint);
+  auto extend = [&](Value value) -> Value {
+    if (isSigned)
+      return arith::ExtSIOp::create(builder, builder.getI64Type(), value);
+    return arith::ExtUIOp::create(builder, builder.getI64Type(), value);
+  };
+  return arith::SubIOp::create(builder, extend(x), extend(zeroPoint));
 }
 
 Value qtx::dequantizeScalar(ImplicitLocOpBuilder &builder, Value x, Value scale,
                             Value zeroPoint, bool isSigned) {
-  Value centered = arith::SubIOp::create(
-      builder, extendStored(builder, x, isSigned), zeroPoint);
+  Value centered = subtractZeroPoint(builder, x, zeroPoint, isSigned);
   Value value =
       arith::SIToFPOp::create(builder, builder.getF32Type(), centered);
   return arith::MulFOp::create(builder, value, scale);

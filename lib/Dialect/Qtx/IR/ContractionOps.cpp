@@ -48,17 +48,6 @@ static LogicalResult verifyLastAxis(Operation *op, const QuantEdge &edge,
                            << params->getAxis();
 }
 
-/// A float tensor, or a quantized one in either form; not bare integers.
-static LogicalResult
-verifyFloatOrQuantized(Operation *op, const QuantEdge &edge, StringRef what) {
-  Type elementType = cast<ShapedType>(edge.value.getType()).getElementType();
-  if (elementType.isF32() || getQuantParams(op, edge))
-    return success();
-  return op->emitOpError() << "expected '" << edge.attrName.getValue()
-                           << "' for the storage integers of '" << what
-                           << "', found none";
-}
-
 //===----------------------------------------------------------------------===//
 // LinearOp
 //===----------------------------------------------------------------------===//

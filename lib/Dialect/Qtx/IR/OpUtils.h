@@ -46,6 +46,31 @@ inline std::string formatShape(llvm::ArrayRef<int64_t> shape) {
   return text;
 }
 
+/// A float tensor, or a quantized one in either form; not bare integers.
+inline mlir::LogicalResult verifyFloatOrQuantized(mlir::Operation *op,
+                                                  const QuantEdge &edge,
+                                                  llvm::StringRef what) {
+  auto type = llvm::cast<mlir::ShapedType>(edge.value.getType());
+  if (type.getElementType().isF32() || getQuantParams(op, edge))
+    return mlir::success();
+  return op->emitOpError() << "expected '" << edge.attrName.getValue()
+                           << "' for the storage integers of '" << what
+                           << "', found none";
+}
+
+/// `axis` counts from the last of `rank` dimensions.
+inline mlir::LogicalResult verifyAxis(mlir::Operation *op, int64_t axis,
+                                      int64_t rank) {
+  if (-rank <= axis && axis < 0)
+    return mlir::success();
+  return op->emitOpError() << "expected an axis between " << -rank
+                           << " and -1, found " << axis;
+}
+
+/// The type that says per tensor what `edge`, in storage form, says with one
+/// group and constant operands; null where it does not.
+mlir::Type getPerTensorEquivalent(mlir::Operation *op, const QuantEdge &edge);
+
 /// Operand and result have compatible shapes.
 inline mlir::LogicalResult verifySameShape(mlir::Operation *op,
                                            mlir::ShapedType operand,

@@ -7,7 +7,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "qtx/Dialect/Qtx/IR/QtxDialect.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Quant/IR/Quant.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/DialectImplementation.h"
 #include "qtx/Dialect/Qtx/IR/QtxAttributes.h"
 #include "qtx/Dialect/Qtx/IR/QtxOps.h"

@@ -19,6 +19,7 @@
 #include "mlir/Interfaces/ControlFlowInterfaces.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
 #include "qtx/Dialect/Qtx/IR/QtxTypes.h"
+#include "qtx/Dialect/Qtx/IR/QuantizationOps.h"
 #include "qtx/Dialect/Qtx/IR/QuantParams.h"
 #include "qtx/Dialect/Qtx/Transforms/Passes.h"
 
@@ -122,7 +123,7 @@ static bool canRetype(Operation *op) {
   return isa<FunctionOpInterface, CallOpInterface, RegionBranchOpInterface,
              BranchOpInterface, RegionBranchTerminatorOpInterface,
              func::ConstantOp, tensor::CastOp, tensor::DimOp, tensor::EmptyOp,
-             arith::SelectOp, quant::StorageCastOp>(op) ||
+             arith::SelectOp, quant::StorageCastOp, PermuteOp>(op) ||
          op->hasTrait<OpTrait::ReturnLike>();
 }
 

@@ -23,6 +23,17 @@ class Qtx_EnumAttr<EnumAttrInfo info, string name>
     : EnumAttr<Qtx_Dialect, info, name>;
 
 //===----------------------------------------------------------------------===//
+// Quantization
+//===----------------------------------------------------------------------===//
+
+def Qtx_Observer : Qtx_Enum<"Observer", "rule by which an observed range is updated", [
+    I32EnumAttrCase<"MinMax", 0, "min_max">,
+    I32EnumAttrCase<"Current", 1, "current">,
+    I32EnumAttrCase<"Running", 2, "running">
+  ]>;
+def Qtx_ObserverAttr : Qtx_EnumAttr<Qtx_Observer, "observer">;
+
+//===----------------------------------------------------------------------===//
 // Contraction
 //===----------------------------------------------------------------------===//
 

@@ -1,0 +1,50 @@
+//===- OpUtils.cpp - Shared pieces of operations --------------------------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "OpUtils.h"
+#include "mlir/Dialect/Quant/IR/QuantTypes.h"
+#include "mlir/IR/Matchers.h"
+#include <cmath>
+
+using namespace mlir;
+using namespace qtx;
+
+/// The only element of the constant `value`; null if it is something else.
+template <typename ElementAttr>
+static ElementAttr getOnlyConstant(Value value) {
+  DenseElementsAttr elements;
+  if (!matchPattern(value, m_Constant(&elements)) ||
+      elements.getNumElements() != 1)
+    return {};
+  return dyn_cast<ElementAttr>(*elements.value_begin<Attribute>());
+}
+
+Type qtx::getPerTensorEquivalent(Operation *op, const QuantEdge &edge) {
+  auto attr = op->getAttrOfType<TypeAttr>(edge.attrName);
+  std::optional<QuantParams> params =
+      attr ? QuantParams::get(attr.getValue()) : std::nullopt;
+  if (!params || !params->isDynamic() || params->getNumGroups() != 1)
+    return {};
+  auto scaleAttr = getOnlyConstant<FloatAttr>(edge.scale);
+  auto zeroPointAttr = edge.zeroPoint
+                           ? getOnlyConstant<IntegerAttr>(edge.zeroPoint)
+                           : IntegerAttr();
+  if (!scaleAttr || (edge.zeroPoint && !zeroPointAttr))
+    return {};
+  // What a type cannot say stays an operand.
+  float scale = scaleAttr.getValue().convertToFloat();
+  int64_t zeroPoint = zeroPointAttr ? zeroPointAttr.getInt() : 0;
+  if (!std::isnormal(scale) || scale < 0 ||
+      zeroPoint < params->getStorageMin() ||
+      zeroPoint > params->getStorageMax())
+    return {};
+  return quant::UniformQuantizedType::get(
+      params->isSigned() ? quant::QuantizationFlags::Signed : 0,
+      params->getStorageType(), Float32Type::get(op->getContext()), scale,
+      zeroPoint, params->getStorageMin(), params->getStorageMax());
+}
