@@ -42,3 +42,8 @@ void QtxDialect::registerAttributes() {
 #include "qtx/Dialect/Qtx/IR/QtxAttributes.cpp.inc"
       >();
 }
+
+Operation *QtxDialect::materializeConstant(OpBuilder &builder, Attribute value,
+                                           Type type, Location loc) {
+  return arith::ConstantOp::materialize(builder, value, type, loc);
+}

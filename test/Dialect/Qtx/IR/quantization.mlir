@@ -68,3 +68,108 @@ func.func @scalar(%x: tensor<f32>) -> tensor<f32> {
   %y = qtx.dequantize %q : tensor<!quant.uniform<u4:f32, 0.5:8>> -> tensor<f32>
   return %y : tensor<f32>
 }
+
+//===----------------------------------------------------------------------===//
+// requantize
+//===----------------------------------------------------------------------===//
+
+// CHECK-LABEL: func @requantize(
+func.func @requantize(%q: tensor<?x8x!uniform>, %s: tensor<?x8xi8>) -> (tensor<?x8x!grouped>, tensor<?x8xi8>) {
+  // CHECK: qtx.requantize %{{.*}} : (tensor<?x8x!quant.uniform<{{.*}}>>) -> tensor<?x8x!qtx.grouped<{{.*}}>>
+  %y = qtx.requantize %q : (tensor<?x8x!uniform>) -> tensor<?x8x!grouped>
+  // CHECK: qtx.requantize %{{.*}} as !quant.uniform<{{.*}}> to !qtx.grouped<{{.*}}> : (tensor<?x8xi8>) -> tensor<?x8xi8>
+  %z = qtx.requantize %s as !uniform to !grouped : (tensor<?x8xi8>) -> tensor<?x8xi8>
+  return %y, %z : tensor<?x8x!grouped>, tensor<?x8xi8>
+}
+
+// CHECK-LABEL: func @requantize_run_time(
+func.func @requantize_run_time(%q: tensor<?x8xi32>, %s: tensor<8xf32>, %t: tensor<?x2xf32>, %z: tensor<2xi32>) -> tensor<?x8xi8> {
+  // CHECK: qtx.requantize %{{.*}} scale(%{{.*}}) as !qtx.grouped<i32:f32, axis=-1, [1 * 8], ?> out_scale(%{{.*}}) out_zero_point(%{{.*}}) to !qtx.grouped<i8:f32, axis=-1, [6, 2], ?> : (tensor<?x8xi32>, tensor<8xf32>, tensor<?x2xf32>, tensor<2xi32>) -> tensor<?x8xi8>
+  %y = qtx.requantize %q scale(%s) as !qtx.grouped<i32:f32, axis=-1, [1 * 8], ?> out_scale(%t) out_zero_point(%z) to !dynamic
+      : (tensor<?x8xi32>, tensor<8xf32>, tensor<?x2xf32>, tensor<2xi32>) -> tensor<?x8xi8>
+  return %y : tensor<?x8xi8>
+}
+
+//===----------------------------------------------------------------------===//
+// dynamic_quantize
+//===----------------------------------------------------------------------===//
+
+// CHECK-LABEL: func @dynamic_quantize(
+func.func @dynamic_quantize(%x: tensor<?x8xf32>) -> (tensor<?x8x!dynamic>, tensor<?x8xi8>) {
+  // CHECK: %{{.*}}, %{{.*}}, %{{.*}} = qtx.dynamic_quantize %{{.*}} : (tensor<?x8xf32>) -> (tensor<?x8x!qtx.grouped<{{.*}}, ?>>, tensor<?x2xf32>, tensor<?x2xi32>)
+  %q, %s, %z = qtx.dynamic_quantize %x : (tensor<?x8xf32>) -> (tensor<?x8x!dynamic>, tensor<?x2xf32>, tensor<?x2xi32>)
+  // CHECK: %{{.*}}, %{{.*}} = qtx.dynamic_quantize %{{.*}} symmetric to !qtx.grouped<{{.*}}, ?> : (tensor<?x8xf32>) -> (tensor<?x8xi8>, tensor<?x1xf32>)
+  %r, %t = qtx.dynamic_quantize %x symmetric to !qtx.grouped<i8:f32, axis=-1, [8], ?>
+      : (tensor<?x8xf32>) -> (tensor<?x8xi8>, tensor<?x1xf32>)
+  return %q, %r : tensor<?x8x!dynamic>, tensor<?x8xi8>
+}
+
+// CHECK-LABEL: func @dynamic_requantize(
+func.func @dynamic_requantize(%x: tensor<8xi32>, %u: tensor<8xf32>) -> tensor<8xi8> {
+  // CHECK: qtx.dynamic_quantize %{{.*}} scale(%{{.*}}) as !qtx.grouped<i32:f32, axis=-1, [1 * 8], ?> to !qtx.grouped<i8:f32, axis=-1, [6, 2], ?> : (tensor<8xi32>, tensor<8xf32>) -> (tensor<8xi8>, tensor<2xf32>, tensor<2xi32>)
+  %q, %s, %z = qtx.dynamic_quantize %x scale(%u) as !qtx.grouped<i32:f32, axis=-1, [1 * 8], ?> to !dynamic
+      : (tensor<8xi32>, tensor<8xf32>) -> (tensor<8xi8>, tensor<2xf32>, tensor<2xi32>)
+  return %q : tensor<8xi8>
+}
+
+//===----------------------------------------------------------------------===//
+// permute
+//===----------------------------------------------------------------------===//
+
+// CHECK-LABEL: func @permute(
+func.func @permute(%x: tensor<?x4xf32>, %w: tensor<4x3xi8>, %b: tensor<2x?xi1>, %i: tensor<?xi64>) -> (tensor<?x4xf32>, tensor<4x3xi8>, tensor<2x?xi1>) {
+  %p = arith.constant dense<[2, 0, 3, 1]> : tensor<4xi32>
+  // CHECK: qtx.permute %{{.*}} by %{{.*}} : (tensor<?x4xf32>, tensor<4xi32>) -> tensor<?x4xf32>
+  %y = qtx.permute %x by %p : (tensor<?x4xf32>, tensor<4xi32>) -> tensor<?x4xf32>
+  // CHECK: qtx.permute %{{.*}} by %{{.*}} axis -2 : (tensor<4x3xi8>, tensor<4xi32>) -> tensor<4x3xi8>
+  %z = qtx.permute %w by %p axis -2 : (tensor<4x3xi8>, tensor<4xi32>) -> tensor<4x3xi8>
+  // CHECK: qtx.permute %{{.*}} by %{{.*}} : (tensor<2x?xi1>, tensor<?xi64>) -> tensor<2x?xi1>
+  %a = qtx.permute %b by %i : (tensor<2x?xi1>, tensor<?xi64>) -> tensor<2x?xi1>
+  return %y, %z, %a : tensor<?x4xf32>, tensor<4x3xi8>, tensor<2x?xi1>
+}
+
+// Groups follow their channels.
+// CHECK-LABEL: func @permute_groups(
+func.func @permute_groups(%x: tensor<?x4x!qtx.grouped<i8:f32, axis=-1, [2, 2], {0.5:1, 2.0}>>,
+                          %d: tensor<4x!qtx.grouped<i8:f32, axis=-1, [3, 1], ?>>)
+    -> (tensor<?x4x!qtx.grouped<i8:f32, axis=-1, [1, 2, 1], {0.5:1, 2.0, 0.5:1}>>,
+        tensor<4x!qtx.grouped<i8:f32, axis=-1, [1, 3], ?>>) {
+  %p = arith.constant dense<[0, 2, 3, 1]> : tensor<4xindex>
+  %y = qtx.permute %x by %p : (tensor<?x4x!qtx.grouped<i8:f32, axis=-1, [2, 2], {0.5:1, 2.0}>>, tensor<4xindex>)
+      -> tensor<?x4x!qtx.grouped<i8:f32, axis=-1, [1, 2, 1], {0.5:1, 2.0, 0.5:1}>>
+  %r = arith.constant dense_resource<reversed> : tensor<4xi32>
+  %z = qtx.permute %d by %r : (tensor<4x!qtx.grouped<i8:f32, axis=-1, [3, 1], ?>>, tensor<4xi32>)
+      -> tensor<4x!qtx.grouped<i8:f32, axis=-1, [1, 3], ?>>
+  return %y, %z : tensor<?x4x!qtx.grouped<i8:f32, axis=-1, [1, 2, 1], {0.5:1, 2.0, 0.5:1}>>, tensor<4x!qtx.grouped<i8:f32, axis=-1, [1, 3], ?>>
+}
+
+//===----------------------------------------------------------------------===//
+// observe
+//===----------------------------------------------------------------------===//
+
+// CHECK-LABEL: func @observe(
+func.func @observe(%x: tensor<?x?x8xf32>, %lo: tensor<8xf32>, %hi: tensor<8xf32>, %m: tensor<?x?xi1>)
+    -> (tensor<8xf32>, tensor<8xf32>) {
+  // CHECK: %{{.*}}, %{{.*}} = qtx.observe %{{.*}}, %{{.*}}, %{{.*}} : (tensor<?x?x8xf32>, tensor<8xf32>, tensor<8xf32>) -> (tensor<8xf32>, tensor<8xf32>)
+  %a, %b = qtx.observe %x, %lo, %hi : (tensor<?x?x8xf32>, tensor<8xf32>, tensor<8xf32>) -> (tensor<8xf32>, tensor<8xf32>)
+  // CHECK: qtx.observe %{{.*}}, %{{.*}}, %{{.*}} mask(%{{.*}}) observer running momentum {{0.899999976|0.9}} :
+  %c, %d = qtx.observe %x, %a, %b mask(%m) observer running momentum 0.9
+      : (tensor<?x?x8xf32>, tensor<8xf32>, tensor<8xf32>, tensor<?x?xi1>) -> (tensor<8xf32>, tensor<8xf32>)
+  return %c, %d : tensor<8xf32>, tensor<8xf32>
+}
+
+// CHECK-LABEL: func @observe_axis(
+func.func @observe_axis(%x: tensor<2x?x8xf32>, %lo: tensor<?xf32>, %hi: tensor<?xf32>) -> (tensor<?xf32>, tensor<?xf32>) {
+  // CHECK: qtx.observe %{{.*}}, %{{.*}}, %{{.*}} axis -2 observer current :
+  %a, %b = qtx.observe %x, %lo, %hi axis -2 observer current
+      : (tensor<2x?x8xf32>, tensor<?xf32>, tensor<?xf32>) -> (tensor<?xf32>, tensor<?xf32>)
+  return %a, %b : tensor<?xf32>, tensor<?xf32>
+}
+
+{-#
+  dialect_resources: {
+    builtin: {
+      reversed: "0x0400000003000000020000000100000000000000"
+    }
+  }
+#-}
