@@ -53,15 +53,16 @@ createElementwise(mlir::ImplicitLocOpBuilder &builder,
                                                  mlir::ValueRange)>
                       body);
 
-/// A generic operation over the iteration space of `inputs` that updates `init`,
-/// whose indices `initMap` gives; dimensions it leaves out are reduced in
-/// ascending order. The last scalar that `body` is given is the value to update.
-mlir::Value createReduction(
-    mlir::ImplicitLocOpBuilder &builder, mlir::Value init,
-    mlir::AffineMap initMap, llvm::ArrayRef<MappedTensor> inputs,
-    llvm::function_ref<mlir::Value(mlir::ImplicitLocOpBuilder &,
-                                   mlir::ValueRange)>
-        body);
+/// A generic operation over the iteration space of `inputs` that updates
+/// `init`, whose indices `initMap` gives; dimensions it leaves out are reduced
+/// in ascending order. The last scalar that `body` is given is the value to
+/// update.
+mlir::Value
+createReduction(mlir::ImplicitLocOpBuilder &builder, mlir::Value init,
+                mlir::AffineMap initMap, llvm::ArrayRef<MappedTensor> inputs,
+                llvm::function_ref<mlir::Value(mlir::ImplicitLocOpBuilder &,
+                                               mlir::ValueRange)>
+                    body);
 
 /// A tensor of `sizes` whose elements are all `value`.
 mlir::Value createSplat(mlir::ImplicitLocOpBuilder &builder,

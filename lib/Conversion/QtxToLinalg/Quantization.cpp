@@ -28,9 +28,9 @@ struct LowerQuantize : OpRewritePattern<QuantizeOp> {
     if (failed(requireStorageForm(op, rewriter)))
       return failure();
     ImplicitLocOpBuilder builder(op.getLoc(), rewriter);
-    replaceWithCast(rewriter, op,
-                    quantizeTensor(builder, op, op.getQuantEdges().front(),
-                                   op.getX()));
+    replaceWithCast(
+        rewriter, op,
+        quantizeTensor(builder, op, op.getQuantEdges().front(), op.getX()));
     return success();
   }
 };
@@ -84,11 +84,10 @@ public:
 
   /// `min(min x, 0)`, or `max(max x, 1e-8)`, clamped.
   Value createBound(bool isMax) {
-    return createElementwise(
-        builder, sizes, builder.getF32Type(), {},
-        [&](ImplicitLocOpBuilder &b, ValueRange) -> Value {
-          return createScalarBound(b, isMax);
-        });
+    return createElementwise(builder, sizes, builder.getF32Type(), {},
+                             [&](ImplicitLocOpBuilder &b, ValueRange) -> Value {
+                               return createScalarBound(b, isMax);
+                             });
   }
 
   Value createScale(Value lo, Value hi, bool symmetric) {
@@ -151,10 +150,11 @@ private:
           ImplicitLocOpBuilder inner(loc, nested);
           indices.back() = channel;
           Value value = tensor::ExtractOp::create(inner, x, indices);
-          scf::YieldOp::create(inner, createExtremum(inner, args[0], value,
-                                                     isMax));
+          scf::YieldOp::create(inner,
+                               createExtremum(inner, args[0], value, isMax));
         });
-    // Half of the largest number, so that the difference of the bounds is finite.
+    // Half of the largest number, so that the difference of the bounds is
+    // finite.
     double limit = std::numeric_limits<float>::max() / 2;
     return createExtremum(b, loop.getResult(0),
                           createF32(b, isMax ? limit : -limit), !isMax);
@@ -218,12 +218,11 @@ struct LowerPermute : OpRewritePattern<PermuteOp> {
       return failure();
     ImplicitLocOpBuilder builder(op.getLoc(), rewriter);
     RankedTensorType type = op.getX().getType();
-    AffineMap channel = AffineMap::get(
-        type.getRank(), 0, builder.getAffineDimExpr(op.getDim()));
+    AffineMap channel = AffineMap::get(type.getRank(), 0,
+                                       builder.getAffineDimExpr(op.getDim()));
     SmallVector<OpFoldResult> sizes = getSizes(builder, op.getX());
-    Value size =
-        getValueOrCreateConstantIndexOp(builder, op.getLoc(),
-                                        sizes[op.getDim()]);
+    Value size = getValueOrCreateConstantIndexOp(builder, op.getLoc(),
+                                                 sizes[op.getDim()]);
     bool isConstant = op.getConstantIndices().has_value();
     Value result = createElementwise(
         builder, sizes, type.getElementType(), {{op.getIndices(), channel}},
@@ -245,8 +244,8 @@ private:
   /// The nearest index of an axis of `size` channels.
   static Value clamp(ImplicitLocOpBuilder &b, Value index, Value size) {
     Value zero = arith::ConstantIndexOp::create(b, 0);
-    Value last = arith::SubIOp::create(b, size,
-                                       arith::ConstantIndexOp::create(b, 1));
+    Value last =
+        arith::SubIOp::create(b, size, arith::ConstantIndexOp::create(b, 1));
     return arith::MaxSIOp::create(b, arith::MinSIOp::create(b, index, last),
                                   zero);
   }
@@ -277,8 +276,8 @@ Value createChannelExtremum(ImplicitLocOpBuilder &builder, ObserveOp op,
       [&](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
         Value value = args[0];
         if (op.getMask())
-          value = arith::SelectOp::create(b, args[1], value,
-                                          arith::ConstantOp::create(b, identity));
+          value = arith::SelectOp::create(
+              b, args[1], value, arith::ConstantOp::create(b, identity));
         if (isMax)
           return arith::MaxNumFOp::create(b, value, args.back());
         return arith::MinNumFOp::create(b, value, args.back());
@@ -291,8 +290,8 @@ Value updateBound(ImplicitLocOpBuilder &b, ObserveOp op, Value bound,
   float momentum = op.getMomentum() ? op.getMomentum()->convertToFloat() : 0.0f;
   Value updated = bound;
   if (op.getObserver() == Observer::Running) {
-    Value share = arith::MulFOp::create(
-        b, createF32(b, 1.0f - momentum), bound);
+    Value share =
+        arith::MulFOp::create(b, createF32(b, 1.0f - momentum), bound);
     Value average =
         math::FmaOp::create(b, createF32(b, momentum), state, share);
     updated = arith::SelectOp::create(b, hasState, average, bound);

@@ -69,8 +69,8 @@ OpFoldResult RequantizeOp::fold(FoldAdaptor) {
 //===----------------------------------------------------------------------===//
 
 namespace {
-/// Writes the run-time parameters of operand `x` in its type, where they are one
-/// group of constants.
+/// Writes the run-time parameters of operand `x` in its type, where they are
+/// one group of constants.
 template <typename OpTy> struct UsePerTensorOperand : OpRewritePattern<OpTy> {
   using OpRewritePattern<OpTy>::OpRewritePattern;
 
@@ -119,8 +119,9 @@ void DequantizeOp::getCanonicalizationPatterns(RewritePatternSet &patterns,
 
 void RequantizeOp::getCanonicalizationPatterns(RewritePatternSet &patterns,
                                                MLIRContext *context) {
-  patterns.add<UsePerTensorOperand<RequantizeOp>,
-               UsePerTensorResult<RequantizeOp>>(context);
+  patterns
+      .add<UsePerTensorOperand<RequantizeOp>, UsePerTensorResult<RequantizeOp>>(
+          context);
 }
 
 //===----------------------------------------------------------------------===//

@@ -259,8 +259,8 @@ LogicalResult PermuteOp::verify() {
     if (failed(verifyPermutation(*this, *constant)))
       return failure();
   std::optional<QuantParams> params = QuantParams::get(x.getElementType());
-  bool hasPermutedGroups = params && params->isGrouped() &&
-                           params->getAxis() == int64_t(getAxis());
+  bool hasPermutedGroups =
+      params && params->isGrouped() && params->getAxis() == int64_t(getAxis());
   if (hasPermutedGroups)
     return verifyPermutedGroups(*this, *params);
   if (x.getElementType() != y.getElementType())

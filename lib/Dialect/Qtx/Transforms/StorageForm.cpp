@@ -19,8 +19,8 @@
 #include "mlir/Interfaces/ControlFlowInterfaces.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
 #include "qtx/Dialect/Qtx/IR/QtxTypes.h"
-#include "qtx/Dialect/Qtx/IR/QuantizationOps.h"
 #include "qtx/Dialect/Qtx/IR/QuantParams.h"
+#include "qtx/Dialect/Qtx/IR/QuantizationOps.h"
 #include "qtx/Dialect/Qtx/Transforms/Passes.h"
 
 namespace qtx {

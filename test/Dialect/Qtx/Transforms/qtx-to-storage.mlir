@@ -138,3 +138,16 @@ func.func private @per_axis(tensor<2x!axis>)
 
 // expected-error @+1 {{'func.func' op has no storage form: expected quantized types only as}}
 func.func private @unranked(tensor<*x!u>)
+
+// -----
+
+// A permutation moves storage integers, whatever they mean.
+// CHECK-LABEL: func.func @permute
+// CHECK: qtx.permute %{{.*}} by %{{.*}} : (tensor<?x3xi8>, tensor<3xi32>) -> tensor<?x3xi8>
+func.func @permute(%x: tensor<?x3x!qtx.grouped<i8:f32, axis=-1, [2, 1], {0.5, 2.0}>>)
+    -> tensor<?x3x!qtx.grouped<i8:f32, axis=-1, [1, 2], {2.0, 0.5}>> {
+  %p = arith.constant dense<[2, 0, 1]> : tensor<3xi32>
+  %y = qtx.permute %x by %p : (tensor<?x3x!qtx.grouped<i8:f32, axis=-1, [2, 1], {0.5, 2.0}>>, tensor<3xi32>)
+      -> tensor<?x3x!qtx.grouped<i8:f32, axis=-1, [1, 2], {2.0, 0.5}>>
+  return %y : tensor<?x3x!qtx.grouped<i8:f32, axis=-1, [1, 2], {2.0, 0.5}>>
+}
