@@ -9,6 +9,8 @@
 #ifndef QTX_DIALECT_QTX_TRANSFORMS_PASSES_H
 #define QTX_DIALECT_QTX_TRANSFORMS_PASSES_H
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Pass/Pass.h"
 
 namespace qtx {

@@ -65,4 +65,136 @@ def QtxVerifyStorageFormPass : Pass<"qtx-verify-storage-form", "::mlir::ModuleOp
   }];
 }
 
+//===----------------------------------------------------------------------===//
+// Rewrites of grouped quantization
+//===----------------------------------------------------------------------===//
+
+def QtxSplitGroupedLinearPass : Pass<"qtx-split-grouped-linear"> {
+  let summary = "split a linear with groups into linears with one group each";
+  let description = [{
+    Writes a linear whose input is quantized in K groups (PEG) as K linears on
+    slices of the input, for hardware that knows one scale per tensor (Bondarenko et
+    al. 2021, figure 4). Each linear takes the columns of the weight that belong to
+    its group and starts from the fp32 result of the one before it, through `bias`;
+    the last one has the activation and requantizes. The order of operations is that
+    of the original, so the results are equal bit for bit. With run-time parameters,
+    each linear takes its own ones, `[1]` or one per position.
+
+    Weight blocks stay where a group begins at the boundary of a block. A group
+    that begins within a block is cut further, into one linear per block.
+
+    With `split-outputs`, a linear whose result is quantized in K groups becomes K
+    linears on the rows of the weight, inserted into one tensor: the other half of
+    the figure. Constant weights, scales and seeds are sliced here and not at run
+    time.
+
+    It works in storage form; a linear in quantized form is a missed remark.
+
+    ```mlir
+    %y = qtx.linear %x as !qtx.grouped<i8:f32, axis=-1, [6, 2], {0.02:3, 0.5}>, %w
+        scale(%s) bias(%b) activation relu to !quant.uniform<i8:f32, 0.1>
+        : (tensor<?x8xi8>, tensor<4x8xi8>, tensor<4xf32>, tensor<4xf32>)
+        -> tensor<?x4xi8>
+    ```
+
+    becomes (with `%x0`, `%x1`, `%w0`, `%w1` the slices)
+
+    ```mlir
+    %r = qtx.linear %x0 as !quant.uniform<i8:f32, 0.02:3>, %w0 scale(%s) bias(%b)
+        : (tensor<?x6xi8>, tensor<4x6xi8>, tensor<4xf32>, tensor<4xf32>)
+        -> tensor<?x4xf32>
+    %y = qtx.linear %x1 as !quant.uniform<i8:f32, 0.5>, %w1 scale(%s) bias(%r)
+        activation relu to !quant.uniform<i8:f32, 0.1>
+        : (tensor<?x2xi8>, tensor<4x2xi8>, tensor<4xf32>, tensor<?x4xf32>)
+        -> tensor<?x4xi8>
+    ```
+  }];
+  let options = [
+    Option<"splitInputs", "split-inputs", "bool", "true",
+           "Split at the groups of the input">,
+    Option<"splitOutputs", "split-outputs", "bool", "false",
+           "Split at the groups of the result">,
+  ];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"
+  ];
+}
+
+def QtxMergeSplitLinearPass : Pass<"qtx-merge-split-linear"> {
+  let summary = "merge linears that continue one sum into one with groups";
+  let description = [{
+    The inverse of `qtx-split-grouped-linear`: a linear that adds to the fp32 result
+    of another (through `bias`, its only use) merges with it where their inputs are
+    neighbouring slices of one tensor, their weights neighbouring slices or
+    constants, and their weight scales the same, or whole blocks of one size. The
+    result has the groups of both, in the same order, and equal bits.
+
+    A chain that cannot be merged is a missed remark with the reason.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"
+  ];
+}
+
+def QtxOutputGroupsToPerChannelPass : Pass<"qtx-output-groups-to-per-channel"> {
+  let summary = "requantize results in groups with one scale per channel";
+  let description = [{
+    Groups on the result of a linear cost nothing where requantization takes one
+    scale and zero point per output: output i uses those of its group. This writes
+    them so: the type becomes `!qtx.grouped` with one channel per group and run-time
+    parameters, which are constant operands. The stored integers are the same bit
+    for bit, and users of the tensor keep their own view of its groups.
+
+    It works in storage form; a linear in quantized form is a missed remark.
+
+    ```mlir
+    %y = qtx.linear %x as !quant.uniform<i8:f32, 0.1>, %w scale(%s)
+        to !qtx.grouped<i8:f32, axis=-1, [3, 1], {0.02:3, 0.5}>
+        : (tensor<?x8xi8>, tensor<4x8xi8>, tensor<4xf32>) -> tensor<?x4xi8>
+    ```
+
+    becomes
+
+    ```mlir
+    %ys = arith.constant dense<[0.02, 0.02, 0.02, 0.5]> : tensor<4xf32>
+    %yz = arith.constant dense<[3, 3, 3, 0]> : tensor<4xi32>
+    %y = qtx.linear %x as !quant.uniform<i8:f32, 0.1>, %w scale(%s)
+        out_scale(%ys) out_zero_point(%yz)
+        to !qtx.grouped<i8:f32, axis=-1, [1 * 4], ?>
+        : (tensor<?x8xi8>, tensor<4x8xi8>, tensor<4xf32>, tensor<4xf32>,
+           tensor<4xi32>) -> tensor<?x4xi8>
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect"];
+}
+
+def QtxFoldZeroPointsPass : Pass<"qtx-fold-zero-points"> {
+  let summary = "fold the zero points of an input into the accumulator's seed";
+  let description = [{
+    For a constant weight and compile-time zero points, the terms `-z * sum w` of
+    every segment and output are constants. They become the int32 `seed` of the
+    linear, so that the inner loop multiplies the stored integers as they are. The
+    accumulators, and so the results, are equal bit for bit.
+
+    Run-time zero points and weights that are not constant are missed remarks.
+
+    ```mlir
+    %w = arith.constant dense<[[1, 2, 3, 4]]> : tensor<1x4xi8>
+    %y = qtx.linear %x as !quant.uniform<i8:f32, 0.5:3>, %w scale(%s)
+        : (tensor<?x4xi8>, tensor<1x4xi8>, tensor<1xf32>) -> tensor<?x1xf32>
+    ```
+
+    becomes
+
+    ```mlir
+    %w = arith.constant dense<[[1, 2, 3, 4]]> : tensor<1x4xi8>
+    %z = arith.constant dense<-30> : tensor<1x1xi32>
+    %y = qtx.linear %x as !quant.uniform<i8:f32, 0.5:3>, %w scale(%s) seed(%z)
+        : (tensor<?x4xi8>, tensor<1x4xi8>, tensor<1xf32>, tensor<1x1xi32>)
+        -> tensor<?x1xf32>
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect"];
+}
+
 #endif // QTX_DIALECT_QTX_TRANSFORMS_PASSES
