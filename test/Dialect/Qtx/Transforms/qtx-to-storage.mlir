@@ -91,6 +91,15 @@ func.func @shapes(%x: tensor<2x3x8x!g>) -> (tensor<?x3x8x!g>, tensor<8x!g>) {
   return %c, %e : tensor<?x3x8x!g>, tensor<8x!g>
 }
 
+// CHECK-LABEL: func.func @permute
+// CHECK: qtx.permute %{{.*}} by %{{.*}} : (tensor<?x8xi8>, tensor<8xi32>) -> tensor<?x8xi8>
+func.func @permute(%x: tensor<?x8x!g>) -> tensor<?x8x!qtx.grouped<i8:f32, axis=-1, [2, 6], {0.5, 0.02:3}>> {
+  %p = arith.constant dense<[6, 7, 0, 1, 2, 3, 4, 5]> : tensor<8xi32>
+  %y = qtx.permute %x by %p : (tensor<?x8x!g>, tensor<8xi32>)
+      -> tensor<?x8x!qtx.grouped<i8:f32, axis=-1, [2, 6], {0.5, 0.02:3}>>
+  return %y : tensor<?x8x!qtx.grouped<i8:f32, axis=-1, [2, 6], {0.5, 0.02:3}>>
+}
+
 // CHECK-LABEL: func.func @constants
 // CHECK-DAG: %[[A:.*]] = arith.constant dense_resource<codes> : tensor<2xi8>
 // CHECK-DAG: %[[B:.*]] = arith.constant dense<[1, -1]> : tensor<2xi8>
