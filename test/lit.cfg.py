@@ -58,7 +58,7 @@ CPU_FEATURES = {
     "cpu-avxvnni": ["avx_vnni"],
     "cpu-amx-int8": ["amx_tile", "amx_int8"],
 }
-KNOWN_FEATURES = [*CPU_FEATURES, "x86", "qemu-aarch64", "aarch64-cross", "sanitizer"]
+KNOWN_FEATURES = [*CPU_FEATURES, "x86", "qemu-aarch64", "aarch64-cross"]
 
 
 def read_cpu_flags():

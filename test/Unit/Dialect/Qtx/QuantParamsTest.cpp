@@ -88,6 +88,20 @@ TEST_F(QuantParamsTest, SliceOfRunTimeParametersStaysGrouped) {
   EXPECT_EQ(params->getSliced(4, 2), getDynamic({2}));
 }
 
+/// The text form cannot say this, a builder can.
+TEST_F(QuantParamsTest, ScalesAndZeroPointsComeTogether) {
+  std::string message;
+  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
+    message = diagnostic.str();
+    return success();
+  });
+  EXPECT_FALSE(GroupedType::getChecked(
+      [&] { return mlir::emitError(UnknownLoc::get(&context)); }, &context, 8u,
+      true, int64_t(-1), ArrayRef<int64_t>{1, 1},
+      DenseF32ArrayAttr::get(&context, {0.5f, 0.5f}), DenseI64ArrayAttr()));
+  EXPECT_EQ(message, "expected both scales and zero points, or neither");
+}
+
 /// What a segment is, as a list that compares and prints.
 static std::vector<std::vector<int64_t>> list(ArrayRef<Segment> segments) {
   std::vector<std::vector<int64_t>> lists;
