@@ -14,8 +14,8 @@
 namespace qtx {
 
 /// The reference path from qtx operations to the LLVM dialect: storage form,
-/// linalg, bufferization across functions, loops, LLVM. Public functions get a C
-/// interface wrapper (`_mlir_ciface_NAME`).
+/// linalg, bufferization across functions, loops, LLVM. Public functions get a
+/// C interface wrapper (`_mlir_ciface_NAME`).
 void buildReferencePipeline(mlir::OpPassManager &passManager);
 
 /// Registers `qtx-reference-to-llvm`.

@@ -18,8 +18,8 @@ using namespace qtx;
 
 namespace {
 
-/// Lowers one `qtx.linear`. The iteration space of contractions is the dimensions
-/// of the result followed by the contracted one.
+/// Lowers one `qtx.linear`. The iteration space of contractions is the
+/// dimensions of the result followed by the contracted one.
 class LinearLowering {
 public:
   LinearLowering(LinearOp op, PatternRewriter &rewriter)
@@ -230,9 +230,8 @@ private:
   }
   /// `tensor`, mapped from the result's space, in the contraction's space.
   MappedTensor widen(const MappedTensor &tensor) {
-    return {tensor.value,
-            AffineMap::get(rank + 1, 0, tensor.map.getResults(),
-                           builder.getContext())};
+    return {tensor.value, AffineMap::get(rank + 1, 0, tensor.map.getResults(),
+                                         builder.getContext())};
   }
 
   LinearOp op;

@@ -58,8 +58,9 @@ public:
   /// The group of every channel along the axis.
   llvm::SmallVector<int64_t> getGroupOfChannel() const;
 
-  /// The element type of the channels [offset, offset + size) of the axis, whose
-  /// parameters are the same. A slice within one static group is per tensor.
+  /// The element type of the channels [offset, offset + size) of the axis,
+  /// whose parameters are the same. A slice within one static group is per
+  /// tensor.
   mlir::Type getSliced(int64_t offset, int64_t size) const;
 
 private:
@@ -108,8 +109,8 @@ struct Segment {
   int64_t block;
 };
 
-/// Cuts the axis of `size` channels at the boundaries of both partitions. Each is
-/// the list of its part sizes; an empty list stands for one part.
+/// Cuts the axis of `size` channels at the boundaries of both partitions. Each
+/// is the list of its part sizes; an empty list stands for one part.
 llvm::SmallVector<Segment> getSegments(int64_t size,
                                        llvm::ArrayRef<int64_t> groups,
                                        llvm::ArrayRef<int64_t> blocks);
