@@ -1,0 +1,22 @@
+# Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""A short run of the fuzzer with a fixed seed."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+HERE = pathlib.Path(__file__).resolve().parent
+BUILD = pathlib.Path(os.environ.get("QTX_BUILD_DIR", HERE.parents[1] / "build"))
+SECONDS = os.environ.get("QTX_FUZZ_SECONDS", "90")
+
+
+def test_no_crash_on_mutated_tests():
+    command = [
+        sys.executable, HERE / "fuzz.py", "--build", BUILD, "--seconds", SECONDS, "--seed", "1",
+    ]
+    result = subprocess.run(command, capture_output=True, text=True)
+    print(result.stdout)
+    assert result.returncode == 0, result.stdout + result.stderr
