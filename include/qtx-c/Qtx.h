@@ -128,6 +128,12 @@ typedef enum {
   QTX_ELEMENT_I64 = 8,
   /// 64 bits.
   QTX_ELEMENT_INDEX = 9,
+  /// Storage integers of quantized types that are unsigned. A U4 is a byte, 0
+  /// to 15; the upper half is ignored in inputs.
+  QTX_ELEMENT_U4 = 10,
+  QTX_ELEMENT_U8 = 11,
+  QTX_ELEMENT_U16 = 12,
+  QTX_ELEMENT_U32 = 13,
 } QtxElement;
 
 /// An input or output of a function. The pointers live as long as the program.

@@ -43,7 +43,11 @@ static_assert(int(ElementKind::F16) == QTX_ELEMENT_F16 &&
               int(ElementKind::I16) == QTX_ELEMENT_I16 &&
               int(ElementKind::I32) == QTX_ELEMENT_I32 &&
               int(ElementKind::I64) == QTX_ELEMENT_I64 &&
-              int(ElementKind::Index) == QTX_ELEMENT_INDEX);
+              int(ElementKind::Index) == QTX_ELEMENT_INDEX &&
+              int(ElementKind::U4) == QTX_ELEMENT_U4 &&
+              int(ElementKind::U8) == QTX_ELEMENT_U8 &&
+              int(ElementKind::U16) == QTX_ELEMENT_U16 &&
+              int(ElementKind::U32) == QTX_ELEMENT_U32);
 
 //===----------------------------------------------------------------------===//
 // Diagnostics
@@ -302,7 +306,7 @@ QtxStatus qtxProgramInvoke(const QtxProgram *program, const char *function,
   for (const QtxBuffer &input : ArrayRef<QtxBuffer>(inputs, numInputs)) {
     if (input.rank > 0 && !input.shape)
       return reporter.failOnNull();
-    if (input.element < QTX_ELEMENT_F16 || input.element > QTX_ELEMENT_INDEX)
+    if (input.element < QTX_ELEMENT_F16 || input.element > QTX_ELEMENT_U32)
       return reporter.fail(QTX_STATUS_INVALID_ARGUMENT, "unknown element type");
     views.push_back({input.data, ArrayRef<int64_t>(input.shape, input.rank),
                      static_cast<ElementKind>(input.element)});

@@ -27,6 +27,10 @@ def _integer(name: str, dtype: str, width: int) -> _Element:
     return _Element(name, np.dtype(dtype), -(2 ** (width - 1)), 2 ** (width - 1) - 1)
 
 
+def _unsigned(name: str, dtype: str, width: int) -> _Element:
+    return _Element(name, np.dtype(dtype), 0, 2**width - 1)
+
+
 # In the order of QtxElement.
 _ELEMENTS = (
     _Element("f16", np.dtype("float16")),
@@ -39,6 +43,10 @@ _ELEMENTS = (
     _integer("i32", "int32", 32),
     _integer("i64", "int64", 64),
     _integer("index", "int64", 64),
+    _unsigned("u4", "uint8", 4),
+    _unsigned("u8", "uint8", 8),
+    _unsigned("u16", "uint16", 16),
+    _unsigned("u32", "uint32", 32),
 )
 
 

@@ -149,6 +149,21 @@ def test_signature():
     assert list(map(str, signature.outputs)) == ["values: ?x8xf32"]
 
 
+@pytest.mark.parametrize("width, dtype", [(4, np.uint8), (8, np.uint8), (16, np.uint16)])
+def test_unsigned_storage(width, dtype):
+    type_ = f"tensor<?x!quant.uniform<u{width}:f32, 1.0:1>>"
+    module = qtx.compile_ir(f"""
+      func.func @main(%x: {type_}) -> ({type_}, tensor<?xf32>) {{
+        %y = qtx.dequantize %x : {type_} -> tensor<?xf32>
+        return %x, %y : {type_}, tensor<?xf32>
+      }}""")
+    codes = np.array([0, 1, 2**width - 1], dtype)
+    same, values = module.run("main", codes)
+    assert same.dtype == dtype
+    np.testing.assert_array_equal(same, codes)
+    np.testing.assert_array_equal(values, codes.astype(np.float32) - 1)
+
+
 IDENTITY = """
   func.func @f(%a: tensor<?x3xf32>, %b: tensor<2xi4>, %c: i1) -> tensor<?x3xf32> {
     return %a : tensor<?x3xf32>

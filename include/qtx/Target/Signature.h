@@ -21,14 +21,30 @@
 
 namespace qtx {
 
-/// Elements of buffers as they lie in memory. I1 and I4 take one byte each: an
-/// I1 is 0 or 1, an I4 a signed byte. Index is a 64-bit integer.
-enum class ElementKind { F16, F32, F64, I1, I4, I8, I16, I32, I64, Index };
+/// Elements of buffers as they lie in memory. I1, I4 and U4 take one byte each:
+/// an I1 is 0 or 1, an I4 a signed and a U4 an unsigned byte. Index is a 64-bit
+/// integer. The unsigned kinds are storage integers of quantized types.
+enum class ElementKind {
+  F16,
+  F32,
+  F64,
+  I1,
+  I4,
+  I8,
+  I16,
+  I32,
+  I64,
+  Index,
+  U4,
+  U8,
+  U16,
+  U32
+};
 
 /// Bytes that one element takes in a buffer.
 size_t getElementSize(ElementKind kind);
 
-/// The spelling of the type in IR: `f32`, `i4`, ...
+/// The spelling of the type: `f32`, `i4`, `u8`, ...
 llvm::StringRef getElementName(ElementKind kind);
 
 /// One input or output of a function.

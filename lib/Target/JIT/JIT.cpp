@@ -44,18 +44,29 @@ struct JITModule::Function {
 // Compilation
 //===----------------------------------------------------------------------===//
 
+static bool isQtxAttr(NamedAttribute attr) {
+  return attr.getName().getValue().starts_with("qtx.");
+}
+
+/// Removes the attributes of qtx from arguments and results: LLVM IR has none.
+static void removeQtxAttrs(FunctionOpInterface function) {
+  for (unsigned i = 0, e = function.getNumArguments(); i < e; ++i)
+    for (NamedAttribute attr : llvm::to_vector(function.getArgAttrs(i)))
+      if (isQtxAttr(attr))
+        function.removeArgAttr(i, attr.getName());
+  for (unsigned i = 0, e = function.getNumResults(); i < e; ++i)
+    for (NamedAttribute attr : llvm::to_vector(function.getResultAttrs(i)))
+      if (isQtxAttr(attr))
+        function.removeResultAttr(i, attr.getName());
+}
+
 /// Makes the lowering leave the arguments of callers as they are.
 static void markArgumentsReadOnly(func::FuncOp function) {
   auto no = BoolAttr::get(function.getContext(), false);
-  for (unsigned i = 0, e = function.getNumArguments(); i < e; ++i) {
-    function.removeArgAttr(i, kNameAttr);
-    if (isa<TensorType>(function.getArgumentTypes()[i]))
+  for (auto [i, type] : llvm::enumerate(function.getArgumentTypes()))
+    if (isa<TensorType>(type))
       function.setArgAttr(
           i, bufferization::BufferizationDialect::kWritableAttrName, no);
-  }
-  for (unsigned i = 0, e = function.getNumResults(); i < e; ++i)
-    function.removeResultAttr(
-        i, StringAttr::get(function.getContext(), kNameAttr));
 }
 
 static llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
@@ -115,9 +126,11 @@ llvm::Error JITModule::addFunction(func::FuncOp function) {
 }
 
 llvm::Error JITModule::compile(ModuleOp module, const JITOptions &options) {
-  for (auto function : module.getOps<func::FuncOp>())
+  for (auto function : module.getOps<func::FuncOp>()) {
+    removeQtxAttrs(function);
     if (function.isPublic())
       markArgumentsReadOnly(function);
+  }
   PassManager passManager(module.getContext());
   buildReferencePipeline(passManager);
   if (failed(passManager.run(module)))
@@ -294,7 +307,8 @@ static llvm::Error checkInputs(const FunctionSignature &signature,
 }
 
 static bool isSubByte(ElementKind kind) {
-  return kind == ElementKind::I1 || kind == ElementKind::I4;
+  return kind == ElementKind::I1 || kind == ElementKind::I4 ||
+         kind == ElementKind::U4;
 }
 
 /// Brings elements narrower than a byte into the form that compiled code
@@ -304,11 +318,12 @@ static void normalizeInput(char *data, size_t count, ElementKind kind) {
     byte = kind == ElementKind::I1 ? byte != 0 : byte & 0xf;
 }
 
-/// The inverse: an i1 is 0 or 1, an i4 a signed byte.
+/// The inverse: only an i4 is signed.
 static void normalizeOutput(char *data, size_t count, ElementKind kind) {
-  for (char &byte : MutableArrayRef<char>(data, count))
-    byte = kind == ElementKind::I1 ? byte & 1
-                                   : static_cast<char>((byte & 0xf) ^ 8) - 8;
+  normalizeInput(data, count, kind);
+  if (kind == ElementKind::I4)
+    for (char &byte : MutableArrayRef<char>(data, count))
+      byte = (byte ^ 8) - 8;
 }
 
 /// The data of `view`, copied where compiled code could not read it in place.

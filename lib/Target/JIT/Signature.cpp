@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "qtx/Target/Signature.h"
+#include "qtx/Dialect/Qtx/IR/QtxDialect.h"
 #include "qtx/Dialect/Qtx/IR/QuantParams.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/MathExtras.h"
@@ -29,6 +30,8 @@ static constexpr ElementInfo kElements[] = {
     {ElementKind::I4, "i4", 1},   {ElementKind::I8, "i8", 1},
     {ElementKind::I16, "i16", 2}, {ElementKind::I32, "i32", 4},
     {ElementKind::I64, "i64", 8}, {ElementKind::Index, "index", 8},
+    {ElementKind::U4, "u4", 1},   {ElementKind::U8, "u8", 1},
+    {ElementKind::U16, "u16", 2}, {ElementKind::U32, "u32", 4},
 };
 
 static const ElementInfo &getInfo(ElementKind kind) {
@@ -42,10 +45,13 @@ llvm::StringRef qtx::getElementName(ElementKind kind) {
 }
 
 static std::optional<ElementKind> getElementKind(Type type) {
-  if (std::optional<QuantParams> params = QuantParams::get(type))
-    type = params->getStorageType();
   std::string name;
-  llvm::raw_string_ostream(name) << type;
+  llvm::raw_string_ostream stream(name);
+  if (std::optional<QuantParams> params = QuantParams::get(type))
+    stream << (params->isSigned() ? "i" : "u")
+           << params->getStorageType().getWidth();
+  else
+    stream << type;
   for (const ElementInfo &info : kElements)
     if (info.name == name)
       return info.kind;
@@ -86,15 +92,17 @@ llvm::Expected<FunctionSignature> qtx::getSignature(func::FuncOp function) {
   signature.name = function.getName().str();
   for (auto [i, type] : llvm::enumerate(function.getArgumentTypes())) {
     ValueSignature &value = signature.inputs.emplace_back();
-    value.name =
-        getName(function.getArgAttrOfType<StringAttr>(i, kNameAttr), "arg", i);
+    value.name = getName(
+        function.getArgAttrOfType<StringAttr>(i, QtxDialect::kNameAttrName),
+        "arg", i);
     if (!setType(value, type))
       return makeTypeError("argument", i, type);
   }
   for (auto [i, type] : llvm::enumerate(function.getResultTypes())) {
     ValueSignature &value = signature.outputs.emplace_back();
-    value.name = getName(function.getResultAttrOfType<StringAttr>(i, kNameAttr),
-                         "out", i);
+    value.name = getName(
+        function.getResultAttrOfType<StringAttr>(i, QtxDialect::kNameAttrName),
+        "out", i);
     if (!setType(value, type))
       return makeTypeError("result", i, type);
   }

@@ -11,6 +11,7 @@
 #include "mlir/Dialect/Quant/IR/Quant.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/DialectImplementation.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
 #include "qtx/Dialect/Qtx/IR/QtxAttributes.h"
 #include "qtx/Dialect/Qtx/IR/QtxOps.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -46,4 +47,43 @@ void QtxDialect::registerAttributes() {
 Operation *QtxDialect::materializeConstant(OpBuilder &builder, Attribute value,
                                            Type type, Location loc) {
   return arith::ConstantOp::materialize(builder, value, type, loc);
+}
+
+/// Checks `qtx.name` on the argument or result `index`, the first `index` of
+/// which have passed. `getOther` returns the attribute on another one.
+static LogicalResult verifyName(Operation *op, StringRef what, unsigned index,
+                                Attribute value,
+                                function_ref<Attribute(unsigned)> getOther) {
+  auto name = dyn_cast<StringAttr>(value);
+  if (!name || name.empty())
+    return op->emitOpError()
+           << "expected 'qtx.name' of " << what << " " << index
+           << " to be a string that is not empty, found " << value;
+  for (unsigned other = 0; other < index; ++other)
+    if (getOther(other) == name)
+      return op->emitOpError() << what << "s " << other << " and " << index
+                               << " have the same name " << name;
+  return success();
+}
+
+LogicalResult QtxDialect::verifyRegionArgAttribute(Operation *op, unsigned,
+                                                   unsigned index,
+                                                   NamedAttribute attr) {
+  auto function = dyn_cast<FunctionOpInterface>(op);
+  if (!function || attr.getName() != kNameAttrName)
+    return success();
+  return verifyName(op, "argument", index, attr.getValue(), [&](unsigned i) {
+    return function.getArgAttr(i, kNameAttrName);
+  });
+}
+
+LogicalResult QtxDialect::verifyRegionResultAttribute(Operation *op, unsigned,
+                                                      unsigned index,
+                                                      NamedAttribute attr) {
+  auto function = dyn_cast<FunctionOpInterface>(op);
+  if (!function || attr.getName() != kNameAttrName)
+    return success();
+  return verifyName(op, "result", index, attr.getValue(), [&](unsigned i) {
+    return function.getResultAttr(i, kNameAttrName);
+  });
 }

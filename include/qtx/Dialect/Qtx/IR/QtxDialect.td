@@ -31,6 +31,14 @@ def Qtx_Dialect : Dialect {
       operand. `qtx-to-storage` converts the first into the second.
 
     The arithmetic of every operation is fixed in `docs/Numerics.md`.
+
+    Arguments and results of functions may carry the attribute `qtx.name`, a
+    string: the name by which callers know the input or output.
+
+    ```mlir
+    func.func @main(%x: tensor<?xf32> {qtx.name = "pixels"})
+        -> (tensor<?xf32> {qtx.name = "logits"})
+    ```
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect",
                            "::mlir::quant::QuantDialect",
@@ -38,7 +46,12 @@ def Qtx_Dialect : Dialect {
   let hasConstantMaterializer = 1;
   let useDefaultTypePrinterParser = 1;
   let useDefaultAttributePrinterParser = 1;
+  let hasRegionArgAttrVerify = 1;
+  let hasRegionResultAttrVerify = 1;
   let extraClassDeclaration = [{
+    /// The name of an argument or result of a function.
+    static constexpr ::llvm::StringLiteral kNameAttrName = "qtx.name";
+
     void registerTypes();
     void registerAttributes();
   }];
