@@ -1,0 +1,155 @@
+# Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""The reference lowering gives the same bits on AArch64 as on this machine.
+
+That holds for exact operations by definition (docs/Numerics.md, "Exact and bounded
+results"), and for the others because the reference computes elementary functions
+and sums in a fixed order of IEEE operations.
+"""
+
+import aarch64
+import numpy as np
+import pytest
+import qtx
+
+pytestmark = pytest.mark.skipif(
+    bool(aarch64.missing_tools()), reason=f"not installed: {', '.join(aarch64.missing_tools())}")
+
+GROUPED = "!qtx.grouped<i8:f32, axis=-1, [5, 1, 2], {0.02:3, 0.5:-128, 0.007}>"
+OUT = "!quant.uniform<i8:f32, 0.11:-5>"
+
+IR = f"""
+func.func @quantize(%x: tensor<?x8xf32>) -> (tensor<?x8xi8>, tensor<?x8xi8>) {{
+  %a = qtx.quantize %x to {GROUPED} : tensor<?x8xf32> -> tensor<?x8xi8>
+  %b = qtx.quantize %x to {OUT} : tensor<?x8xf32> -> tensor<?x8xi8>
+  return %a, %b : tensor<?x8xi8>, tensor<?x8xi8>
+}}
+func.func @dequantize(%q: tensor<?x8xi8>) -> tensor<?x8xf32> {{
+  %x = qtx.dequantize %q as {GROUPED} : tensor<?x8xi8> -> tensor<?x8xf32>
+  return %x : tensor<?x8xf32>
+}}
+func.func @requantize(%q: tensor<?x8xi8>) -> tensor<?x8xi8> {{
+  %y = qtx.requantize %q as {GROUPED} to {OUT} : (tensor<?x8xi8>) -> tensor<?x8xi8>
+  return %y : tensor<?x8xi8>
+}}
+func.func @dynamic_quantize(%x: tensor<?x8xf32>)
+    -> (tensor<?x8xi8>, tensor<?x2xf32>, tensor<?x2xi32>) {{
+  %q, %s, %z = qtx.dynamic_quantize %x to !qtx.grouped<i8:f32, axis=-1, [6, 2], ?>
+      : (tensor<?x8xf32>) -> (tensor<?x8xi8>, tensor<?x2xf32>, tensor<?x2xi32>)
+  return %q, %s, %z : tensor<?x8xi8>, tensor<?x2xf32>, tensor<?x2xi32>
+}}
+func.func @permute(%x: tensor<?x8xi8>, %i: tensor<8xi32>) -> tensor<?x8xi8> {{
+  %y = qtx.permute %x by %i : (tensor<?x8xi8>, tensor<8xi32>) -> tensor<?x8xi8>
+  return %y : tensor<?x8xi8>
+}}
+func.func @linear(%x: tensor<?x8xi8>, %w: tensor<4x8xi8>, %s: tensor<4xf32>, %b: tensor<4xf32>)
+    -> (tensor<?x4xf32>, tensor<?x4xi8>) {{
+  %y = qtx.linear %x as {GROUPED}, %w scale(%s) bias(%b)
+      : (tensor<?x8xi8>, tensor<4x8xi8>, tensor<4xf32>, tensor<4xf32>) -> tensor<?x4xf32>
+  %q = qtx.linear %x as {GROUPED}, %w scale(%s) bias(%b) activation relu to {OUT}
+      : (tensor<?x8xi8>, tensor<4x8xi8>, tensor<4xf32>, tensor<4xf32>) -> tensor<?x4xi8>
+  return %y, %q : tensor<?x4xf32>, tensor<?x4xi8>
+}}
+func.func @linear_i4(%x: tensor<?x8xi8>, %w: tensor<4x8xi4>, %s: tensor<4x2xf32>)
+    -> tensor<?x4xf32> {{
+  %y = qtx.linear %x as {OUT}, %w scale(%s) block 4
+      : (tensor<?x8xi8>, tensor<4x8xi4>, tensor<4x2xf32>) -> tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}}
+func.func @linear_float(%x: tensor<?x8xf32>, %w: tensor<4x8xf32>) -> tensor<?x4xf32> {{
+  %y = qtx.linear %x, %w activation gelu
+      : (tensor<?x8xf32>, tensor<4x8xf32>) -> tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}}
+func.func @elementary(%x: tensor<?xf32>)
+    -> (tensor<?xf32>, tensor<?xf32>, tensor<?xf32>, tensor<?xf32>, tensor<?xf32>, tensor<?xf32>) {{
+  %0 = math.exp %x : tensor<?xf32>
+  %1 = math.log %x : tensor<?xf32>
+  %2 = math.erf %x : tensor<?xf32>
+  %3 = math.tanh %x : tensor<?xf32>
+  %4 = math.cos %x : tensor<?xf32>
+  %5 = math.rsqrt %x : tensor<?xf32>
+  return %0, %1, %2, %3, %4, %5 : tensor<?xf32>, tensor<?xf32>, tensor<?xf32>, tensor<?xf32>,
+                                  tensor<?xf32>, tensor<?xf32>
+}}
+"""
+
+
+@pytest.fixture(scope="module")
+def native():
+    return qtx.compile_ir(IR)
+
+
+@pytest.fixture(scope="module")
+def foreign(native, tmp_path_factory):
+    functions = [native.function(name) for name in native.function_names]
+    return aarch64.Program(IR, functions, tmp_path_factory.mktemp("aarch64"))
+
+
+RNG = np.random.default_rng(20260)
+SPECIAL = np.array(
+    [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-40, -1e-45, 3.4e38, -3.4e38, 0.055, -0.055, 127.5,
+     -128.5, 0.01, 0.03, 1e-8], np.float32)
+
+
+def floats(rows, columns):
+    """Numbers of many magnitudes, ties of the scales above, and special ones."""
+    exponents = RNG.uniform(-6, 4, (rows, columns))
+    values = (RNG.normal(size=(rows, columns)) * 10**exponents).astype(np.float32)
+    ties = (RNG.integers(-300, 300, (rows, columns)) + 0.5) * np.float32(0.11)
+    values[::3] = ties.astype(np.float32)[::3]
+    flat = values.reshape(-1)
+    flat[:SPECIAL.size] = SPECIAL[:flat.size]
+    return values
+
+
+def any_bits(count):
+    """Any f32 numbers: subnormal ones, infinities and NaN included."""
+    return RNG.integers(0, 2**32, count, dtype=np.uint32).view(np.float32)
+
+
+def codes(*shape, low=-128, high=127):
+    values = RNG.integers(low, high + 1, shape).astype(np.int8)
+    values[0], values[-1] = low, high
+    return values
+
+
+CASES = {
+    "quantize": (floats(500, 8),),
+    "dequantize": (codes(64, 8),),
+    "requantize": (codes(64, 8),),
+    "dynamic_quantize": (floats(200, 8),),
+    "permute": (codes(5, 8), np.array([3, 1, 0, 2, 7, 6, 5, 4], np.int32)),
+    "linear": (codes(64, 8), codes(4, 8, low=-127), RNG.uniform(1e-3, 1, 4).astype(np.float32),
+               RNG.normal(size=4).astype(np.float32)),
+    # In memory an i4 of a compiled function is a byte whose upper half is zero.
+    "linear_i4": (codes(64, 8), codes(4, 8, low=-8, high=7),
+                  RNG.uniform(1e-3, 1, (4, 2)).astype(np.float32)),
+    "linear_float": (floats(64, 8), RNG.normal(size=(4, 8)).astype(np.float32)),
+    "elementary": (np.concatenate([any_bits(4000), SPECIAL, floats(100, 8).ravel()]),),
+}
+
+
+def as_bits(array):
+    """The bits, with one pattern for all NaN: their sign depends on the machine."""
+    if array.dtype.kind != "f":
+        return array
+    return np.where(np.isnan(array), np.uint32(0x7FC00000), array.view(np.uint32))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_same_bits(native, foreign, name):
+    inputs = CASES[name]
+    here = native.run(name, *inputs)
+    raw = [array & 15 if info.element == "i4" else array
+           for array, info in zip(inputs, native.function(name).inputs)]
+    there = foreign.run(name, *raw)
+    for first, second in zip(here, there):
+        np.testing.assert_array_equal(as_bits(first), as_bits(second))
+
+
+def test_empty(native, foreign):
+    x = np.zeros((0, 8), np.float32)
+    for first, second in zip(native.run("quantize", x), foreign.run("quantize", x)):
+        assert first.shape == second.shape == (0, 8)
