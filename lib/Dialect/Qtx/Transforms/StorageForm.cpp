@@ -121,11 +121,10 @@ static bool canRetype(Operation *op) {
   if (auto constant = dyn_cast<arith::ConstantOp>(op))
     return isQuantizedResource(constant);
   // A permutation moves the elements, whatever they mean.
-  return isa<PermuteOp, FunctionOpInterface, CallOpInterface,
-             RegionBranchOpInterface, BranchOpInterface,
-             RegionBranchTerminatorOpInterface, func::ConstantOp,
-             tensor::CastOp, tensor::DimOp, tensor::EmptyOp, arith::SelectOp,
-             quant::StorageCastOp, PermuteOp>(op) ||
+  return isa<FunctionOpInterface, CallOpInterface, RegionBranchOpInterface,
+             BranchOpInterface, RegionBranchTerminatorOpInterface,
+             func::ConstantOp, tensor::CastOp, tensor::DimOp, tensor::EmptyOp,
+             arith::SelectOp, quant::StorageCastOp, PermuteOp>(op) ||
          op->hasTrait<OpTrait::ReturnLike>();
 }
 

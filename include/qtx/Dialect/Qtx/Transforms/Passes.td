@@ -197,4 +197,55 @@ def QtxFoldZeroPointsPass : Pass<"qtx-fold-zero-points"> {
   let dependentDialects = ["::mlir::arith::ArithDialect"];
 }
 
+//===----------------------------------------------------------------------===//
+// Permutations
+//===----------------------------------------------------------------------===//
+
+def QtxFoldPermutePass : Pass<"qtx-fold-permute"> {
+  let summary = "fold permutations of channels into neighbouring constants";
+  let description = [{
+    Removes a `qtx.permute` of the last axis by storing the tensors around it in
+    another order (Bondarenko et al. 2021, figure 4 with permutation). Either the
+    tensors that follow keep the order of the operand, or those that lead to it come
+    in the order of the result. The change spreads until every operation at its border
+    takes the order in:
+
+    - `qtx.linear`: the columns of the weight for its input; the rows of the weight
+      with their scales, bias, seed and per-channel parameters for its result;
+    - normalisations: gain and shift;
+    - elementwise operations, residual sums, quantizers, casts and reshapes of other
+      axes: all their tensors; constants get a permuted copy;
+    - another `qtx.permute`: its indices. An inverse pair disappears.
+
+    Types keep describing channels in stored order: the groups of a reordered tensor
+    move with its channels, and a change that would cut them into more groups is not
+    made. Weights and other constants are permuted at compile time, so they must be
+    constants.
+
+    Everything that works channel by channel, and integer sums within a group, keep
+    their bits. Sums in fp32 (normalisation, float contractions, the join of
+    groups) run in another order, so those results differ by rounding.
+
+    A permutation that stays is a missed remark that names the operation in the way
+    on either side.
+
+    ```mlir
+    %p = arith.constant dense<[2, 0, 1]> : tensor<3xi32>
+    %w = arith.constant dense<[[1, 2, 3]]> : tensor<1x3xi8>
+    %x = qtx.permute %q by %p : (tensor<?x3xi8>, tensor<3xi32>) -> tensor<?x3xi8>
+    %y = qtx.linear %x as !quant.uniform<i8:f32, 0.5>, %w scale(%s)
+        : (tensor<?x3xi8>, tensor<1x3xi8>, tensor<1xf32>) -> tensor<?x1xf32>
+    ```
+
+    becomes
+
+    ```mlir
+    %w = arith.constant dense<[[2, 3, 1]]> : tensor<1x3xi8>
+    %y = qtx.linear %q as !quant.uniform<i8:f32, 0.5>, %w scale(%s)
+        : (tensor<?x3xi8>, tensor<1x3xi8>, tensor<1xf32>) -> tensor<?x1xf32>
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect"];
+}
+
 #endif // QTX_DIALECT_QTX_TRANSFORMS_PASSES
