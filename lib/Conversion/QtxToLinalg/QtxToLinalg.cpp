@@ -26,6 +26,7 @@ using namespace qtx;
 void qtx::populateQtxToLinalgPatterns(RewritePatternSet &patterns) {
   populateQuantizationToLinalgPatterns(patterns);
   populateContractionToLinalgPatterns(patterns);
+  populateNormalisationToLinalgPatterns(patterns);
 }
 
 namespace {

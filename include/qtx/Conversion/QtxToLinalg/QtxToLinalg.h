@@ -19,6 +19,7 @@ namespace qtx {
 /// Patterns that lower each op family, in storage form, to upstream dialects.
 void populateQuantizationToLinalgPatterns(mlir::RewritePatternSet &patterns);
 void populateContractionToLinalgPatterns(mlir::RewritePatternSet &patterns);
+void populateNormalisationToLinalgPatterns(mlir::RewritePatternSet &patterns);
 
 /// All of them.
 void populateQtxToLinalgPatterns(mlir::RewritePatternSet &patterns);

@@ -71,6 +71,27 @@ inline mlir::LogicalResult verifyAxis(mlir::Operation *op, int64_t axis,
 /// group and constant operands; null where it does not.
 mlir::Type getPerTensorEquivalent(mlir::Operation *op, const QuantEdge &edge);
 
+/// The type of a result of `shape` that is quantizable: storage integers if
+/// `quantType` names their meaning, f32 otherwise.
+inline mlir::Type inferQuantizable(mlir::MLIRContext *context,
+                                   llvm::ArrayRef<int64_t> shape,
+                                   mlir::TypeAttr quantType) {
+  mlir::Type elementType = mlir::Float32Type::get(context);
+  if (quantType)
+    elementType = QuantParams::get(quantType.getValue())->getStorageType();
+  return mlir::RankedTensorType::get(shape, elementType);
+}
+
+/// The result has a shape compatible with `expected`.
+inline mlir::LogicalResult verifyResultShape(mlir::Operation *op,
+                                             llvm::ArrayRef<int64_t> expected,
+                                             mlir::ShapedType result) {
+  if (succeeded(mlir::verifyCompatibleShape(expected, result.getShape())))
+    return mlir::success();
+  return op->emitOpError() << "expected a result of shape "
+                           << formatShape(expected) << ", found " << result;
+}
+
 /// Operand and result have compatible shapes.
 inline mlir::LogicalResult verifySameShape(mlir::Operation *op,
                                            mlir::ShapedType operand,

@@ -35,6 +35,10 @@ void QtxDialect::initialize() {
 #define GET_OP_LIST
 #include "qtx/Dialect/Qtx/IR/ContractionOps.cpp.inc"
       >();
+  addOperations<
+#define GET_OP_LIST
+#include "qtx/Dialect/Qtx/IR/NormalisationOps.cpp.inc"
+      >();
 }
 
 void QtxDialect::registerAttributes() {

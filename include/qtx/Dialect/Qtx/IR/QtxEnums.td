@@ -46,4 +46,15 @@ def Qtx_Activation : Qtx_Enum<"Activation", "activation applied by an epilogue",
   ]>;
 def Qtx_ActivationAttr : Qtx_EnumAttr<Qtx_Activation, "activation">;
 
+//===----------------------------------------------------------------------===//
+// Normalisation and elementwise
+//===----------------------------------------------------------------------===//
+
+def Qtx_GeluApproximation : Qtx_Enum<"GeluApproximation", "form of GELU", [
+    I32EnumAttrCase<"None", 0, "none">,
+    I32EnumAttrCase<"Tanh", 1, "tanh">
+  ]>;
+def Qtx_GeluApproximationAttr
+    : Qtx_EnumAttr<Qtx_GeluApproximation, "gelu_approximation">;
+
 #endif // QTX_DIALECT_QTX_IR_QTXENUMS
