@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "qtx/InitAll.h"
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Arith/Transforms/BufferDeallocationOpInterfaceImpl.h"
 #include "mlir/Dialect/Arith/Transforms/BufferizableOpInterfaceImpl.h"
@@ -58,7 +59,7 @@ static void registerInterfaces(DialectRegistry &registry) {
 }
 
 void qtx::registerDialects(DialectRegistry &registry) {
-  registry.insert<QtxDialect, arith::ArithDialect,
+  registry.insert<QtxDialect, affine::AffineDialect, arith::ArithDialect,
                   bufferization::BufferizationDialect, cf::ControlFlowDialect,
                   func::FuncDialect, linalg::LinalgDialect, LLVM::LLVMDialect,
                   math::MathDialect, memref::MemRefDialect, quant::QuantDialect,

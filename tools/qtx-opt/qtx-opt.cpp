@@ -11,6 +11,9 @@
 #include "mlir/InitAllPasses.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
 #include "qtx/InitAll.h"
+#ifdef QTX_INCLUDE_TEST_PASSES
+#include "TestPasses.h"
+#endif
 
 int main(int argc, char **argv) {
   mlir::DialectRegistry registry;
@@ -19,6 +22,9 @@ int main(int argc, char **argv) {
   mlir::registerAllPasses();
   qtx::registerDialects(registry);
   qtx::registerPasses();
+#ifdef QTX_INCLUDE_TEST_PASSES
+  qtx::registerTestPasses();
+#endif
   return mlir::asMainReturnCode(
       mlir::MlirOptMain(argc, argv, "qtx optimizer driver\n", registry));
 }

@@ -18,6 +18,25 @@ using namespace qtx;
 
 namespace {
 
+/// The channels of `segment` along dimension `dim` of `tensor`.
+Value sliceSegment(ImplicitLocOpBuilder &builder, Value tensor, int64_t dim,
+                   const Segment &segment) {
+  if (cast<ShapedType>(tensor.getType()).getDimSize(dim) == segment.size)
+    return tensor;
+  SmallVector<OpFoldResult> sizes = getSizes(builder, tensor);
+  SmallVector<OpFoldResult> offsets(sizes.size(), builder.getIndexAttr(0));
+  SmallVector<OpFoldResult> strides(sizes.size(), builder.getIndexAttr(1));
+  offsets[dim] = builder.getIndexAttr(segment.offset);
+  if (ShapedType::isStatic(segment.size))
+    sizes[dim] = builder.getIndexAttr(segment.size);
+  return tensor::ExtractSliceOp::create(builder, tensor, offsets, sizes,
+                                        strides);
+}
+
+//===----------------------------------------------------------------------===//
+// LinearOp
+//===----------------------------------------------------------------------===//
+
 /// Lowers one `qtx.linear`. The iteration space of contractions is the
 /// dimensions of the result followed by the contracted one.
 class LinearLowering {
@@ -26,7 +45,7 @@ public:
       : op(op), builder(op.getLoc(), rewriter),
         rank(op.getY().getType().getRank()) {
     sizes = getSizes(builder, op.getX());
-    sizes.back() = builder.getIndexAttr(op.getNumOutputs());
+    sizes.back() = getSizes(builder, op.getWeight()).front();
   }
 
   /// The pre-activation result in fp32.
@@ -48,8 +67,7 @@ private:
   Value createBias() {
     SmallVector<MappedTensor> inputs;
     if (Value bias = op.getBias()) {
-      bool isVector = cast<ShapedType>(bias.getType()).getRank() == 1 &&
-                      bias.getType() != op.getY().getType();
+      bool isVector = cast<ShapedType>(bias.getType()).getRank() == 1;
       inputs.push_back({bias, isVector ? outputMap() : resultMap(rank)});
     }
     return createElementwise(
@@ -61,19 +79,6 @@ private:
         });
   }
 
-  /// Channels [offset, offset + size) of the last axis.
-  Value sliceLast(Value tensor, int64_t offset, int64_t size) {
-    SmallVector<OpFoldResult> sliceSizes = getSizes(builder, tensor);
-    SmallVector<OpFoldResult> offsets(sliceSizes.size(),
-                                      builder.getIndexAttr(0));
-    SmallVector<OpFoldResult> strides(sliceSizes.size(),
-                                      builder.getIndexAttr(1));
-    offsets.back() = builder.getIndexAttr(offset);
-    sliceSizes.back() = builder.getIndexAttr(size);
-    return tensor::ExtractSliceOp::create(builder, tensor, offsets, sliceSizes,
-                                          strides);
-  }
-
   /// acc = sum (x - z) * w, or seed + sum x * w, in int32.
   Value contractSegment(const Segment &segment, int64_t index,
                         const QuantParams &params) {
@@ -82,12 +87,12 @@ private:
         materializeGroupParams(builder, op, edge, segment.group);
     bool hasSeed = bool(op.getSeed());
     SmallVector<MappedTensor> inputs = {
-        {sliceLast(op.getX(), segment.offset, segment.size), operandMap()},
-        {sliceLast(op.getWeight(), segment.offset, segment.size), weightMap()}};
+        {sliceSegment(builder, op.getX(), rank - 1, segment), operandMap()},
+        {sliceSegment(builder, op.getWeight(), 1, segment), weightMap()}};
     if (!hasSeed)
       inputs.push_back(widen(group.zeroPoint));
-    return createContraction(
-        createSeed(index), inputs,
+    return createReduction(
+        builder, createSeed(index), resultMap(rank + 1), inputs,
         [&](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
           Value x = extendStored(b, args[0], params.isSigned());
           if (!hasSeed)
@@ -115,8 +120,9 @@ private:
 
   /// r = fma(x, w, r) in ascending order of the contracted axis.
   Value contractFloat(Value weight, Value sum) {
-    return createContraction(
-        sum, {{op.getX(), operandMap()}, {weight, weightMap()}},
+    return createReduction(
+        builder, sum, resultMap(rank + 1),
+        {{op.getX(), operandMap()}, {weight, weightMap()}},
         [](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
           return math::FmaOp::create(b, args[0], args[1], args[2]);
         });
@@ -129,9 +135,6 @@ private:
     int64_t block = op.getWeightBlock().value_or(op.getContractedSize());
     bool perTensor = op.getWeightScale().getType().getShape().size() == 1 &&
                      op.getWeightScale().getType().getDimSize(0) == 1;
-    AffineExpr row = builder.getAffineDimExpr(0);
-    if (perTensor)
-      row = builder.getAffineConstantExpr(0);
     return createElementwise(
         builder, getSizes(builder, op.getWeight()), builder.getF32Type(),
         {withIdentityMap(op.getWeight())},
@@ -180,28 +183,6 @@ private:
       results = {type.getDimSize(0) == 1 && op.getNumOutputs() != 1 ? zero
                                                                     : output};
     return {scale, AffineMap::get(rank, 0, results, builder.getContext())};
-  }
-
-  Value createContraction(
-      Value init, ArrayRef<MappedTensor> inputs,
-      function_ref<Value(ImplicitLocOpBuilder &, ValueRange)> body) {
-    SmallVector<Value> values;
-    SmallVector<AffineMap> maps;
-    for (const MappedTensor &input : inputs) {
-      values.push_back(input.value);
-      maps.push_back(input.map);
-    }
-    maps.push_back(resultMap(rank + 1));
-    SmallVector<utils::IteratorType> iterators(rank,
-                                               utils::IteratorType::parallel);
-    iterators.push_back(utils::IteratorType::reduction);
-    auto generic = linalg::GenericOp::create(
-        builder, init.getType(), values, init, maps, iterators,
-        [&](OpBuilder &nested, Location loc, ValueRange args) {
-          ImplicitLocOpBuilder inner(loc, nested);
-          linalg::YieldOp::create(inner, body(inner, args));
-        });
-    return generic.getResult(0);
   }
 
   /// The first `rank` dimensions of a space of `dims` dimensions.
@@ -258,8 +239,137 @@ struct LowerLinear : OpRewritePattern<LinearOp> {
   }
 };
 
+//===----------------------------------------------------------------------===//
+// BatchMatmulOp
+//===----------------------------------------------------------------------===//
+
+/// Lowers one `qtx.batch_matmul`. The iteration space is (B..., M, N, K).
+class BatchMatmulLowering {
+public:
+  BatchMatmulLowering(BatchMatmulOp op, PatternRewriter &rewriter)
+      : op(op), builder(op.getLoc(), rewriter),
+        rank(op.getY().getType().getRank()) {
+    sizes = getSizes(builder, op.getA());
+    sizes.back() = getSizes(builder, op.getB())[rank + op.getOutputAxisOfB()];
+  }
+
+  /// The result in fp32.
+  Value lower() {
+    Value sum = createSplat(builder, sizes, builder.getF32FloatAttr(0.0f));
+    if (!getQuantParams(op, op.getQuantEdges().front()))
+      return createReduction(
+          builder, sum, getMap({rank - 2, rank - 1}),
+          {{op.getA(), mapOfA()}, {op.getB(), mapOfB()}},
+          [](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
+            return math::FmaOp::create(b, args[0], args[1], args[2]);
+          });
+    for (const Segment &segment : op.getSegments())
+      sum = addSegment(segment, sum);
+    return sum;
+  }
+
+private:
+  /// r = fma(f32(sum (a - z_a) * (b - z_b)), s_a * s_b, r)
+  Value addSegment(const Segment &segment, Value sum) {
+    SmallVector<QuantEdge> edges = op.getQuantEdges();
+    ParamTensors a = createParams(edges[0], -1, segment.group, mapOfA());
+    ParamTensors b = createParams(edges[1], op.getContractedAxisOfB(),
+                                  segment.block, mapOfB());
+    Value acc = contractSegment(segment, a.zeroPoint, b.zeroPoint);
+    return createElementwise(
+        builder, sizes, builder.getF32Type(),
+        {withIdentityMap(acc), dropContracted(a.scale), dropContracted(b.scale),
+         withIdentityMap(sum)},
+        [](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
+          Value value = arith::SIToFPOp::create(b, b.getF32Type(), args[0]);
+          Value multiplier = arith::MulFOp::create(b, args[1], args[2]);
+          return math::FmaOp::create(b, value, multiplier, args[3]);
+        });
+  }
+
+  Value contractSegment(const Segment &segment,
+                        const MappedTensor &zeroPointOfA,
+                        const MappedTensor &zeroPointOfB) {
+    bool isSignedA = getQuantParams(op, op.getQuantEdges()[0])->isSigned();
+    bool isSignedB = getQuantParams(op, op.getQuantEdges()[1])->isSigned();
+    Value a = sliceSegment(builder, op.getA(), rank - 1, segment);
+    Value b = sliceSegment(builder, op.getB(), rank + op.getContractedAxisOfB(),
+                           segment);
+    return createReduction(
+        builder, createSplat(builder, sizes, builder.getI32IntegerAttr(0)),
+        getMap({rank - 2, rank - 1}),
+        {{a, mapOfA()}, {b, mapOfB()}, zeroPointOfA, zeroPointOfB},
+        [&](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
+          Value lhs = arith::SubIOp::create(
+              b, extendStored(b, args[0], isSignedA), args[2]);
+          Value rhs = arith::SubIOp::create(
+              b, extendStored(b, args[1], isSignedB), args[3]);
+          return arith::AddIOp::create(b, args.back(),
+                                       arith::MulIOp::create(b, lhs, rhs));
+        });
+  }
+
+  /// The parameters of `edge` in the iteration space: those of `group` where
+  /// the groups lie along the contracted axis, else those of all channels.
+  ParamTensors createParams(const QuantEdge &edge, int64_t contractedAxis,
+                            int64_t group, AffineMap operandMap) {
+    QuantParams params = *getQuantParams(op, edge);
+    bool isContracted =
+        params.isGrouped() && params.getAxis() == contractedAxis;
+    ParamTensors tensors =
+        isContracted ? materializeGroupParams(builder, op, edge, group)
+                     : materializeParams(builder, op, edge);
+    tensors.scale.map = tensors.scale.map.compose(operandMap);
+    tensors.zeroPoint.map = tensors.zeroPoint.map.compose(operandMap);
+    return tensors;
+  }
+
+  /// A parameter in the space of the result: none varies along K.
+  MappedTensor dropContracted(const MappedTensor &tensor) {
+    return {tensor.value, AffineMap::get(rank, 0, tensor.map.getResults(),
+                                         builder.getContext())};
+  }
+
+  /// The batch dimensions and two more of the iteration space.
+  AffineMap getMap(std::array<int64_t, 2> last) {
+    SmallVector<AffineExpr> results;
+    for (int64_t dim = 0; dim < rank - 2; ++dim)
+      results.push_back(builder.getAffineDimExpr(dim));
+    for (int64_t dim : last)
+      results.push_back(builder.getAffineDimExpr(dim));
+    return AffineMap::get(rank + 1, 0, results, builder.getContext());
+  }
+  AffineMap mapOfA() { return getMap({rank - 2, rank}); }
+  AffineMap mapOfB() {
+    return op.getTransposeB() ? getMap({rank - 1, rank})
+                              : getMap({rank, rank - 1});
+  }
+
+  BatchMatmulOp op;
+  ImplicitLocOpBuilder builder;
+  int64_t rank;
+  SmallVector<OpFoldResult> sizes;
+};
+
+struct LowerBatchMatmul : OpRewritePattern<BatchMatmulOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(BatchMatmulOp op,
+                                PatternRewriter &rewriter) const override {
+    if (failed(requireStorageForm(op, rewriter)))
+      return failure();
+    Value result = BatchMatmulLowering(op, rewriter).lower();
+    ImplicitLocOpBuilder builder(op.getLoc(), rewriter);
+    QuantEdge y = op.getQuantEdges()[2];
+    if (getQuantParams(op, y))
+      result = quantizeTensor(builder, op, y, result);
+    replaceWithCast(rewriter, op, result);
+    return success();
+  }
+};
+
 } // namespace
 
 void qtx::populateContractionToLinalgPatterns(RewritePatternSet &patterns) {
-  patterns.add<LowerLinear>(patterns.getContext());
+  patterns.add<LowerLinear, LowerBatchMatmul>(patterns.getContext());
 }

@@ -26,8 +26,9 @@ static int64_t getCenteredMagnitude(const QuantParams &params) {
 static LogicalResult verifyAccumulator(Operation *op,
                                        ArrayRef<Segment> segments, int64_t lhs,
                                        int64_t rhs) {
-  int64_t limit =
-      std::numeric_limits<int32_t>::max() / std::max<int64_t>(lhs * rhs, 1);
+  // Divided one after the other: the product of two wide ranges overflows.
+  int64_t limit = std::numeric_limits<int32_t>::max() /
+                  std::max<int64_t>(lhs, 1) / std::max<int64_t>(rhs, 1);
   for (const Segment &segment : segments)
     if (segment.size > limit)
       return op->emitOpError()
@@ -80,9 +81,10 @@ SmallVector<Segment> LinearOp::getSegments() {
 static LogicalResult verifyLinearShapes(LinearOp op) {
   auto x = op.getX().getType(), weight = op.getWeight().getType(),
        y = op.getY().getType();
-  if (weight.getRank() != 2 || !weight.hasStaticShape())
+  if (weight.getRank() != 2 || weight.isDynamicDim(1))
     return op.emitOpError()
-           << "expected a weight of static shape [N, K], found " << weight;
+           << "expected a weight of shape [N, K] with a static K, found "
+           << weight;
   if (x.getRank() < 1 || x.getShape().back() != op.getContractedSize())
     return op.emitOpError()
            << "expected the last dimension of 'x' to be "
@@ -91,7 +93,7 @@ static LogicalResult verifyLinearShapes(LinearOp op) {
   SmallVector<int64_t> expected(x.getShape());
   expected.back() = op.getNumOutputs();
   if (failed(verifyCompatibleShape(expected, y.getShape())) ||
-      y.getShape().back() != op.getNumOutputs())
+      (y.isDynamicDim(y.getRank() - 1) && !weight.isDynamicDim(0)))
     return op.emitOpError() << "expected a result of shape "
                             << formatShape(expected) << ", found " << y;
   return success();
@@ -117,29 +119,29 @@ static LogicalResult verifyWeightScale(LinearOp op) {
   if (op.getWeightBlock()) {
     int64_t blocks =
         llvm::divideCeil(op.getContractedSize(), *op.getWeightBlock());
-    if (shape == ArrayRef<int64_t>{outputs, blocks})
+    if (succeeded(verifyCompatibleShape(shape, {outputs, blocks})))
       return success();
-    return op.emitOpError()
-           << "expected weight scales of shape [" << outputs << ", " << blocks
-           << "], found " << op.getWeightScale().getType();
+    return op.emitOpError() << "expected weight scales of shape "
+                            << formatShape({outputs, blocks}) << ", found "
+                            << op.getWeightScale().getType();
   }
-  if (shape.size() == 1 && (shape[0] == 1 || shape[0] == outputs))
+  if (shape == ArrayRef<int64_t>{1} ||
+      succeeded(verifyCompatibleShape(shape, {outputs})))
     return success();
-  return op.emitOpError() << "expected weight scales of shape [1] or ["
-                          << outputs << "], found "
+  return op.emitOpError() << "expected weight scales of shape [1] or "
+                          << formatShape({outputs}) << ", found "
                           << op.getWeightScale().getType();
 }
 
 static LogicalResult verifyBiasAndSeed(LinearOp op, bool isQuantized) {
   if (Value bias = op.getBias()) {
     auto type = cast<RankedTensorType>(bias.getType());
-    bool isVector =
-        type.getRank() == 1 && type.getDimSize(0) == op.getNumOutputs();
-    if (!isVector && failed(verifyCompatibleShape(
-                         type.getShape(), op.getY().getType().getShape())))
+    if (failed(verifyCompatibleShape(type.getShape(), {op.getNumOutputs()})) &&
+        failed(verifyCompatibleShape(type.getShape(),
+                                     op.getY().getType().getShape())))
       return op.emitOpError()
-             << "expected a bias of shape [" << op.getNumOutputs()
-             << "] or of the shape of the result, found " << type;
+             << "expected a bias of shape " << formatShape({op.getNumOutputs()})
+             << " or of the shape of the result, found " << type;
   }
   if (!op.getSeed())
     return success();
@@ -147,9 +149,10 @@ static LogicalResult verifyBiasAndSeed(LinearOp op, bool isQuantized) {
     return op.emitOpError() << "expected no seed for a float 'x'";
   int64_t segments = op.getSegments().size();
   auto type = cast<RankedTensorType>(op.getSeed().getType());
-  if (type.getShape() != ArrayRef<int64_t>{segments, op.getNumOutputs()})
-    return op.emitOpError() << "expected a seed of shape [" << segments << ", "
-                            << op.getNumOutputs() << "], found " << type;
+  SmallVector<int64_t> expected = {segments, op.getNumOutputs()};
+  if (failed(verifyCompatibleShape(type.getShape(), expected)))
+    return op.emitOpError() << "expected a seed of shape "
+                            << formatShape(expected) << ", found " << type;
   return success();
 }
 
@@ -181,7 +184,131 @@ LinearOp::reifyResultShapes(OpBuilder &builder,
                             ReifiedRankedShapedTypeDims &reified) {
   SmallVector<OpFoldResult> sizes =
       tensor::getMixedSizes(builder, getLoc(), getX());
-  sizes.back() = builder.getIndexAttr(getNumOutputs());
+  sizes.back() =
+      tensor::getMixedSize(builder, getLoc(), getWeight(), /*dim=*/0);
+  reified.push_back(std::move(sizes));
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// BatchMatmulOp
+//===----------------------------------------------------------------------===//
+
+SmallVector<QuantEdge> BatchMatmulOp::getQuantEdges() {
+  return {{getA(), getAQuantAttrName(), getAScale(), getAZeroPoint()},
+          {getB(), getBQuantAttrName(), getBScale(), getBZeroPoint()},
+          {getY(), getYQuantAttrName(), getYScale(), getYZeroPoint()}};
+}
+
+/// The size of an axis that counts from the last.
+static int64_t getAxisSize(RankedTensorType type, int64_t axis) {
+  return type.getDimSize(type.getRank() + axis);
+}
+
+int64_t BatchMatmulOp::getContractedSize() {
+  int64_t size = getAxisSize(getA().getType(), -1);
+  if (ShapedType::isStatic(size))
+    return size;
+  return getAxisSize(getB().getType(), getContractedAxisOfB());
+}
+
+/// Sizes of the groups of `edge` that lie along `axis`; empty if there are
+/// none.
+static SmallVector<int64_t> getGroupsAlong(Operation *op, const QuantEdge &edge,
+                                           int64_t axis) {
+  std::optional<QuantParams> params = getQuantParams(op, edge);
+  if (!params || params->isPerTensor() || params->getAxis() != axis)
+    return {};
+  return SmallVector<int64_t>(params->getGroupSizes());
+}
+
+SmallVector<Segment> BatchMatmulOp::getSegments() {
+  SmallVector<QuantEdge> edges = getQuantEdges();
+  SmallVector<int64_t> groups = getGroupsAlong(*this, edges[0], -1);
+  SmallVector<int64_t> blocks =
+      getGroupsAlong(*this, edges[1], getContractedAxisOfB());
+  int64_t size = getContractedSize();
+  // Groups have static sizes, so without a size there is one segment.
+  if (ShapedType::isDynamic(size))
+    return {Segment{0, size, 0, 0}};
+  return qtx::getSegments(size, groups, blocks);
+}
+
+static LogicalResult verifyBatchMatmulShapes(BatchMatmulOp op) {
+  RankedTensorType a = op.getA().getType(), b = op.getB().getType();
+  if (a.getRank() < 2 || a.getRank() != b.getRank())
+    return op.emitOpError() << "expected operands of the same rank, at least "
+                               "2, found "
+                            << a << " and " << b;
+  if (failed(verifyCompatibleShape(a.getShape().drop_back(2),
+                                   b.getShape().drop_back(2))))
+    return op.emitOpError()
+           << "expected equal batch dimensions, found " << a << " and " << b;
+  int64_t contractedOfA = getAxisSize(a, -1);
+  int64_t contractedOfB = getAxisSize(b, op.getContractedAxisOfB());
+  if (failed(verifyCompatibleShape({contractedOfA}, {contractedOfB})))
+    return op.emitOpError() << "expected contracted dimensions of the same "
+                               "size, found "
+                            << contractedOfA << " and " << contractedOfB;
+  SmallVector<int64_t> expected(a.getShape());
+  expected.back() = getAxisSize(b, op.getOutputAxisOfB());
+  if (failed(verifyCompatibleShape(expected, op.getY().getType().getShape())))
+    return op.emitOpError()
+           << "expected a result of shape " << formatShape(expected)
+           << ", found " << op.getY().getType();
+  return success();
+}
+
+/// Where the groups of the operands may lie.
+static LogicalResult verifyBatchMatmulGroups(BatchMatmulOp op,
+                                             const QuantParams &a,
+                                             const QuantParams &b) {
+  if (a.isGrouped() && a.getAxis() == -2)
+    return op.emitOpError()
+           << "expected the groups of 'a' along the contracted axis or a batch "
+              "axis, found axis -2";
+  if (b.isPerTensor() || b.getAxis() == op.getContractedAxisOfB())
+    return success();
+  for (Value params : {op.getBScale(), op.getBZeroPoint()})
+    if (params && cast<ShapedType>(params.getType()).getRank() != 1)
+      return op.emitOpError()
+             << "expected run-time parameters of 'b' of shape ["
+             << b.getNumGroups()
+             << "], since its groups are not along the contracted axis, found "
+             << params.getType();
+  return success();
+}
+
+LogicalResult BatchMatmulOp::verify() {
+  SmallVector<QuantEdge> edges = getQuantEdges();
+  if (failed(verifyBatchMatmulShapes(*this)) ||
+      failed(verifyFloatOrQuantized(*this, edges[0], "a")) ||
+      failed(verifyFloatOrQuantized(*this, edges[1], "b")) ||
+      failed(verifyFloatOrQuantized(*this, edges[2], "y")))
+    return failure();
+  std::optional<QuantParams> a = getQuantParams(*this, edges[0]),
+                             b = getQuantParams(*this, edges[1]);
+  if (a.has_value() != b.has_value())
+    return emitOpError() << "expected both operands float or both quantized, "
+                            "found "
+                         << getA().getType() << " and " << getB().getType();
+  if (!a)
+    return success();
+  if (failed(verifyBatchMatmulGroups(*this, *a, *b)))
+    return failure();
+  if (ShapedType::isDynamic(getContractedSize()))
+    return success();
+  return verifyAccumulator(*this, getSegments(), getCenteredMagnitude(*a),
+                           getCenteredMagnitude(*b));
+}
+
+LogicalResult
+BatchMatmulOp::reifyResultShapes(OpBuilder &builder,
+                                 ReifiedRankedShapedTypeDims &reified) {
+  SmallVector<OpFoldResult> sizes =
+      tensor::getMixedSizes(builder, getLoc(), getA());
+  int64_t output = getB().getType().getRank() + getOutputAxisOfB();
+  sizes.back() = tensor::getMixedSize(builder, getLoc(), getB(), output);
   reified.push_back(std::move(sizes));
   return success();
 }

@@ -14,6 +14,16 @@
 using namespace mlir;
 using namespace qtx;
 
+LogicalResult qtx::verifyTilesInStorageForm(Operation *op) {
+  for (Type type :
+       llvm::concat<const Type>(llvm::to_vector_of<Type>(op->getOperandTypes()),
+                                llvm::to_vector_of<Type>(op->getResultTypes())))
+    if (getStorageForm(type) != type)
+      return op->emitOpError() << "cannot be tiled in quantized form, found "
+                               << type << "; run 'qtx-to-storage' first";
+  return success();
+}
+
 /// The only element of the constant `value`; null if it is something else.
 template <typename ElementAttr>
 static ElementAttr getOnlyConstant(Value value) {

@@ -67,6 +67,10 @@ inline mlir::LogicalResult verifyAxis(mlir::Operation *op, int64_t axis,
                            << " and -1, found " << axis;
 }
 
+/// Tiling slices tensors, and a slice of a quantized one would have to slice
+/// the parameters in its type: only the storage form is tiled.
+mlir::LogicalResult verifyTilesInStorageForm(mlir::Operation *op);
+
 /// The type that says per tensor what `edge`, in storage form, says with one
 /// group and constant operands; null where it does not.
 mlir::Type getPerTensorEquivalent(mlir::Operation *op, const QuantEdge &edge);

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "qtx/Dialect/Qtx/IR/QtxDialect.h"
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Quant/IR/Quant.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"

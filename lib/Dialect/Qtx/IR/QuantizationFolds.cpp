@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "OpUtils.h"
+#include "FoldUtils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/PatternMatch.h"
 #include "qtx/Dialect/Qtx/IR/QuantizationOps.h"
@@ -68,60 +68,28 @@ OpFoldResult RequantizeOp::fold(FoldAdaptor) {
 // One group is per tensor
 //===----------------------------------------------------------------------===//
 
-namespace {
-/// Writes the run-time parameters of operand `x` in its type, where they are
-/// one group of constants.
-template <typename OpTy> struct UsePerTensorOperand : OpRewritePattern<OpTy> {
-  using OpRewritePattern<OpTy>::OpRewritePattern;
-
-  LogicalResult matchAndRewrite(OpTy op,
-                                PatternRewriter &rewriter) const override {
-    Type type = getPerTensorEquivalent(op, op.getQuantEdges().front());
-    if (!type)
-      return failure();
-    rewriter.modifyOpInPlace(op, [&] {
-      op.setXQuantAttr(TypeAttr::get(type));
-      op.getXScaleMutable().clear();
-      op.getXZeroPointMutable().clear();
-    });
-    return success();
-  }
-};
-
-/// The same of result `y`.
-template <typename OpTy> struct UsePerTensorResult : OpRewritePattern<OpTy> {
-  using OpRewritePattern<OpTy>::OpRewritePattern;
-
-  LogicalResult matchAndRewrite(OpTy op,
-                                PatternRewriter &rewriter) const override {
-    Type type = getPerTensorEquivalent(op, op.getQuantEdges().back());
-    if (!type)
-      return failure();
-    rewriter.modifyOpInPlace(op, [&] {
-      op.setYQuantAttr(TypeAttr::get(type));
-      op.getYScaleMutable().clear();
-      op.getYZeroPointMutable().clear();
-    });
-    return success();
-  }
-};
-} // namespace
-
 void QuantizeOp::getCanonicalizationPatterns(RewritePatternSet &patterns,
                                              MLIRContext *context) {
-  patterns.add<UsePerTensorResult<QuantizeOp>>(context);
+  patterns.add<UsePerTensorType<QuantizeOp>>(context, 0,
+                                             &QuantizeOp::getYScaleMutable,
+                                             &QuantizeOp::getYZeroPointMutable);
 }
 
 void DequantizeOp::getCanonicalizationPatterns(RewritePatternSet &patterns,
                                                MLIRContext *context) {
-  patterns.add<UsePerTensorOperand<DequantizeOp>>(context);
+  patterns.add<UsePerTensorType<DequantizeOp>>(
+      context, 0, &DequantizeOp::getXScaleMutable,
+      &DequantizeOp::getXZeroPointMutable);
 }
 
 void RequantizeOp::getCanonicalizationPatterns(RewritePatternSet &patterns,
                                                MLIRContext *context) {
-  patterns
-      .add<UsePerTensorOperand<RequantizeOp>, UsePerTensorResult<RequantizeOp>>(
-          context);
+  patterns.add<UsePerTensorType<RequantizeOp>>(
+      context, 0, &RequantizeOp::getXScaleMutable,
+      &RequantizeOp::getXZeroPointMutable);
+  patterns.add<UsePerTensorType<RequantizeOp>>(
+      context, 1, &RequantizeOp::getYScaleMutable,
+      &RequantizeOp::getYZeroPointMutable);
 }
 
 //===----------------------------------------------------------------------===//

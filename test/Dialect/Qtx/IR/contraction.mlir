@@ -50,3 +50,40 @@ func.func @linear_run_time(%x: tensor<?x8xi8>, %xs: tensor<?x2xf32>, %xz: tensor
       : (tensor<?x8xi8>, tensor<?x2xf32>, tensor<?x2xi32>, tensor<4x8xi8>, tensor<4xf32>, tensor<4xf32>, tensor<4xi32>) -> tensor<?x4xi8>
   return %y : tensor<?x4xi8>
 }
+
+// The outputs of a tile may be dynamic.
+// CHECK-LABEL: func @linear_tile(
+func.func @linear_tile(%x: tensor<?x8xi8>, %w: tensor<?x8xi8>, %s: tensor<?x3xf32>, %b: tensor<?xf32>, %c: tensor<3x?xi32>) -> tensor<?x?xi8> {
+  // CHECK: qtx.linear %{{.*}} as !quant.uniform<{{.*}}>, %{{.*}} scale(%{{.*}}) block 3 bias(%{{.*}}) seed(%{{.*}}) to !quant.uniform<{{.*}}> : (tensor<?x8xi8>, tensor<?x8xi8>, tensor<?x3xf32>, tensor<?xf32>, tensor<3x?xi32>) -> tensor<?x?xi8>
+  %y = qtx.linear %x as !uniform, %w scale(%s) block 3 bias(%b) seed(%c) to !uniform
+      : (tensor<?x8xi8>, tensor<?x8xi8>, tensor<?x3xf32>, tensor<?xf32>, tensor<3x?xi32>) -> tensor<?x?xi8>
+  return %y : tensor<?x?xi8>
+}
+
+//===----------------------------------------------------------------------===//
+// batch_matmul
+//===----------------------------------------------------------------------===//
+
+// CHECK-LABEL: func @batch_matmul_float(
+func.func @batch_matmul_float(%a: tensor<?x12x?x64xf32>, %b: tensor<?x12x?x64xf32>) -> tensor<?x12x?x?xf32> {
+  // CHECK: qtx.batch_matmul %{{.*}}, %{{.*}} transpose_b : (tensor<?x12x?x64xf32>, tensor<?x12x?x64xf32>) -> tensor<?x12x?x?xf32>
+  %y = qtx.batch_matmul %a, %b transpose_b : (tensor<?x12x?x64xf32>, tensor<?x12x?x64xf32>) -> tensor<?x12x?x?xf32>
+  return %y : tensor<?x12x?x?xf32>
+}
+
+// CHECK-LABEL: func @batch_matmul_quantized(
+func.func @batch_matmul_quantized(%a: tensor<2x?x8x!grouped>, %b: tensor<2x8x?x!uniform>) -> tensor<2x?x?x!uniform> {
+  // CHECK: qtx.batch_matmul %{{.*}}, %{{.*}} : (tensor<2x?x8x!qtx.grouped<{{.*}}>>, tensor<2x8x?x!quant.uniform<{{.*}}>>) -> tensor<2x?x?x!quant.uniform<{{.*}}>>
+  %y = qtx.batch_matmul %a, %b : (tensor<2x?x8x!grouped>, tensor<2x8x?x!uniform>) -> tensor<2x?x?x!uniform>
+  return %y : tensor<2x?x?x!uniform>
+}
+
+// CHECK-LABEL: func @batch_matmul_storage(
+func.func @batch_matmul_storage(%a: tensor<2x3x8xi8>, %as: tensor<2x3x2xf32>, %az: tensor<2x3x2xi32>,
+                                %b: tensor<2x8x4xi8>, %bs: tensor<4xf32>, %ys: tensor<2xf32>) -> tensor<2x3x4xi8> {
+  // CHECK: qtx.batch_matmul %{{.*}} scale(%{{.*}}) zero_point(%{{.*}}) as !qtx.grouped<{{.*}}, ?>, %{{.*}} scale(%{{.*}}) as !qtx.grouped<{{.*}}, ?> out_scale(%{{.*}}) to !qtx.grouped<i8:f32, axis=-3, [1 * 2], ?> :
+  %y = qtx.batch_matmul %a scale(%as) zero_point(%az) as !dynamic, %b scale(%bs) as !out
+      out_scale(%ys) to !qtx.grouped<i8:f32, axis=-3, [1 * 2], ?>
+      : (tensor<2x3x8xi8>, tensor<2x3x2xf32>, tensor<2x3x2xi32>, tensor<2x8x4xi8>, tensor<4xf32>, tensor<2xf32>) -> tensor<2x3x4xi8>
+  return %y : tensor<2x3x4xi8>
+}

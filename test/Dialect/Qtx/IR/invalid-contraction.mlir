@@ -5,7 +5,7 @@
 //===----------------------------------------------------------------------===//
 
 func.func @weight_rank(%x: tensor<2x8xf32>, %w: tensor<4xf32>) -> tensor<2x4xf32> {
-  // expected-error@+1 {{'qtx.linear' op expected a weight of static shape [N, K], found 'tensor<4xf32>'}}
+  // expected-error@+1 {{'qtx.linear' op expected a weight of shape [N, K] with a static K, found 'tensor<4xf32>'}}
   %y = qtx.linear %x, %w : (tensor<2x8xf32>, tensor<4xf32>) -> tensor<2x4xf32>
   return %y : tensor<2x4xf32>
 }
@@ -13,7 +13,7 @@ func.func @weight_rank(%x: tensor<2x8xf32>, %w: tensor<4xf32>) -> tensor<2x4xf32
 // -----
 
 func.func @weight_dynamic(%x: tensor<2x8xf32>, %w: tensor<4x?xf32>) -> tensor<2x4xf32> {
-  // expected-error@+1 {{expected a weight of static shape [N, K], found 'tensor<4x?xf32>'}}
+  // expected-error@+1 {{expected a weight of shape [N, K] with a static K, found 'tensor<4x?xf32>'}}
   %y = qtx.linear %x, %w : (tensor<2x8xf32>, tensor<4x?xf32>) -> tensor<2x4xf32>
   return %y : tensor<2x4xf32>
 }
@@ -179,4 +179,99 @@ func.func @accumulator_wide(%x: tensor<8xi32>, %w: tensor<4x8xi8>, %s: tensor<4x
   // expected-error@+1 {{int32 accumulator may overflow: expected at most 0 channels in a segment of the contracted axis, found 8}}
   %y = qtx.linear %x as !quant.uniform<i32:f32, 0.5>, %w scale(%s) : (tensor<8xi32>, tensor<4x8xi8>, tensor<4xf32>) -> tensor<4xf32>
   return %y : tensor<4xf32>
+}
+
+// -----
+
+func.func @dynamic_output(%x: tensor<2x8xf32>, %w: tensor<4x8xf32>) -> tensor<2x?xf32> {
+  // expected-error@+1 {{expected a result of shape [2, 4], found 'tensor<2x?xf32>'}}
+  %y = qtx.linear %x, %w : (tensor<2x8xf32>, tensor<4x8xf32>) -> tensor<2x?xf32>
+  return %y : tensor<2x?xf32>
+}
+
+// -----
+
+//===----------------------------------------------------------------------===//
+// batch_matmul
+//===----------------------------------------------------------------------===//
+
+func.func @rank(%a: tensor<8xf32>, %b: tensor<8xf32>) -> tensor<f32> {
+  // expected-error@+1 {{'qtx.batch_matmul' op expected operands of the same rank, at least 2, found 'tensor<8xf32>' and 'tensor<8xf32>'}}
+  %y = qtx.batch_matmul %a, %b : (tensor<8xf32>, tensor<8xf32>) -> tensor<f32>
+  return %y : tensor<f32>
+}
+
+// -----
+
+func.func @ranks(%a: tensor<2x4x8xf32>, %b: tensor<8x4xf32>) -> tensor<2x4x4xf32> {
+  // expected-error@+1 {{expected operands of the same rank, at least 2, found 'tensor<2x4x8xf32>' and 'tensor<8x4xf32>'}}
+  %y = qtx.batch_matmul %a, %b : (tensor<2x4x8xf32>, tensor<8x4xf32>) -> tensor<2x4x4xf32>
+  return %y : tensor<2x4x4xf32>
+}
+
+// -----
+
+func.func @batch(%a: tensor<2x4x8xf32>, %b: tensor<3x8x4xf32>) -> tensor<2x4x4xf32> {
+  // expected-error@+1 {{expected equal batch dimensions, found 'tensor<2x4x8xf32>' and 'tensor<3x8x4xf32>'}}
+  %y = qtx.batch_matmul %a, %b : (tensor<2x4x8xf32>, tensor<3x8x4xf32>) -> tensor<2x4x4xf32>
+  return %y : tensor<2x4x4xf32>
+}
+
+// -----
+
+func.func @batch_contracted(%a: tensor<2x4x8xf32>, %b: tensor<2x8x5xf32>) -> tensor<2x4x8xf32> {
+  // expected-error@+1 {{expected contracted dimensions of the same size, found 8 and 5}}
+  %y = qtx.batch_matmul %a, %b transpose_b : (tensor<2x4x8xf32>, tensor<2x8x5xf32>) -> tensor<2x4x8xf32>
+  return %y : tensor<2x4x8xf32>
+}
+
+// -----
+
+func.func @batch_result(%a: tensor<2x4x8xf32>, %b: tensor<2x8x5xf32>) -> tensor<2x5x4xf32> {
+  // expected-error@+1 {{expected a result of shape [2, 4, 5], found 'tensor<2x5x4xf32>'}}
+  %y = qtx.batch_matmul %a, %b : (tensor<2x4x8xf32>, tensor<2x8x5xf32>) -> tensor<2x5x4xf32>
+  return %y : tensor<2x5x4xf32>
+}
+
+// -----
+
+func.func @batch_bare(%a: tensor<4x8xi8>, %b: tensor<8x5xi8>) -> tensor<4x5xf32> {
+  // expected-error@+1 {{expected 'a_quant' for the storage integers of 'a', found none}}
+  %y = qtx.batch_matmul %a, %b : (tensor<4x8xi8>, tensor<8x5xi8>) -> tensor<4x5xf32>
+  return %y : tensor<4x5xf32>
+}
+
+// -----
+
+func.func @batch_mixed(%a: tensor<4x8xf32>, %b: tensor<8x5xi8>) -> tensor<4x5xf32> {
+  // expected-error@+1 {{expected both operands float or both quantized, found 'tensor<4x8xf32>' and 'tensor<8x5xi8>'}}
+  %y = qtx.batch_matmul %a, %b as !quant.uniform<i8:f32, 0.5> : (tensor<4x8xf32>, tensor<8x5xi8>) -> tensor<4x5xf32>
+  return %y : tensor<4x5xf32>
+}
+
+// -----
+
+func.func @batch_rows(%a: tensor<4x8xi8>, %b: tensor<8x5xi8>) -> tensor<4x5xf32> {
+  // expected-error@+1 {{expected the groups of 'a' along the contracted axis or a batch axis, found axis -2}}
+  %y = qtx.batch_matmul %a as !qtx.grouped<i8:f32, axis=-2, [2, 2], {0.5, 1.0}>, %b as !quant.uniform<i8:f32, 0.5>
+      : (tensor<4x8xi8>, tensor<8x5xi8>) -> tensor<4x5xf32>
+  return %y : tensor<4x5xf32>
+}
+
+// -----
+
+func.func @batch_positions(%a: tensor<4x8xi8>, %b: tensor<8x5xi8>, %s: tensor<8x2xf32>) -> tensor<4x5xf32> {
+  // expected-error@+1 {{expected run-time parameters of 'b' of shape [2], since its groups are not along the contracted axis, found 'tensor<8x2xf32>'}}
+  %y = qtx.batch_matmul %a as !quant.uniform<i8:f32, 0.5>, %b scale(%s) as !qtx.grouped<i8:f32, axis=-1, [3, 2], ?>
+      : (tensor<4x8xi8>, tensor<8x5xi8>, tensor<8x2xf32>) -> tensor<4x5xf32>
+  return %y : tensor<4x5xf32>
+}
+
+// -----
+
+func.func @batch_accumulator(%a: tensor<4x33026xi8>, %b: tensor<33026x5xi8>) -> tensor<4x5xf32> {
+  // expected-error@+1 {{int32 accumulator may overflow: expected at most 33025 channels in a segment of the contracted axis, found 33026}}
+  %y = qtx.batch_matmul %a as !quant.uniform<i8:f32, 0.5>, %b as !quant.uniform<i8:f32, 0.5>
+      : (tensor<4x33026xi8>, tensor<33026x5xi8>) -> tensor<4x5xf32>
+  return %y : tensor<4x5xf32>
 }

@@ -9,9 +9,13 @@
 #ifndef QTX_DIALECT_QTX_IR_CONTRACTIONOPS
 #define QTX_DIALECT_QTX_IR_CONTRACTIONOPS
 
+include "mlir/Interfaces/TilingInterface.td"
 include "qtx/Dialect/Qtx/IR/QtxOpBase.td"
 
-def Qtx_LinearOp : Qtx_QuantizableOp<"linear", [AttrSizedOperandSegments]> {
+def Qtx_LinearOp : Qtx_QuantizableOp<"linear", [AttrSizedOperandSegments,
+    DeclareOpInterfaceMethods<TilingInterface, [
+      "getLoopIteratorTypes", "getIterationDomain", "getTiledImplementation",
+      "getResultTilePosition", "generateResultTileValue"]>]> {
   let summary = "fully connected layer, float or quantized";
   let description = [{
     `y = activation(x * weight^T + bias)`, requantized when `y` is quantized.
@@ -34,6 +38,10 @@ def Qtx_LinearOp : Qtx_QuantizableOp<"linear", [AttrSizedOperandSegments]> {
     sum x * w`.
 
     Float `x` with integer `weight` computes with dequantized weights.
+
+    K is static; N may be dynamic, as in a tile of the output axis. Tiling is over
+    the dimensions of `y`, on the storage form: a tile has its part of the weight,
+    the bias, the seed and the parameters.
 
     Example:
 
@@ -71,11 +79,84 @@ def Qtx_LinearOp : Qtx_QuantizableOp<"linear", [AttrSizedOperandSegments]> {
     attr-dict `:` functional-type(operands, results)
   }];
   let hasVerifier = 1;
+  let hasCanonicalizer = 1;
   let extraClassDeclaration = [{
     /// Size of the contracted axis and number of outputs.
     int64_t getContractedSize() { return getWeight().getType().getDimSize(1); }
     int64_t getNumOutputs() { return getWeight().getType().getDimSize(0); }
     /// Segments of the contracted axis, in ascending order.
+    ::llvm::SmallVector<::qtx::Segment> getSegments();
+  }];
+}
+
+def Qtx_BatchMatmulOp : Qtx_QuantizableOp<"batch_matmul", [AttrSizedOperandSegments]> {
+  let summary = "batch of matrix products of two activations, float or quantized";
+  let description = [{
+    `y[..., m, n] = sum_k a[..., m, k] * b[..., k, n]`, requantized when `y` is
+    quantized. With `transpose_b`, `b` is `[..., N, K]`.
+
+    | operand | shape | element type |
+    |---|---|---|
+    | `a` | `[B..., M, K]` | f32 or quantized |
+    | `b` | `[B..., K, N]` or `[B..., N, K]` | f32 or quantized, as `a` |
+    | `y` | `[B..., M, N]` | f32 or quantized |
+
+    The batch dimensions of both are equal. Groups of `a` lie along the contracted
+    axis or a batch axis (per head); those of `b` along either or along `N`.
+
+    The contracted axis is cut into segments by the boundaries of the groups that
+    lie along it, of both operands. For quantized operands, every segment
+    accumulates exactly in int32, `acc = sum (a - z_a) * (b - z_b)`, and the
+    segments join in fp32 in ascending order, `r = fma(f32(acc), s_a * s_b, r)`
+    from `r = 0` (Numerics.md, "Contractions"). The verifier bounds the accumulator.
+    Where the size of the contracted axis is dynamic it cannot: the sum then wraps
+    beyond that bound (33025 channels of 8 bits).
+
+    Float operands: `r = fma(a, b, r)` in ascending order.
+
+    Example:
+
+    ```mlir
+    %s = qtx.batch_matmul %q, %k transpose_b
+        : (tensor<?x12x?x64x!quant.uniform<i8:f32, 0.02:3>>,
+           tensor<?x12x?x64x!quant.uniform<i8:f32, 0.1>>) -> tensor<?x12x?x?xf32>
+    %t = qtx.batch_matmul %a as !qtx.grouped<i8:f32, axis=-3, [1, 1], {0.5:1, 2.0}>,
+        %b as !quant.uniform<i8:f32, 0.1> to !quant.uniform<i8:f32, 0.2>
+        : (tensor<2x4x8xi8>, tensor<2x8x5xi8>) -> tensor<2x4x5xi8>
+    ```
+  }];
+  let arguments = (ins Qtx_QuantizableTensor:$a,
+                       Optional<Qtx_F32Tensor>:$a_scale,
+                       Optional<Qtx_I32Tensor>:$a_zero_point,
+                       Qtx_QuantizableTensor:$b,
+                       Optional<Qtx_F32Tensor>:$b_scale,
+                       Optional<Qtx_I32Tensor>:$b_zero_point,
+                       Optional<Qtx_F32Tensor>:$y_scale,
+                       Optional<Qtx_I32Tensor>:$y_zero_point,
+                       OptionalAttr<Qtx_QuantTypeAttr>:$a_quant,
+                       OptionalAttr<Qtx_QuantTypeAttr>:$b_quant,
+                       UnitAttr:$transpose_b,
+                       OptionalAttr<Qtx_QuantTypeAttr>:$y_quant);
+  let results = (outs Qtx_QuantizableTensor:$y);
+  let assemblyFormat = [{
+    $a (`scale` `(` $a_scale^ `)`)? (`zero_point` `(` $a_zero_point^ `)`)?
+    (`as` $a_quant^)? `,`
+    $b (`scale` `(` $b_scale^ `)`)? (`zero_point` `(` $b_zero_point^ `)`)?
+    (`as` $b_quant^)? (`transpose_b` $transpose_b^)?
+    (`out_scale` `(` $y_scale^ `)`)? (`out_zero_point` `(` $y_zero_point^ `)`)?
+    (`to` $y_quant^)?
+    attr-dict `:` functional-type(operands, results)
+  }];
+  let hasVerifier = 1;
+  let hasCanonicalizer = 1;
+  let extraClassDeclaration = [{
+    /// The contracted axis of `b` and its other one, counted from the last.
+    int64_t getContractedAxisOfB() { return getTransposeB() ? -1 : -2; }
+    int64_t getOutputAxisOfB() { return getTransposeB() ? -2 : -1; }
+    /// Size of the contracted axis; dynamic if neither operand knows it.
+    int64_t getContractedSize();
+    /// Segments of the contracted axis, in ascending order; `group` is that of
+    /// `a` and `block` that of `b`.
     ::llvm::SmallVector<::qtx::Segment> getSegments();
   }];
 }

@@ -40,7 +40,8 @@ def Qtx_Dialect : Dialect {
         -> (tensor<?xf32> {qtx.name = "logits"})
     ```
   }];
-  let dependentDialects = ["::mlir::arith::ArithDialect",
+  let dependentDialects = ["::mlir::affine::AffineDialect",
+                           "::mlir::arith::ArithDialect",
                            "::mlir::quant::QuantDialect",
                            "::mlir::tensor::TensorDialect"];
   let hasConstantMaterializer = 1;
