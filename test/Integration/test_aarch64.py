@@ -62,6 +62,32 @@ func.func @linear_float(%x: tensor<?x8xf32>, %w: tensor<4x8xf32>) -> tensor<?x4x
       : (tensor<?x8xf32>, tensor<4x8xf32>) -> tensor<?x4xf32>
   return %y : tensor<?x4xf32>
 }}
+func.func @normalisation(%x: tensor<?x8xf32>, %g: tensor<8xf32>)
+    -> (tensor<?x8xf32>, tensor<?x8xi8>) {{
+  %y = qtx.layer_norm %x gamma(%g) beta(%g) epsilon 1.0e-12
+      : (tensor<?x8xf32>, tensor<8xf32>, tensor<8xf32>) -> tensor<?x8xf32>
+  %q = qtx.rms_norm %x gamma(%g) epsilon 1.0e-6 to {OUT}
+      : (tensor<?x8xf32>, tensor<8xf32>) -> tensor<?x8xi8>
+  return %y, %q : tensor<?x8xf32>, tensor<?x8xi8>
+}}
+func.func @activations(%x: tensor<?xf32>)
+    -> (tensor<?xf32>, tensor<?xf32>, tensor<?xf32>, tensor<?xf32>) {{
+  %0 = qtx.relu %x : (tensor<?xf32>) -> tensor<?xf32>
+  %1 = qtx.gelu %x : (tensor<?xf32>) -> tensor<?xf32>
+  %2 = qtx.gelu %x approximate tanh : (tensor<?xf32>) -> tensor<?xf32>
+  %3 = qtx.silu %x : (tensor<?xf32>) -> tensor<?xf32>
+  return %0, %1, %2, %3 : tensor<?xf32>, tensor<?xf32>, tensor<?xf32>, tensor<?xf32>
+}}
+func.func @add(%x: tensor<?x8xi8>, %h: tensor<?x8xf32>) -> tensor<?x8xi8> {{
+  %y = qtx.add %x as {GROUPED}, %h to {OUT} : (tensor<?x8xi8>, tensor<?x8xf32>) -> tensor<?x8xi8>
+  return %y : tensor<?x8xi8>
+}}
+func.func @embedding(%t: tensor<8x8xi8>, %s: tensor<8xf32>, %i: tensor<?xi64>)
+    -> tensor<?x8xf32> {{
+  %y = qtx.embedding %t scale(%s), %i
+      : (tensor<8x8xi8>, tensor<8xf32>, tensor<?xi64>) -> tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}}
 func.func @elementary(%x: tensor<?xf32>)
     -> (tensor<?xf32>, tensor<?xf32>, tensor<?xf32>, tensor<?xf32>, tensor<?xf32>, tensor<?xf32>) {{
   %0 = math.exp %x : tensor<?xf32>
@@ -127,6 +153,11 @@ CASES = {
     "linear_i4": (codes(64, 8), codes(4, 8, low=-8, high=7),
                   RNG.uniform(1e-3, 1, (4, 2)).astype(np.float32)),
     "linear_float": (floats(64, 8), RNG.normal(size=(4, 8)).astype(np.float32)),
+    "normalisation": (floats(64, 8), RNG.normal(size=8).astype(np.float32)),
+    "activations": (np.concatenate([any_bits(4000), SPECIAL, floats(100, 8).ravel()]),),
+    "add": (codes(64, 8), floats(64, 8)),
+    "embedding": (codes(8, 8), RNG.uniform(1e-3, 1, 8).astype(np.float32),
+                  np.arange(-10, 10, dtype=np.int64)),
     "elementary": (np.concatenate([any_bits(4000), SPECIAL, floats(100, 8).ravel()]),),
 }
 

@@ -18,6 +18,53 @@ SPECIAL = np.float32([
     0.93, 0.6, 4.0, 10.0, math.pi / 2, math.pi, 2 * math.pi, 2**15])
 
 
+# One type per kind of storage: its name, its range, the zero point that is tried.
+STORAGE = [("i4", -8, 7, -3), ("u4", 0, 15, 15), ("i8", -128, 127, 5), ("u8", 0, 255, 128),
+           ("i16", -2**15, 2**15 - 1, -2**15), ("u16", 0, 2**16 - 1, 1),
+           ("i32", -2**31, 2**31 - 1, -7), ("i32", -2**31, 2**31 - 1, 2**31 - 1),
+           ("u32", 0, 2**32 - 1, 2**31)]
+
+
+def exact_codes(x, scale, zero_point, low, high):
+    """docs/Numerics.md, "Quantize", in integers of any size."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        products = np.float32(x) * (np.float32(1) / np.float32(scale))
+    codes = []
+    for product in products:
+        if np.isnan(product):
+            codes.append(low)
+        elif np.isinf(product):
+            codes.append(high if product > 0 else low)
+        else:
+            # Python rounds half to even, too.
+            codes.append(min(max(round(float(product)) + zero_point, low), high))
+    return codes
+
+
+@pytest.mark.parametrize("storage, low, high, zero_point", STORAGE)
+@pytest.mark.parametrize("scale", [1.0, 0.75, 2.0**-126, 2.0**127])
+def test_quantize_edges(storage, low, high, zero_point, scale):
+    width = storage[1:]
+    kind = f"{storage}:f32" if storage[0] == "i" else f"u{width}:f32"
+    module = qtx.compile_ir(f"""
+      func.func @main(%x: tensor<?xf32>) -> tensor<?xi{width}> {{
+        %q = qtx.quantize %x to !quant.uniform<{kind}, {scale:.17e}:{zero_point}>
+            : tensor<?xf32> -> tensor<?xi{width}>
+        return %q : tensor<?xi{width}>
+      }}""")
+    ties = np.arange(-20, 20) + 0.5
+    bounds = np.float64([low, high, low - 0.5, high + 0.5, low - zero_point, high - zero_point,
+                         high - zero_point - 0.5, low - zero_point + 0.5])
+    with np.errstate(over="ignore"):
+        x = np.concatenate([SPECIAL, np.float32(ties * scale), np.float32(bounds * scale),
+                            np.nextafter(np.float32(bounds * scale), np.float32(0))])
+    (q,) = module.run("main", x)
+    # The codes are returned as signed integers of the width, u4 as the low bits.
+    bits = int(width)
+    expected = [code % 2**bits for code in exact_codes(x, scale, zero_point, low, high)]
+    assert [int(code) % 2**bits for code in q] == expected
+
+
 @functools.lru_cache(maxsize=None)
 def inputs():
     return np.concatenate([EVERY, SPECIAL])

@@ -88,6 +88,57 @@ TEST_F(QuantParamsTest, SliceOfRunTimeParametersStaysGrouped) {
   EXPECT_EQ(params->getSliced(4, 2), getDynamic({2}));
 }
 
+TEST_F(QuantParamsTest, SliceKeepsStorageAndAxis) {
+  auto type =
+      GroupedType::get(&context, 16, /*isSigned=*/false, /*axis=*/-2, {3, 3},
+                       DenseF32ArrayAttr::get(&context, {0.5f, 1.0f}),
+                       DenseI64ArrayAttr::get(&context, {0, 65535}));
+  auto params = QuantParams::get(type);
+  EXPECT_EQ(params->getStorageMin(), 0);
+  EXPECT_EQ(params->getStorageMax(), 65535);
+  auto across = QuantParams::get(params->getSliced(2, 2));
+  EXPECT_EQ(across->getAxis(), -2);
+  EXPECT_EQ(across->getGroupSizes(), (ArrayRef<int64_t>{1, 1}));
+  EXPECT_FALSE(across->isSigned());
+  auto within = QuantParams::get(params->getSliced(3, 3));
+  EXPECT_EQ(within->getStorageType(), IntegerType::get(&context, 16));
+  EXPECT_FALSE(within->isSigned());
+  EXPECT_EQ(within->getZeroPoint(0), 65535);
+  EXPECT_EQ(params->getSliced(0, 6), Type(type));
+}
+
+/// Slices compose: a slice of a slice is the slice of the sum of the offsets.
+TEST_F(QuantParamsTest, SlicesCompose) {
+  auto params = QuantParams::get(
+      getGrouped({2, 3, 1, 4}, {1.0f, 2.0f, 3.0f, 4.0f}, {1, 2, 3, 4}));
+  for (int64_t outer = 0; outer < 9; ++outer)
+    for (int64_t size = 2; outer + size <= 10; ++size)
+      for (int64_t inner = 0; inner < size; ++inner) {
+        auto slice = QuantParams::get(params->getSliced(outer, size));
+        EXPECT_EQ(slice->getSliced(inner, 1),
+                  params->getSliced(outer + inner, 1));
+      }
+}
+
+TEST_F(QuantParamsTest, SliceOfPerTensorIsItself) {
+  // A narrowed range is that of the slice too.
+  auto uniform = quant::UniformQuantizedType::get(
+      quant::QuantizationFlags::Signed, IntegerType::get(&context, 8),
+      Float32Type::get(&context), 0.5, 0, -127, 127);
+  auto params = QuantParams::get(uniform);
+  EXPECT_EQ(params->getStorageMin(), -127);
+  EXPECT_EQ(params->getSliced(3, 2), Type(uniform));
+  EXPECT_EQ(params->getNumGroups(), 1);
+  EXPECT_TRUE(params->getGroupSizes().empty());
+  EXPECT_TRUE(params->hasOnlyZeroZeroPoints());
+}
+
+TEST_F(QuantParamsTest, GroupOfChannelPerEmbedding) {
+  auto params = QuantParams::get(getDynamic({1, 1, 1}));
+  EXPECT_EQ(params->getGroupOfChannel(), (SmallVector<int64_t>{0, 1, 2}));
+  EXPECT_TRUE(params->isDynamic());
+}
+
 /// The text form cannot say this, a builder can.
 TEST_F(QuantParamsTest, ScalesAndZeroPointsComeTogether) {
   std::string message;
@@ -117,6 +168,20 @@ TEST(SegmentsTest, OneSegmentWithoutPartitions) {
 
 TEST(SegmentsTest, EmptyAxisHasNone) {
   EXPECT_TRUE(getSegments(0, {}, {}).empty());
+}
+
+TEST(SegmentsTest, OnePartitionCuts) {
+  EXPECT_EQ(list(getSegments(6, {1, 1, 4}, {})),
+            (std::vector<std::vector<int64_t>>{
+                {0, 1, 0, 0}, {1, 1, 1, 0}, {2, 4, 2, 0}}));
+  EXPECT_EQ(list(getSegments(6, {}, {4, 2})),
+            (std::vector<std::vector<int64_t>>{{0, 4, 0, 0}, {4, 2, 0, 1}}));
+}
+
+/// Equal boundaries cut once.
+TEST(SegmentsTest, EqualPartitions) {
+  EXPECT_EQ(list(getSegments(4, {2, 2}, {2, 2})),
+            (std::vector<std::vector<int64_t>>{{0, 2, 0, 0}, {2, 2, 1, 1}}));
 }
 
 TEST(SegmentsTest, BothPartitionsCut) {
