@@ -59,16 +59,23 @@ class Seeds:
     valid: list
 
 
+def split_functions(text):
+    """Each function with the aliases above it; the whole text if that is not possible."""
+    aliases = "".join(re.findall(r"^[!#][\w.]+ = .*\n", text, re.MULTILINE))
+    functions = re.findall(r"^func\.func (?:.|\n)*?^\}", text, re.MULTILINE)
+    return [aliases + function for function in functions] if len(functions) > 1 else [text]
+
+
 def load_texts():
-    """Every part of every test file, without its comments."""
-    seeds = []
+    """Every function of every test file, without its comments."""
+    texts = []
     for path in sorted((ROOT / "test").rglob("*.mlir")):
         for part in path.read_text().split(SEPARATOR):
             lines = (re.sub(r"(^|\s)//.*$", "", line) for line in part.splitlines())
             text = "\n".join(line for line in lines if line.strip())
-            if text and len(text) < 20000:
-                seeds.append(text)
-    return seeds
+            if text:
+                texts += split_functions(text)
+    return texts
 
 
 def replace_matching(tokens, rng, pattern, choices):
@@ -299,9 +306,11 @@ def run_all(runner, findings, mutants, arguments):
 def run_batch(runner, findings, pipelines, seeds, pool, seed):
     """One batch of mutants through everything; returns how many were accepted."""
     rng = random.Random(seed)
-    # Mostly texts that were valid before: from the others little gets beyond parsing.
-    chosen = [rng.choice(seeds.valid if rng.random() < 0.9 else seeds.all) for _ in range(BATCH)]
-    mutants = [mutate(text, rng, pool) for text in chosen]
+    mutants = []
+    for _ in range(BATCH):
+        # Mostly texts that are valid: from the others little gets beyond parsing.
+        texts = seeds.valid if rng.random() < 0.9 else seeds.all
+        mutants.append(mutate(rng.choice(texts), rng, pool))
     accepted = run_all(runner, findings, mutants, ["--verify-roundtrip"])
     for arguments in pipelines:
         run_all(runner, findings, accepted, arguments)
