@@ -23,7 +23,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SEPARATOR = "// -----"
-BATCH = 48
+BATCH = 256
 TIMEOUT_BATCH, TIMEOUT_ONE = 120, 20
 SANITIZER_STATUS = 99
 
@@ -143,12 +143,11 @@ def rename(tokens, rng):
 
 
 def mutate(text, rng, pool):
-    """Keeps the text consistent about half of the time."""
     tokens = TOKEN.findall(text)
-    for _ in range(rng.choice([0, 1, 1, 2])):
-        rename(tokens, rng)
-    for _ in range(rng.choice([0, 1, 1, 2, 3])):
-        if tokens:
+    for _ in range(rng.choice([1, 1, 1, 2, 3])):
+        if rng.random() < 0.4:
+            rename(tokens, rng)
+        elif tokens:
             mutate_once(tokens, rng, pool)
     return "".join(tokens).replace(SEPARATOR, "")
 

@@ -38,6 +38,10 @@ static LogicalResult verifyAccumulator(Operation *op,
   return success();
 }
 
+/// More segments than this are a mistake: each is a contraction of its own in
+/// the lowered code.
+static constexpr int64_t kMaxSegments = int64_t(1) << 16;
+
 /// Groups of a contraction operand lie along its contracted or output axis.
 static LogicalResult verifyLastAxis(Operation *op, const QuantEdge &edge,
                                     StringRef what) {
@@ -119,6 +123,11 @@ static LogicalResult verifyWeightScale(LinearOp op) {
   if (op.getWeightBlock()) {
     int64_t blocks =
         llvm::divideCeil(op.getContractedSize(), *op.getWeightBlock());
+    if (blocks > kMaxSegments)
+      return op.emitOpError() << "expected at most " << kMaxSegments
+                              << " weight blocks along the contracted axis, "
+                                 "found "
+                              << blocks;
     if (succeeded(verifyCompatibleShape(shape, {outputs, blocks})))
       return success();
     return op.emitOpError() << "expected weight scales of shape "

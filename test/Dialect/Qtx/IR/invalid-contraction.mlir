@@ -126,6 +126,15 @@ func.func @weight_block_scales(%x: tensor<2x8xf32>, %w: tensor<4x8xi8>, %s: tens
 
 // -----
 
+func.func @weight_blocks(%x: tensor<2x9223372036854775807xf32>, %w: tensor<4x9223372036854775807xi8>, %s: tensor<4x9223372036854775807xf32>) -> tensor<2x4xf32> {
+  // expected-error@+1 {{expected at most 65536 weight blocks along the contracted axis, found 9223372036854775807}}
+  %y = qtx.linear %x, %w scale(%s) block 1
+      : (tensor<2x9223372036854775807xf32>, tensor<4x9223372036854775807xi8>, tensor<4x9223372036854775807xf32>) -> tensor<2x4xf32>
+  return %y : tensor<2x4xf32>
+}
+
+// -----
+
 func.func @weight_scales(%x: tensor<2x8xf32>, %w: tensor<4x8xi8>, %s: tensor<8xf32>) -> tensor<2x4xf32> {
   // expected-error@+1 {{expected weight scales of shape [1] or [4], found 'tensor<8xf32>'}}
   %y = qtx.linear %x, %w scale(%s) : (tensor<2x8xf32>, tensor<4x8xi8>, tensor<8xf32>) -> tensor<2x4xf32>
