@@ -23,6 +23,9 @@ static_assert(sys::IsLittleEndianHost, "elements are copied as they are");
 static constexpr StringLiteral kMagic = "\x93NUMPY";
 /// NumPy has no arrays of more dimensions.
 static constexpr size_t kMaxRank = 64;
+/// One tebibyte: no machine has it to spare, and sums of such sizes fit 64
+/// bits.
+static constexpr int64_t kMaxBytes = int64_t(1) << 40;
 
 size_t NpyArray::getNumElements() const {
   size_t count = 1;
@@ -56,7 +59,8 @@ Expected<size_t> qtx::getNumBytes(unsigned itemSize, ArrayRef<int64_t> shape) {
   int64_t bytes = itemSize;
   bool isEmpty = llvm::is_contained(shape, 0);
   for (int64_t size : shape)
-    if (MulOverflow(bytes, std::max<int64_t>(size, 1), bytes))
+    if (MulOverflow(bytes, std::max<int64_t>(size, 1), bytes) ||
+        bytes > kMaxBytes)
       return createStringError("the shape is too large");
   return isEmpty ? 0 : bytes;
 }

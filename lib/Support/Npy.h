@@ -22,7 +22,7 @@ struct NpyHeader {
   std::vector<int64_t> shape;
 };
 
-/// Fails if the number does not fit 63 bits.
+/// Fails on sizes that no machine has memory for.
 llvm::Expected<size_t> getNumBytes(unsigned itemSize,
                                    llvm::ArrayRef<int64_t> shape);
 

@@ -25,8 +25,9 @@ using namespace qtx;
 
 static_assert(sizeof(void *) == 8, "descriptors are built from 64-bit words");
 
-/// What the symbols that the lowering adds to the module start with.
-static constexpr StringLiteral kReservedPrefix = "_mlir_";
+/// Put before the names of functions, which could otherwise be those of the C
+/// library or of what the lowering adds.
+static constexpr StringLiteral kPrefix = "qtx.";
 
 /// The lowering of memref.get_global puts this instead of a pointer that could
 /// be freed.
@@ -106,10 +107,6 @@ void qtx::registerJITTranslations(DialectRegistry &registry) {
 }
 
 llvm::Error JITModule::addFunction(func::FuncOp function) {
-  if (function.getName().starts_with(kReservedPrefix))
-    return llvm::createStringError("function '" + function.getName() +
-                                   "': names that start with '" +
-                                   kReservedPrefix + "' are reserved");
   if (function.isDeclaration())
     return llvm::createStringError("function '" + function.getName() +
                                    "' has no body");
@@ -125,12 +122,25 @@ llvm::Error JITModule::addFunction(func::FuncOp function) {
   return llvm::Error::success();
 }
 
-llvm::Error JITModule::compile(ModuleOp module, const JITOptions &options) {
+/// Readies the functions for the lowering and for calls from outside.
+static llvm::Error prepare(ModuleOp module) {
+  SymbolTable symbols(module);
   for (auto function : module.getOps<func::FuncOp>()) {
     removeQtxAttrs(function);
     if (function.isPublic())
       markArgumentsReadOnly(function);
+    std::string name = (kPrefix + function.getName()).str();
+    if (failed(symbols.rename(function, name)))
+      return llvm::createStringError("cannot rename function '" +
+                                     function.getName() + "' to '" + name +
+                                     "'");
   }
+  return llvm::Error::success();
+}
+
+llvm::Error JITModule::compile(ModuleOp module, const JITOptions &options) {
+  if (llvm::Error error = prepare(module))
+    return error;
   PassManager passManager(module.getContext());
   buildReferencePipeline(passManager);
   if (failed(passManager.run(module)))
@@ -140,8 +150,8 @@ llvm::Error JITModule::compile(ModuleOp module, const JITOptions &options) {
     return created.takeError();
   engine = std::move(*created);
   for (Function &function : functions) {
-    auto entry =
-        engine->lookupPacked("_mlir_ciface_" + function.signature.name);
+    auto entry = engine->lookupPacked(
+        ("_mlir_ciface_" + kPrefix + function.signature.name).str());
     if (!entry)
       return entry.takeError();
     function.entry = *entry;

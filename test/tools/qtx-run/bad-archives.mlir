@@ -129,8 +129,13 @@
 
 // RUN: %python %S/Inputs/npz.py bad huge-claim %t.npz
 // RUN: not qtx-run %s --inputs=%t.npz --outputs=%t.out.npz 2>&1 | FileCheck %s --check-prefix=HUGE-CLAIM
-// HUGE-CLAIM: qtx-run: error: {{.*}}.npz: 'x': expected 140737488355328 bytes of elements, found 0
+// HUGE-CLAIM: qtx-run: error: {{.*}}.npz: 'x': the shape is too large
 // HUGE-CLAIM-NOT: error
+
+// RUN: %python %S/Inputs/npz.py bad large-claim %t.npz
+// RUN: not qtx-run %s --inputs=%t.npz --outputs=%t.out.npz 2>&1 | FileCheck %s --check-prefix=LARGE-CLAIM
+// LARGE-CLAIM: qtx-run: error: {{.*}}.npz: 'x': expected 4294967296 bytes of elements, found 0
+// LARGE-CLAIM-NOT: error
 
 // RUN: %python %S/Inputs/npz.py bad huge-beside-zero %t.npz
 // RUN: not qtx-run %s --inputs=%t.npz --outputs=%t.out.npz 2>&1 | FileCheck %s --check-prefix=HUGE-BESIDE-ZERO

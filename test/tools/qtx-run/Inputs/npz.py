@@ -69,6 +69,7 @@ BAD = {
     "huge-size": make_header("<f4", (2**70,)),
     "huge-product": make_header("<f4", (2**40, 2**40)),
     "huge-claim": make_header("<f4", (2**45,)),
+    "large-claim": make_header("<f4", (2**30,)),
     "huge-beside-zero": make_header("<f4", (2**62, 0, 2**62)),
     "rank": make_header("<f4", (1,) * 65) + b"\0" * 4,
     "after-dictionary": wrap_header("{'descr': '<f4', 'fortran_order': False, 'shape': (2,)} x"),
