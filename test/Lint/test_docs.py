@@ -7,6 +7,7 @@ import re
 import subprocess
 
 import pytest
+from examples import check_example, extract_examples
 from sources import BUILD, ROOT, list_tracked, load_ops, load_passes
 
 PAGES = [path for path in list_tracked() if path.suffix == ".md"]
@@ -37,6 +38,13 @@ def test_links(page):
         if "://" in target or target.startswith("mailto:"):
             continue
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(p.relative_to(ROOT)) for p in PAGES])
+def test_examples(page):
+    for example in extract_examples(page.read_text()):
+        errors = check_example(BUILD / "bin" / "qtx-opt", example)
+        assert not errors, f"an example of {page.name} is not valid:\n{example}\n{errors}"
 
 
 def test_index_names_every_page():
