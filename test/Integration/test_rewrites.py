@@ -5,6 +5,7 @@
 
 import dataclasses
 import functools
+import math
 import re
 from typing import Optional, Tuple
 
@@ -392,3 +393,163 @@ def test_fold_permute_peg(sizes, form):
     # the result by at most one here.
     assert np.abs(before.astype(int) - after).max() <= 1
     assert np.mean(before != after) < 0.01
+
+
+# ---- A feed-forward block ----------------------------------------------------
+
+
+class Ffn:
+    """The block of figure 4 of the PEG paper, with the linears around it:
+
+    projection, layer norm, [permute, quantize in groups], linear, GELU, linear,
+    [permute, quantize in groups], residual sum [in groups, permute back], layer norm,
+    read-out.
+    """
+
+    INPUTS, D, HIDDEN, OUTPUTS = 5, 8, 16, 3
+
+    def __init__(self, seed, sizes):
+        self.rng = rng = np.random.default_rng(seed)
+        d, hidden = self.D, self.HIDDEN
+        self.sizes, self.order = sizes, rng.permutation(d)
+        self.w0 = rng.normal(size=(d, self.INPUTS))
+        self.w3 = rng.normal(size=(self.OUTPUTS, d))
+        self.gammas = rng.uniform(0.5, 2, (2, d))
+        self.betas = rng.normal(size=(2, d))
+        # An outlier channel, which the permutation moves into the last group.
+        self.gammas[0, self.order[-1]] *= 30
+        self.w1, self.s1 = self.quantize_weight(rng.normal(size=(hidden, d)) / 3)
+        self.w2, self.s2 = self.quantize_weight(rng.normal(size=(d, hidden)) / 3)
+        self.b1, self.b2 = rng.normal(size=hidden), rng.normal(size=d)
+        self.x = rng.normal(size=(40, self.INPUTS)).astype(np.float32)
+
+    @staticmethod
+    def quantize_weight(weight):
+        scale = np.abs(weight).max(axis=1) / 127
+        return np.rint(weight / scale[:, None]).astype(int), scale
+
+    @staticmethod
+    def layer_norm(x, gamma, beta):
+        centred = x - x.mean(axis=-1, keepdims=True)
+        return centred / np.sqrt((centred**2).mean(axis=-1, keepdims=True) + 1e-5) * gamma + beta
+
+    @functools.cached_property
+    def floats(self):
+        """The tensors of the block in double precision: x, GELU, h, y, the result."""
+        x1 = self.layer_norm(self.x.astype(float) @ self.w0.T, self.gammas[0], self.betas[0])
+        hidden = x1 @ (self.w1 * self.s1[:, None]).T + self.b1
+        gelu = hidden / 2 * (1 + np.vectorize(math.erf)(hidden / math.sqrt(2)))
+        h = gelu @ (self.w2 * self.s2[:, None]).T + self.b2
+        y = x1 + h
+        return x1, gelu, h, y, self.layer_norm(y, self.gammas[1], self.betas[1]) @ self.w3.T
+
+    def parameters(self, tensor_, sizes):
+        """Scales and zero points from the ranges of groups of channels."""
+        scales, zero_points, begin = [], [], 0
+        for size in sizes:
+            low = min(tensor_[:, begin:begin + size].min(), 0)
+            high = max(tensor_[:, begin:begin + size].max(), 1e-8)
+            scales.append(float(np.float32((high - low) / 255)))
+            zero_points.append(int(np.clip(np.rint(-low / scales[-1]) - 128, -128, 127)))
+            begin += size
+        return scales, zero_points
+
+    @property
+    def ir(self):
+        d, hidden = self.D, self.HIDDEN
+        x1, gelu, h, y, _ = self.floats
+        order, inverse = self.order, np.argsort(self.order)
+        x_parameters = self.parameters(x1[:, order], self.sizes)
+        qx, qh, qy = (grouped(self.sizes, *self.parameters(t[:, order], self.sizes))
+                      for t in (x1, h, y))
+        of_channel = np.repeat(np.arange(len(self.sizes)), self.sizes)[inverse]
+        scattered = grouped([1] * d, *([p[k] for k in of_channel] for p in x_parameters))
+        qg = grouped([hidden], *self.parameters(gelu, [hidden]))
+        constants = {
+            "w0": (self.w0, "f32"), "w1": (self.w1, "i8"), "w2": (self.w2, "i8"),
+            "w3": (self.w3, "f32"), "s1": (self.s1, "f32"), "s2": (self.s2, "f32"),
+            "b1": (self.b1, "f32"), "b2": (self.b2, "f32"), "p": (order, "i32"),
+            "i": (inverse, "i32"), "g1": (self.gammas[0], "f32"), "g2": (self.gammas[1], "f32"),
+            "a1": (self.betas[0], "f32"), "a2": (self.betas[1], "f32"),
+        }
+        of = {name: tensor(np.shape(array), e) for name, (array, e) in constants.items()}
+        lines = [f"%{name} = arith.constant {dense(array)} : {of[name]}"
+                 for name, (array, _) in constants.items()]
+        f, x, o = (tensor((None, n), "f32") for n in (d, self.INPUTS, self.OUTPUTS))
+        tx, tr, tg, th, ty = (tensor((None, n), e) for n, e in (
+            (d, qx), (d, scattered), (hidden, qg), (d, qh), (d, qy)))
+        th1 = tensor((None, hidden), "f32")
+        lines += [
+            f"%x0 = qtx.linear %x, %w0 : ({x}, {of['w0']}) -> {f}",
+            f"%x1 = qtx.layer_norm %x0 gamma(%g1) beta(%a1) epsilon 1.0e-5"
+            f" : ({f}, {of['g1']}, {of['a1']}) -> {f}",
+            f"%x1p = qtx.permute %x1 by %p : ({f}, {of['p']}) -> {f}",
+            f"%q = qtx.quantize %x1p : {f} -> {tx}",
+            f"%r = qtx.permute %q by %i : ({tx}, {of['i']}) -> {tr}",
+            f"%h1 = qtx.linear %r, %w1 scale(%s1) bias(%b1)"
+            f" : ({tr}, {of['w1']}, {of['s1']}, {of['b1']}) -> {th1}",
+            f"%h2 = qtx.gelu %h1 : ({th1}) -> {tg}",
+            f"%h3 = qtx.linear %h2, %w2 scale(%s2) bias(%b2)"
+            f" : ({tg}, {of['w2']}, {of['s2']}, {of['b2']}) -> {f}",
+            f"%h3p = qtx.permute %h3 by %p : ({f}, {of['p']}) -> {f}",
+            f"%h4 = qtx.quantize %h3p : {f} -> {th}",
+            f"%y = qtx.add %q, %h4 : ({tx}, {th}) -> {ty}",
+            f"%yf = qtx.dequantize %y : {ty} -> {f}",
+            f"%yi = qtx.permute %yf by %i : ({f}, {of['i']}) -> {f}",
+            f"%z = qtx.layer_norm %yi gamma(%g2) beta(%a2) epsilon 1.0e-5"
+            f" : ({f}, {of['g2']}, {of['a2']}) -> {f}",
+            f"%o = qtx.linear %z, %w3 : ({f}, {of['w3']}) -> {o}",
+            f"return %o : {o}",
+        ]
+        body = "\n  ".join(lines)
+        return f"func.func @main(%x: {x}) -> {o} {{\n  {body}\n}}"
+
+
+FFNS = [(seed, sizes) for seed, sizes in enumerate([(4, 4), (7, 1), (2, 2, 2, 2), (1, 2, 5)])]
+
+
+@functools.lru_cache(maxsize=None)
+def build_ffn(seed, sizes):
+    ffn = Ffn(seed, sizes)
+    return ffn, qtx.compile_ir(ffn.ir).run("main", ffn.x)[0]
+
+
+@pytest.mark.parametrize("seed, sizes", FFNS)
+def test_ffn_against_float(seed, sizes):
+    ffn, result = build_ffn(seed, sizes)
+    expected = ffn.floats[-1]
+    # Eight bits at four places, about 1/255 of the range each: the error is a few
+    # percent of the standard deviation.
+    assert np.sqrt(np.mean((result - expected) ** 2)) < 0.1 * expected.std()
+
+
+@pytest.mark.parametrize("seed, sizes", FFNS)
+def test_ffn_fold_permute(seed, sizes):
+    """With the linears around the block, every permutation goes."""
+    ffn, expected = build_ffn(seed, sizes)
+    for before in ("qtx-fold-permute", "qtx-to-storage,qtx-fold-permute"):
+        rewritten = qtx.run_passes(ffn.ir, f"builtin.module({before})")
+        assert "qtx.permute" not in rewritten
+        (result,) = qtx.compile_ir(rewritten).run("main", ffn.x)
+        assert_close_but_for_codes(result, expected)
+
+
+@pytest.mark.parametrize("seed, sizes", FFNS)
+def test_ffn_all_rewrites(seed, sizes):
+    """After the permutations, the other rewrites keep every bit, in any order."""
+    ffn, _ = build_ffn(seed, sizes)
+    folded = run_pass(ffn.ir, "qtx-fold-permute")
+    expected = qtx.compile_ir(folded).run("main", ffn.x)
+    rewrites = ["qtx-fold-zero-points", "qtx-output-groups-to-per-channel",
+                "qtx-split-grouped-linear", "canonicalize"]
+    for passes in (rewrites, rewrites[::-1], [*rewrites[1:], rewrites[0]]):
+        rewritten = run_pass(folded, *passes)
+        assert_same_bits(qtx.compile_ir(rewritten).run("main", ffn.x), expected)
+
+
+def assert_close_but_for_codes(result, expected):
+    """Equal up to the order of fp32 sums, but for rows where that moved a code."""
+    close = np.isclose(result, expected, rtol=1e-4, atol=1e-4).all(axis=-1)
+    assert np.mean(close) > 0.9
+    # A step of one of the quantizers, against values of order one.
+    assert np.abs(result - expected).max() < 0.3

@@ -9,6 +9,7 @@
 #include "ChannelOrder.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "qtx/Dialect/Qtx/IR/ContractionOps.h"
+#include "qtx/Dialect/Qtx/IR/NormalisationOps.h"
 #include "qtx/Dialect/Qtx/IR/QtxTypes.h"
 #include "qtx/Dialect/Qtx/IR/QuantizationOps.h"
 #include "llvm/ADT/TypeSwitch.h"
@@ -40,23 +41,56 @@ template <typename OpTy> static ChannelwiseOp getUnary(OpTy op) {
   return channels;
 }
 
+/// An optional operand with one value per channel along `axis`.
+static void addPerChannel(ChannelwiseOp &channels, MutableOperandRange operand,
+                          int64_t axis) {
+  if (operand.size() == 1)
+    channels.constants.push_back({&operand[0], axis});
+}
+
+static ChannelwiseOp getLayerNorm(LayerNormOp op) {
+  ChannelwiseOp channels = getUnary(op);
+  addPerChannel(channels, op.getGammaMutable(), 0);
+  addPerChannel(channels, op.getBetaMutable(), 0);
+  return channels;
+}
+
+static ChannelwiseOp getRmsNorm(RmsNormOp op) {
+  ChannelwiseOp channels = getUnary(op);
+  addPerChannel(channels, op.getGammaMutable(), 0);
+  return channels;
+}
+
+static ChannelwiseOp getSum(AddOp op) {
+  ChannelwiseOp channels;
+  channels.result = cast<OpResult>(op.getY());
+  channels.moving.push_back(&op.getLhsMutable());
+  if (op.getRhs().getType().getRank() > 0)
+    channels.moving.push_back(&op.getRhsMutable());
+  return channels;
+}
+
+/// The rows of a table, whose columns are the channels.
+static ChannelwiseOp getEmbedding(EmbeddingOp op) {
+  ChannelwiseOp channels;
+  channels.result = cast<OpResult>(op.getY());
+  channels.constants.push_back({&op.getTableMutable(), 1});
+  return channels;
+}
+
 /// The outputs of a linear: rows of the weight and what belongs to them.
 static ChannelwiseOp getLinearOutputs(LinearOp op) {
   ChannelwiseOp channels;
   channels.result = cast<OpResult>(op.getY());
   channels.constants.push_back({&op.getWeightMutable(), 0});
-  auto addOptional = [&](MutableOperandRange operand, int64_t axis) {
-    if (operand.size() == 1)
-      channels.constants.push_back({&operand[0], axis});
-  };
   if (Value scale = op.getWeightScale())
     if (cast<ShapedType>(scale.getType()).getDimSize(0) != 1)
-      addOptional(op.getWeightScaleMutable(), 0);
-  addOptional(op.getSeedMutable(), 1);
+      addPerChannel(channels, op.getWeightScaleMutable(), 0);
+  addPerChannel(channels, op.getSeedMutable(), 1);
   if (Value bias = op.getBias()) {
     // A full bias has the shape of the result and moves with it.
     if (cast<ShapedType>(bias.getType()).getRank() == 1)
-      addOptional(op.getBiasMutable(), 0);
+      addPerChannel(channels, op.getBiasMutable(), 0);
     else
       channels.moving.push_back(&op.getBiasMutable()[0]);
   }
@@ -84,8 +118,12 @@ static std::optional<ChannelwiseOp> getReshape(Operation *op) {
 std::optional<ChannelwiseOp> qtx::getChannelwise(Operation *op) {
   using Result = std::optional<ChannelwiseOp>;
   return TypeSwitch<Operation *, Result>(op)
-      .Case<QuantizeOp, DequantizeOp, RequantizeOp>(
+      .Case<QuantizeOp, DequantizeOp, RequantizeOp, ReluOp, GeluOp, SiluOp>(
           [](auto unary) { return getUnary(unary); })
+      .Case([](LayerNormOp norm) { return getLayerNorm(norm); })
+      .Case([](RmsNormOp norm) { return getRmsNorm(norm); })
+      .Case([](AddOp add) { return getSum(add); })
+      .Case([](EmbeddingOp embedding) { return getEmbedding(embedding); })
       .Case([](DynamicQuantizeOp quantize) -> Result {
         // A group per token is the same set of channels in any order.
         auto params = getQuantParams(quantize, quantize.getQuantEdges().back());

@@ -10,8 +10,11 @@
 #include "RewriteUtils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/Remarks.h"
+#include "qtx/Dialect/Qtx/IR/NormalisationOps.h"
 #include "qtx/Dialect/Qtx/IR/QtxTypes.h"
+#include "qtx/Dialect/Qtx/IR/QuantizationOps.h"
 #include "qtx/Dialect/Qtx/Transforms/Passes.h"
+#include "llvm/ADT/TypeSwitch.h"
 
 namespace qtx {
 #define GEN_PASS_DEF_QTXOUTPUTGROUPSTOPERCHANNELPASS
@@ -34,7 +37,16 @@ static Type getPerChannelType(const QuantParams &params) {
                           DenseI64ArrayAttr());
 }
 
-static void makePerChannel(LinearOp op, const QuantParams &params) {
+/// The groups of result `y`, if they can be written per channel.
+static std::optional<QuantParams> getStaticGroups(QuantizableOpInterface op) {
+  auto params = getQuantParams(op, op.getQuantEdges().back());
+  if (!params || params->isPerTensor() || params->isDynamic())
+    return std::nullopt;
+  return params;
+}
+
+template <typename OpTy>
+static void makePerChannel(OpTy op, const QuantParams &params) {
   OpBuilder builder(op);
   SmallVector<float> scales;
   SmallVector<int64_t> zeroPoints;
@@ -55,26 +67,31 @@ static void makePerChannel(LinearOp op, const QuantParams &params) {
   op.setYQuantAttr(TypeAttr::get(getPerChannelType(params)));
 }
 
+template <typename OpTy> static void rewrite(OpTy op) {
+  std::optional<QuantParams> params = getStaticGroups(op);
+  if (!params)
+    return;
+  if (isInQuantizedForm(op)) {
+    remark::missed(op.getLoc(), kRemark) << remark::reason(
+        "users see the type of the result; run 'qtx-to-storage' first");
+    return;
+  }
+  makePerChannel(op, *params);
+  remark::passed(op.getLoc(), kRemark) << remark::add(
+      "requantizes each of {0} channels with the parameters of its group",
+      params->getNumChannels());
+}
+
 namespace {
 
 struct QtxOutputGroupsToPerChannelPass
     : qtx::impl::QtxOutputGroupsToPerChannelPassBase<
           QtxOutputGroupsToPerChannelPass> {
   void runOnOperation() override {
-    for (LinearOp op : collectOps<LinearOp>(getOperation())) {
-      auto params = getQuantParams(op, op.getQuantEdges()[1]);
-      if (!params || params->isPerTensor() || params->isDynamic())
-        continue;
-      if (isInQuantizedForm(op)) {
-        remark::missed(op.getLoc(), kRemark) << remark::reason(
-            "users see the type of the result; run 'qtx-to-storage' first");
-        continue;
-      }
-      makePerChannel(op, *params);
-      remark::passed(op.getLoc(), kRemark) << remark::add(
-          "requantizes each of {0} channels with the parameters of its group",
-          params->getNumChannels());
-    }
+    for (auto op : collectOps<QuantizableOpInterface>(getOperation()))
+      TypeSwitch<Operation *>(op)
+          .Case<LinearOp, AddOp, LayerNormOp, RmsNormOp, QuantizeOp,
+                RequantizeOp>([](auto typed) { rewrite(typed); });
   }
 };
 

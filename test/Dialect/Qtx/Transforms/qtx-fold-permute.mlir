@@ -115,6 +115,40 @@ func.func @residual(%x: tensor<?x2x!u>) -> tensor<?x2xf32> {
   return %y : tensor<?x2xf32>
 }
 
+// Normalisation, activation, residual sum and embedding: gain, shift, table and a
+// constant operand are permuted. One fold removes both permutations.
+// CHECK-LABEL: func.func @block
+// CHECK: %[[T:.*]] = arith.constant dense<{{\[}}[2, 3, 1], [5, 6, 4]]> : tensor<2x3xi8>
+// CHECK: qtx.embedding %[[T]]
+// CHECK: %[[POSITION:.*]] = arith.constant dense<[5.000000e+00, 6.000000e+00, 4.000000e+00]>
+// CHECK: qtx.add %{{.*}}, %[[POSITION]]
+// CHECK-DAG: %[[G:.*]] = arith.constant dense<[2.000000e+00, 3.000000e+00, 1.000000e+00]>
+// CHECK-DAG: %[[B:.*]] = arith.constant dense<[8.000000e+00, 9.000000e+00, 7.000000e+00]>
+// CHECK: qtx.layer_norm %{{.*}} gamma(%[[G]]) beta(%[[B]])
+// CHECK: qtx.rms_norm
+// CHECK-NOT: qtx.permute
+// CHECK: return
+// REMARK: remark: [Passed] {{.*}} Remark="stores 5 tensor(s) in the order of its result"
+func.func @block(%ids: tensor<?xi64>) -> tensor<?x3xf32> {
+  %p = arith.constant dense<[1, 2, 0]> : tensor<3xi32>
+  %t = arith.constant dense<[[1, 2, 3], [4, 5, 6]]> : tensor<2x3xi8>
+  %s = arith.constant dense<[0.5]> : tensor<1xf32>
+  %position = arith.constant dense<[4.0, 5.0, 6.0]> : tensor<3xf32>
+  %g = arith.constant dense<[1.0, 2.0, 3.0]> : tensor<3xf32>
+  %b = arith.constant dense<[7.0, 8.0, 9.0]> : tensor<3xf32>
+  %0 = qtx.embedding %t scale(%s), %ids : (tensor<2x3xi8>, tensor<1xf32>, tensor<?xi64>) -> tensor<?x3xf32>
+  %1 = qtx.add %0, %position : (tensor<?x3xf32>, tensor<3xf32>) -> tensor<?x3xf32>
+  %2 = qtx.layer_norm %1 gamma(%g) beta(%b) epsilon 1.0e-5
+      : (tensor<?x3xf32>, tensor<3xf32>, tensor<3xf32>) -> tensor<?x3xf32>
+  %3 = qtx.gelu %2 : (tensor<?x3xf32>) -> tensor<?x3xf32>
+  %4 = qtx.permute %3 by %p : (tensor<?x3xf32>, tensor<3xi32>) -> tensor<?x3xf32>
+  %5 = qtx.rms_norm %4 epsilon 1.0e-5 : (tensor<?x3xf32>) -> tensor<?x3xf32>
+  %6 = qtx.silu %3 : (tensor<?x3xf32>) -> tensor<?x3xf32>
+  %7 = qtx.permute %6 by %p : (tensor<?x3xf32>, tensor<3xi32>) -> tensor<?x3xf32>
+  %8 = qtx.add %5, %7 : (tensor<?x3xf32>, tensor<?x3xf32>) -> tensor<?x3xf32>
+  return %8 : tensor<?x3xf32>
+}
+
 // Two permutations in a row, neither of which can go: they become one.
 // CHECK-LABEL: func.func @compose
 // CHECK: %[[P:.*]] = arith.constant dense<[1, 2, 0]> : tensor<3xi32>

@@ -18,6 +18,20 @@ func.func @static(%x: tensor<?x8xi8>, %w: tensor<4x8xi8>, %s: tensor<4xf32>) -> 
   return %f : tensor<?x4xf32>
 }
 
+// CHECK-LABEL: func.func @operations
+// CHECK: qtx.quantize %{{.*}} scale(%{{.*}} : tensor<4xf32>) zero_point(%{{.*}} : tensor<4xi32>) to !qtx.grouped<i8:f32, axis=-1, [1 * 4], ?>
+// CHECK: qtx.add {{.*}} out_scale(%{{.*}}) out_zero_point(%{{.*}}) to !qtx.grouped<i8:f32, axis=-1, [1 * 4], ?>
+// CHECK: qtx.layer_norm {{.*}} out_scale(%{{.*}}) out_zero_point(%{{.*}}) to !qtx.grouped<i8:f32, axis=-1, [1 * 4], ?>
+// CHECK: qtx.requantize {{.*}} out_scale(%{{.*}}) out_zero_point(%{{.*}}) to !qtx.grouped<i8:f32, axis=-1, [1 * 4], ?>
+// REMARK-COUNT-4: remark: [Passed]
+func.func @operations(%x: tensor<?x4xf32>) -> (tensor<?x4xi8>, tensor<?x4xi8>, tensor<?x4xi8>, tensor<?x4xi8>) {
+  %0 = qtx.quantize %x to !g : tensor<?x4xf32> -> tensor<?x4xi8>
+  %1 = qtx.add %x, %x to !g : (tensor<?x4xf32>, tensor<?x4xf32>) -> tensor<?x4xi8>
+  %2 = qtx.layer_norm %x epsilon 1.0e-5 to !g : (tensor<?x4xf32>) -> tensor<?x4xi8>
+  %3 = qtx.requantize %0 as !u to !g : (tensor<?x4xi8>) -> tensor<?x4xi8>
+  return %0, %1, %2, %3 : tensor<?x4xi8>, tensor<?x4xi8>, tensor<?x4xi8>, tensor<?x4xi8>
+}
+
 // CHECK-LABEL: func.func @others
 // CHECK-NOT: out_scale
 // REMARK: remark: [Missed] OutputGroupsToPerChannel | Category:qtx-output-groups-to-per-channel | Reason="users see the type of the result; run 'qtx-to-storage' first"

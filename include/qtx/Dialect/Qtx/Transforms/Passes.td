@@ -139,13 +139,14 @@ def QtxMergeSplitLinearPass : Pass<"qtx-merge-split-linear"> {
 def QtxOutputGroupsToPerChannelPass : Pass<"qtx-output-groups-to-per-channel"> {
   let summary = "requantize results in groups with one scale per channel";
   let description = [{
-    Groups on the result of a linear cost nothing where requantization takes one
-    scale and zero point per output: output i uses those of its group. This writes
-    them so: the type becomes `!qtx.grouped` with one channel per group and run-time
-    parameters, which are constant operands. The stored integers are the same bit
-    for bit, and users of the tensor keep their own view of its groups.
+    Groups on a result cost nothing where requantization takes one scale and zero
+    point per channel: channel i uses those of its group. This writes them so, for
+    linears, residual sums, normalisations and quantizers: the type becomes
+    `!qtx.grouped` with one channel per group and run-time parameters, which are
+    constant operands. The stored integers are the same bit for bit, and users of the
+    tensor keep their own view of its groups.
 
-    It works in storage form; a linear in quantized form is a missed remark.
+    It works in storage form; an operation in quantized form is a missed remark.
 
     ```mlir
     %y = qtx.linear %x as !quant.uniform<i8:f32, 0.1>, %w scale(%s)
