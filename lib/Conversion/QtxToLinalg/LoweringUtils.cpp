@@ -169,25 +169,37 @@ static std::pair<Value, Value> createStaticParams(ImplicitLocOpBuilder &builder,
           createConstant(builder, shape, zeroPoints)};
 }
 
+/// Both tensors with their maps from the space of a tensor of `rank`
+/// dimensions.
+static ParamTensors mapParams(Value scale, Value zeroPoint,
+                              const QuantParams &params, int64_t rank) {
+  int64_t axis = params.isPerTensor() ? 0 : params.getAxis(rank);
+  MLIRContext *context = scale.getContext();
+  return {{scale, getParamMap(context, scale, rank, axis)},
+          {zeroPoint, getParamMap(context, zeroPoint, rank, axis)}};
+}
+
+ParamTensors qtx::materializeParams(ImplicitLocOpBuilder &builder,
+                                    const QuantParams &params, int64_t rank) {
+  SmallVector<int64_t> shape, groups = {0};
+  if (!params.isPerTensor()) {
+    shape = {params.getNumChannels()};
+    groups = params.getGroupOfChannel();
+  }
+  auto [scale, zeroPoint] = createStaticParams(builder, params, shape, groups);
+  return mapParams(scale, zeroPoint, params, rank);
+}
+
 ParamTensors qtx::materializeParams(ImplicitLocOpBuilder &builder,
                                     Operation *op, const QuantEdge &edge) {
   QuantParams params = *getQuantParams(op, edge);
   int64_t rank = cast<ShapedType>(edge.value.getType()).getRank();
-  int64_t axis = params.isPerTensor() ? 0 : params.getAxis(rank);
-  Value scale, zeroPoint;
-  if (params.isDynamic()) {
-    scale = expandGroups(builder, edge.scale, params);
-    zeroPoint =
-        expandGroups(builder, getRunTimeZeroPoint(builder, edge), params);
-  } else if (params.isPerTensor()) {
-    std::tie(scale, zeroPoint) = createStaticParams(builder, params, {}, {0});
-  } else {
-    std::tie(scale, zeroPoint) = createStaticParams(
-        builder, params, {params.getNumChannels()}, params.getGroupOfChannel());
-  }
-  MLIRContext *context = builder.getContext();
-  return {{scale, getParamMap(context, scale, rank, axis)},
-          {zeroPoint, getParamMap(context, zeroPoint, rank, axis)}};
+  if (!params.isDynamic())
+    return materializeParams(builder, params, rank);
+  Value scale = expandGroups(builder, edge.scale, params);
+  Value zeroPoint =
+      expandGroups(builder, getRunTimeZeroPoint(builder, edge), params);
+  return mapParams(scale, zeroPoint, params, rank);
 }
 
 /// The slice of `values` ([groups] or [leading..., groups]) that belongs to

@@ -36,6 +36,11 @@ struct ParamTensors {
 ParamTensors materializeParams(mlir::ImplicitLocOpBuilder &builder,
                                mlir::Operation *op, const QuantEdge &edge);
 
+/// The same of a tensor of `rank` dimensions with the compile-time parameters
+/// `params`.
+ParamTensors materializeParams(mlir::ImplicitLocOpBuilder &builder,
+                               const QuantParams &params, int64_t rank);
+
 /// The parameters of one group of `edge`: tensors of rank 0, or with the
 /// leading dimensions of the tensor where they are run-time values per
 /// position.

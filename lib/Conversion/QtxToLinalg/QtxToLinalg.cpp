@@ -27,6 +27,7 @@ void qtx::populateQtxToLinalgPatterns(RewritePatternSet &patterns) {
   populateQuantizationToLinalgPatterns(patterns);
   populateContractionToLinalgPatterns(patterns);
   populateNormalisationToLinalgPatterns(patterns);
+  populateAttentionToLinalgPatterns(patterns);
 }
 
 namespace {

@@ -20,6 +20,7 @@ namespace qtx {
 void populateQuantizationToLinalgPatterns(mlir::RewritePatternSet &patterns);
 void populateContractionToLinalgPatterns(mlir::RewritePatternSet &patterns);
 void populateNormalisationToLinalgPatterns(mlir::RewritePatternSet &patterns);
+void populateAttentionToLinalgPatterns(mlir::RewritePatternSet &patterns);
 
 /// All of them.
 void populateQtxToLinalgPatterns(mlir::RewritePatternSet &patterns);

@@ -16,19 +16,12 @@ using namespace qtx;
 #define GET_OP_CLASSES
 #include "qtx/Dialect/Qtx/IR/ContractionOps.cpp.inc"
 
-/// Largest magnitude of the difference of a value and its zero point.
-static int64_t getCenteredMagnitude(const QuantParams &params) {
-  return params.getStorageMax() - params.getStorageMin();
-}
-
 /// Verifies that no segment of `segments` can overflow its int32 accumulator:
 /// size * lhs * rhs products of those magnitudes (Numerics.md, "Accumulation").
 static LogicalResult verifyAccumulator(Operation *op,
                                        ArrayRef<Segment> segments, int64_t lhs,
                                        int64_t rhs) {
-  // Divided one after the other: the product of two wide ranges overflows.
-  int64_t limit = std::numeric_limits<int32_t>::max() /
-                  std::max<int64_t>(lhs, 1) / std::max<int64_t>(rhs, 1);
+  int64_t limit = getAccumulatorLimit(lhs, rhs);
   for (const Segment &segment : segments)
     if (segment.size > limit)
       return op->emitOpError()
@@ -41,17 +34,6 @@ static LogicalResult verifyAccumulator(Operation *op,
 /// More segments than this are a mistake: each is a contraction of its own in
 /// the lowered code.
 static constexpr int64_t kMaxSegments = int64_t(1) << 16;
-
-/// Groups of a contraction operand lie along its contracted or output axis.
-static LogicalResult verifyLastAxis(Operation *op, const QuantEdge &edge,
-                                    StringRef what) {
-  std::optional<QuantParams> params = getQuantParams(op, edge);
-  if (!params || params->isPerTensor() || params->getAxis() == -1)
-    return success();
-  return op->emitOpError() << "expected the groups of '" << what
-                           << "' along axis -1, found axis "
-                           << params->getAxis();
-}
 
 //===----------------------------------------------------------------------===//
 // LinearOp

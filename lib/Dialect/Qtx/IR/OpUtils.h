@@ -58,6 +58,30 @@ inline mlir::LogicalResult verifyFloatOrQuantized(mlir::Operation *op,
                            << "', found none";
 }
 
+/// Groups of a contraction operand lie along its contracted or output axis.
+inline mlir::LogicalResult verifyLastAxis(mlir::Operation *op,
+                                          const QuantEdge &edge,
+                                          llvm::StringRef what) {
+  std::optional<QuantParams> params = getQuantParams(op, edge);
+  if (!params || params->isPerTensor() || params->getAxis() == -1)
+    return mlir::success();
+  return op->emitOpError() << "expected the groups of '" << what
+                           << "' along axis -1, found axis "
+                           << params->getAxis();
+}
+
+/// Largest magnitude of the difference of a stored value and its zero point.
+inline int64_t getCenteredMagnitude(const QuantParams &params) {
+  return params.getStorageMax() - params.getStorageMin();
+}
+
+/// How many products of factors of at most these magnitudes an int32
+/// accumulator holds (Numerics.md, "Accumulation").
+inline int64_t getAccumulatorLimit(int64_t lhs, int64_t rhs) {
+  return std::numeric_limits<int32_t>::max() / std::max<int64_t>(lhs, 1) /
+         std::max<int64_t>(rhs, 1);
+}
+
 /// `axis` counts from the last of `rank` dimensions.
 inline mlir::LogicalResult verifyAxis(mlir::Operation *op, int64_t axis,
                                       int64_t rank) {

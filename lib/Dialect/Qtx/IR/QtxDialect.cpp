@@ -40,6 +40,10 @@ void QtxDialect::initialize() {
 #define GET_OP_LIST
 #include "qtx/Dialect/Qtx/IR/NormalisationOps.cpp.inc"
       >();
+  addOperations<
+#define GET_OP_LIST
+#include "qtx/Dialect/Qtx/IR/AttentionOps.cpp.inc"
+      >();
 }
 
 void QtxDialect::registerAttributes() {

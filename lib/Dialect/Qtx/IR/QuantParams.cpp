@@ -297,17 +297,20 @@ static LogicalResult verifyRunTimeParams(Operation *op, const QuantEdge &edge,
   return verifyRunTimeShape(op, "zero points", edge.zeroPoint, tensor, *params);
 }
 
+LogicalResult qtx::verifyQuantParams(Operation *op, const QuantParams &params,
+                                     ShapedType tensor) {
+  if (auto uniform = dyn_cast<UniformQuantizedType>(params.getType()))
+    return verifyUniform(op, uniform);
+  return verifyGroups(op, tensor, params);
+}
+
 static LogicalResult verifyEdge(Operation *op, const QuantEdge &edge) {
   if (failed(verifyForm(op, edge)))
     return failure();
   std::optional<QuantParams> params = getQuantParams(op, edge);
-  if (params) {
-    auto uniform = dyn_cast<UniformQuantizedType>(params->getType());
-    auto tensor = cast<ShapedType>(edge.value.getType());
-    if (uniform ? failed(verifyUniform(op, uniform))
-                : failed(verifyGroups(op, tensor, *params)))
-      return failure();
-  }
+  if (params && failed(verifyQuantParams(
+                    op, *params, cast<ShapedType>(edge.value.getType()))))
+    return failure();
   return verifyRunTimeParams(op, edge, params ? &*params : nullptr);
 }
 

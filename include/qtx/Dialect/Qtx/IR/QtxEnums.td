@@ -57,4 +57,15 @@ def Qtx_GeluApproximation : Qtx_Enum<"GeluApproximation", "form of GELU", [
 def Qtx_GeluApproximationAttr
     : Qtx_EnumAttr<Qtx_GeluApproximation, "gelu_approximation">;
 
+//===----------------------------------------------------------------------===//
+// Attention
+//===----------------------------------------------------------------------===//
+
+def Qtx_GateKind : Qtx_Enum<"GateKind", "form of an attention gate's projection", [
+    I32EnumAttrCase<"Linear", 0, "linear">,
+    I32EnumAttrCase<"Mlp", 1, "mlp">,
+    I32EnumAttrCase<"AllHeads", 2, "all_heads">
+  ]>;
+def Qtx_GateKindAttr : Qtx_EnumAttr<Qtx_GateKind, "gate_kind">;
+
 #endif // QTX_DIALECT_QTX_IR_QTXENUMS

@@ -34,6 +34,7 @@ def Qtx_I32Tensor : RankedTensorOf<[I32]>;
 def Qtx_IndexTensor : RankedTensorOf<[AnySignlessInteger, Index]>;
 def Qtx_PermutationTensor : 1DTensorOf<[I32, I64, Index]>;
 def Qtx_BoolTensor : RankedTensorOf<[I1]>;
+def Qtx_MaskTensor : RankedTensorOf<[F32, I1]>;
 def Qtx_WeightTensor : RankedTensorOf<[F32, I<4>, I<8>]>;
 
 // Every graph operation is pure and knows its result shapes.

@@ -95,6 +95,12 @@ struct QuantEdge {
 std::optional<QuantParams> getQuantParams(mlir::Operation *op,
                                           const QuantEdge &edge);
 
+/// Verifies that `params` can describe a tensor of the shape of `tensor`:
+/// scale, zero point and storage type, group axis and sizes.
+mlir::LogicalResult verifyQuantParams(mlir::Operation *op,
+                                      const QuantParams &params,
+                                      mlir::ShapedType tensor);
+
 /// Verifies all edges of a QuantizableOpInterface operation: consistency of the
 /// two forms, storage types, zero points, group sizes, run-time parameters.
 mlir::LogicalResult verifyQuantEdges(mlir::Operation *op);
