@@ -17,6 +17,7 @@ import os
 import pathlib
 import random
 import re
+import shlex
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SEPARATOR = "// -----"
 BATCH = 256
+PIPELINES_PER_BATCH = 10
 TIMEOUT_BATCH, TIMEOUT_ONE = 120, 20
 SANITIZER_STATUS = 99
 
@@ -212,14 +214,30 @@ class Runner:
         return low
 
     def list_pipelines(self):
-        """The arguments of each run beyond the first one."""
-        text = subprocess.run(
-            [self.tool, "--help"], capture_output=True, text=True, check=True
-        ).stdout
+        """The arguments of each run beyond the first one: every qtx pass and pipeline,
+        and what the RUN lines of the tests combine."""
+        command = [self.tool, "--help"]
+        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         names = re.findall(r"^\s+--?((?:convert-)?qtx-[\w-]+)", text, re.MULTILINE)
         pipelines = [[f"--{name}"] for name in dict.fromkeys(names)]
         pipelines += [["--canonicalize"], ["--qtx-to-storage", "--convert-qtx-to-linalg"]]
+        for arguments in list_run_lines():
+            if arguments not in pipelines:
+                pipelines.append(arguments)
         return pipelines
+
+
+def list_run_lines():
+    """The passes, with their options, in the RUN lines of the tests."""
+    found = []
+    for path in sorted((ROOT / "test").rglob("*.mlir")):
+        for line in re.findall(r"RUN: qtx-opt %s ([^|>%]*)", path.read_text()):
+            words = [re.sub("^--?", "--", word) for word in shlex.split(line)]
+            words = [w for w in words if re.match("--.*(qtx|canon|cse|pass-pipeline)", w)]
+            words = [w for w in words if not w.startswith("--remark")]
+            if words and words not in found:
+                found.append(words)
+    return found
 
 
 # ---- Findings ----------------------------------------------------------------
@@ -311,7 +329,7 @@ def run_batch(runner, findings, pipelines, seeds, pool, seed):
         texts = seeds.valid if rng.random() < 0.9 else seeds.all
         mutants.append(mutate(rng.choice(texts), rng, pool))
     accepted = run_all(runner, findings, mutants, ["--verify-roundtrip"])
-    for arguments in pipelines:
+    for arguments in rng.sample(pipelines, min(len(pipelines), PIPELINES_PER_BATCH)):
         run_all(runner, findings, accepted, arguments)
     return len(accepted)
 

@@ -1,7 +1,7 @@
 # Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Every diagnostic that qtx emits is the expectation of a test."""
+"""Every diagnostic and remark that qtx emits is the expectation of a test."""
 
 import ast
 import re
@@ -11,6 +11,9 @@ from sources import ROOT, list_files
 
 LITERAL = re.compile(r'"(?:[^"\\\n]|\\.)*"')
 EMIT = re.compile(r"\b(?:emitOpError|emitError|emitWarning|attachNote)\s*\(")
+
+REMARK = re.compile(r"\bremark::(?:add|reason|suggest)\s*\(")
+PLACEHOLDER = re.compile(r"\\\{\d[^}]*\\\}")
 
 
 def strip_comments(text):
@@ -42,12 +45,12 @@ def split_message(statement):
     ]
 
 
-def list_messages():
-    """(file:line, parts) of every diagnostic that has text."""
+def list_messages(emit):
+    """(file:line, parts) of every message that has text."""
     messages = []
     for path in list_files("lib", ".cpp", ".h"):
         text = strip_comments(path.read_text())
-        for match in EMIT.finditer(text):
+        for match in emit.finditer(text):
             parts = split_message(read_statement(text, match.end()))
             if any(parts):
                 line = text.count("\n", 0, match.start()) + 1
@@ -65,7 +68,8 @@ def read_expectations():
     return "\n".join(texts)
 
 
-MESSAGES = list_messages()
+MESSAGES = list_messages(EMIT)
+REMARKS = list_messages(REMARK)
 EXPECTATIONS = read_expectations()
 
 
@@ -78,3 +82,10 @@ def test_diagnostic_is_expected(where, parts):
     for part in parts:
         for literal in part:
             assert literal in EXPECTATIONS, f"{where}: no test expects {literal!r}"
+
+
+@pytest.mark.parametrize("where, parts", REMARKS, ids=[w for w, _ in REMARKS])
+def test_remark_is_expected(where, parts):
+    for literal in (literal for part in parts for literal in part):
+        pattern = PLACEHOLDER.sub(".*?", re.escape(literal))
+        assert re.search(pattern, EXPECTATIONS), f"{where}: no test expects {literal!r}"

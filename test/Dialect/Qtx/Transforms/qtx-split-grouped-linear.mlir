@@ -1,5 +1,6 @@
 // RUN: qtx-opt %s -qtx-split-grouped-linear | FileCheck %s
 // RUN: qtx-opt %s -qtx-split-grouped-linear="split-inputs=false split-outputs=true" | FileCheck %s --check-prefix=OUT
+// RUN: qtx-opt %s -qtx-split-grouped-linear="split-inputs=false split-outputs=true" --remark-format=emitRemark --remarks-filter="qtx.*" -o /dev/null 2>&1 | FileCheck %s --check-prefix=OUTREMARK
 // RUN: qtx-opt %s -qtx-split-grouped-linear --remark-format=emitRemark --remarks-filter="qtx.*" -o /dev/null 2>&1 | FileCheck %s --check-prefix=REMARK
 
 !g = !qtx.grouped<i8:f32, axis=-1, [3, 5], {0.25:3, 0.5}>
@@ -70,6 +71,7 @@ func.func @run_time(%x: tensor<?x8xi8>, %xs: tensor<?x2xf32>, %xz: tensor<2xi32>
   return %y : tensor<?x2xf32>
 }
 
+// OUTREMARK: remark: [Passed] SplitGroupedLinear {{.*}} Remark="split into 2 linears at the groups of the result"
 // OUT-LABEL: func.func @outputs
 // OUT-SAME: (%[[X:.*]]: tensor<?x2xi8>, %[[W:.*]]: tensor<8x2xi8>, %[[S:.*]]: tensor<8xf32>, %[[B:.*]]: tensor<?x8xf32>)
 // OUT: %[[EMPTY:.*]] = tensor.empty(%{{.*}}) : tensor<?x8xi8>
