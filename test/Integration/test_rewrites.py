@@ -553,3 +553,61 @@ def assert_close_but_for_codes(result, expected):
     assert np.mean(close) > 0.9
     # A step of one of the quantizers, against values of order one.
     assert np.abs(result - expected).max() < 0.3
+
+
+# ---- Golden vectors ----------------------------------------------------------
+
+# 3 tokens of 6 channels with an outlier channel each way, in three groups of
+# permuted channels; the integers are the published ones minus 128.
+GOLDEN_X = np.float32([
+    [0.09, -8.04, 0.52, 2.05, -0.33, 0.06],
+    [-0.21, 6.09, -0.47, -3.01, 0.23, 12.03],
+    [0.41, -7.15, 0.61, 1.11, 0.16, 11.01],
+])
+GOLDEN_ORDER = [4, 0, 2, 3, 5, 1]
+GOLDEN_GROUPS = grouped((2, 2, 2), [0.74 / 255, 5.06 / 255, 20.07 / 255], [-14, 24, -26])
+GOLDEN_WEIGHT = [[3, -7, 11, 2, -5, 9], [-4, 6, 1, -8, 10, -2]]
+GOLDEN_Y = [[3.429558824, -3.391415686], [2.645576471, 1.952972549],
+            [7.936174510, -3.666313725]]
+GOLDEN = f"""
+func.func @main(%x: tensor<?x6xf32>) -> tensor<?x2xf32> {{
+  %p = arith.constant {dense(GOLDEN_ORDER)} : tensor<6xi32>
+  %i = arith.constant {dense(np.argsort(GOLDEN_ORDER))} : tensor<6xi32>
+  %w = arith.constant {dense(GOLDEN_WEIGHT)} : tensor<2x6xi8>
+  %s = arith.constant dense<0.05> : tensor<1xf32>
+  %xp = qtx.permute %x by %p : (tensor<?x6xf32>, tensor<6xi32>) -> tensor<?x6xf32>
+  %q = qtx.quantize %xp to {GOLDEN_GROUPS} : tensor<?x6xf32> -> tensor<?x6xi8>
+  %f = qtx.dequantize %q as {GOLDEN_GROUPS} : tensor<?x6xi8> -> tensor<?x6xf32>
+  %g = qtx.permute %f by %i : (tensor<?x6xf32>, tensor<6xi32>) -> tensor<?x6xf32>
+  %y = qtx.linear %g, %w scale(%s)
+      : (tensor<?x6xf32>, tensor<2x6xi8>, tensor<1xf32>) -> tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}}"""
+# The same with the integers contracted.
+GOLDEN_INTEGER = GOLDEN.replace(
+    f"%f = qtx.dequantize %q as {GOLDEN_GROUPS} : tensor<?x6xi8> -> tensor<?x6xf32>\n", "").replace(
+    "%g = qtx.permute %f", "%g = qtx.permute %q").replace(
+    "by %i : (tensor<?x6xf32>, tensor<6xi32>) -> tensor<?x6xf32>",
+    "by %i : (tensor<?x6xi8>, tensor<6xi32>) -> tensor<?x6xi8>").replace(
+    "qtx.linear %g,", "qtx.linear %g as " + grouped([1] * 6, *zip(*[
+        [(0.74 / 255, -14), (5.06 / 255, 24), (20.07 / 255, -26)][k] for k in (0, 2, 1, 1, 0, 2)])) + ","
+).replace(": (tensor<?x6xf32>, tensor<2x6xi8>", ": (tensor<?x6xi8>, tensor<2x6xi8>")
+
+
+@pytest.mark.parametrize("text, passes, linears", [
+    (GOLDEN, ["canonicalize"], 1),
+    (GOLDEN, ["qtx-fold-permute"], 1),
+    (GOLDEN_INTEGER, ["canonicalize"], 1),
+    (GOLDEN_INTEGER, ["qtx-fold-permute"], 1),
+    (GOLDEN_INTEGER, ["qtx-fold-permute", "qtx-fold-zero-points"], 1),
+    (GOLDEN_INTEGER, ["qtx-fold-permute", "qtx-split-grouped-linear"], 3),
+    (GOLDEN_INTEGER, ["qtx-fold-permute", "qtx-split-grouped-linear", "qtx-fold-zero-points",
+                      "qtx-split-grouped-linear", "qtx-merge-split-linear"], 1),
+])
+def test_golden_grouped_matmul(text, passes, linears):
+    rewritten = run_pass(text, *passes)
+    assert rewritten.count("qtx.linear") == linears
+    assert rewritten.count("qtx.permute") == (1 if "qtx-fold-permute" in passes else 2)
+    (y,) = qtx.compile_ir(rewritten).run("main", GOLDEN_X)
+    # Three products and sums in fp32 of terms up to 20: a few units of 2^-24 * 20.
+    np.testing.assert_allclose(y, GOLDEN_Y, rtol=0, atol=5e-6)

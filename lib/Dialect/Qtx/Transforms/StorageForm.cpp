@@ -155,13 +155,18 @@ static LogicalResult verifyConvertible(Operation *op,
 // Conversion
 //===----------------------------------------------------------------------===//
 
-/// Names the quantized element type of each edge of `op` in its attribute.
-static void moveTypesToAttributes(QuantizableOpInterface op) {
+/// Names the quantized element type of each edge of `op` in its attribute. The
+/// number of these edges.
+static int64_t moveTypesToAttributes(QuantizableOpInterface op) {
+  int64_t edges = 0;
   for (const QuantEdge &edge : op.getQuantEdges()) {
     Type elementType = getElementTypeOrSelf(edge.value.getType());
-    if (isQuantizedElementType(elementType))
-      op->setAttr(edge.attrName, TypeAttr::get(elementType));
+    if (!isQuantizedElementType(elementType))
+      continue;
+    op->setAttr(edge.attrName, TypeAttr::get(elementType));
+    ++edges;
   }
+  return edges;
 }
 
 /// Changes the types of the results, block arguments and signature of `op`.
@@ -195,7 +200,9 @@ struct QtxToStoragePass : qtx::impl::QtxToStoragePassBase<QtxToStoragePass> {
     });
     if (!allConvertible)
       return signalPassFailure();
-    getOperation()->walk(moveTypesToAttributes);
+    int64_t edges = 0;
+    getOperation()->walk(
+        [&](QuantizableOpInterface op) { edges += moveTypesToAttributes(op); });
     getOperation()->walk([&](Operation *op) { retype(op, replacer); });
     getOperation()->walk([](quant::StorageCastOp op) {
       if (op.getInput().getType() != op.getType())
@@ -203,6 +210,12 @@ struct QtxToStoragePass : qtx::impl::QtxToStoragePassBase<QtxToStoragePass> {
       op.replaceAllUsesWith(op.getInput());
       op.erase();
     });
+    if (edges == 0)
+      return;
+    remark::passed(
+        getOperation()->getLoc(),
+        remark::RemarkOpts::name("ToStorage").category("qtx-to-storage"))
+        << remark::add("moved {0} quantized type(s) into attributes", edges);
   }
 };
 

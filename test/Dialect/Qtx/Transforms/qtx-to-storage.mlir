@@ -1,5 +1,8 @@
 // RUN: qtx-opt %s -split-input-file -qtx-to-storage -verify-diagnostics | FileCheck %s
 // RUN: qtx-opt %s -split-input-file -verify-diagnostics -pass-pipeline="builtin.module(qtx-to-storage,qtx-verify-storage-form)"
+// RUN: not qtx-opt %s -split-input-file -qtx-to-storage --remark-format=emitRemark --remarks-filter="qtx.*" 2>&1 | FileCheck %s --check-prefix=REMARK
+
+// REMARK: remark: [Passed] ToStorage | Category:qtx-to-storage | Remark="moved 5 quantized type(s) into attributes"
 
 !u = !quant.uniform<i8:f32, 0.5:3>
 !g = !qtx.grouped<i8:f32, axis=-1, [6, 2], {0.02:3, 0.5}>
