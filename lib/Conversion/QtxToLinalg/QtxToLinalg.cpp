@@ -14,6 +14,7 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Transforms/DialectConversion.h"
 #include "qtx/Dialect/Qtx/IR/QtxDialect.h"
+#include "qtx/Dialect/Qtx/IR/QuantParams.h"
 
 namespace qtx {
 #define GEN_PASS_DEF_CONVERTQTXTOLINALGPASS
@@ -30,10 +31,29 @@ void qtx::populateQtxToLinalgPatterns(RewritePatternSet &patterns) {
   populateAttentionToLinalgPatterns(patterns);
 }
 
+/// The patterns take storage integers only. Their failure to match would not
+/// say why, so this does.
+static LogicalResult verifyStorageForm(Operation *root) {
+  auto isQuantized = [](Type type) { return getStorageForm(type) != type; };
+  bool holds = true;
+  root->walk([&](Operation *op) {
+    if (!isa_and_present<QtxDialect>(op->getDialect()) ||
+        (llvm::none_of(op->getOperandTypes(), isQuantized) &&
+         llvm::none_of(op->getResultTypes(), isQuantized)))
+      return;
+    op->emitOpError()
+        << "requires the storage form; run 'qtx-to-storage' first";
+    holds = false;
+  });
+  return success(holds);
+}
+
 namespace {
 struct ConvertQtxToLinalgPass
     : qtx::impl::ConvertQtxToLinalgPassBase<ConvertQtxToLinalgPass> {
   void runOnOperation() override {
+    if (failed(verifyStorageForm(getOperation())))
+      return signalPassFailure();
     ConversionTarget target(getContext());
     target.addIllegalDialect<QtxDialect>();
     target.markUnknownOpDynamicallyLegal([](Operation *) { return true; });
