@@ -8,6 +8,7 @@
 
 #include "ChannelOrder.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "qtx/Dialect/Qtx/IR/AttentionOps.h"
 #include "qtx/Dialect/Qtx/IR/ContractionOps.h"
 #include "qtx/Dialect/Qtx/IR/NormalisationOps.h"
 #include "qtx/Dialect/Qtx/IR/QtxTypes.h"
@@ -145,6 +146,34 @@ std::optional<ChannelwiseOp> qtx::getChannelwise(Operation *op) {
           return getElementwise(other);
         return std::nullopt;
       });
+}
+
+static ChannelReader getLinearInput(LinearOp op) {
+  ChannelReader reader{&op.getWeightMutable(), {}};
+  if (op.getWeightBlock() &&
+      int64_t(*op.getWeightBlock()) < op.getContractedSize())
+    reader.obstacle = "has weight blocks along the permuted axis";
+  else if (op.getSeed() && op.getSegments().size() > 1)
+    reader.obstacle = "has a seed for each group of its input";
+  return reader;
+}
+
+static ChannelReader getGateInput(GateProjectionOp op) {
+  ChannelReader reader{&op.getWeightMutable(), {}};
+  if (op.getKind() != GateKind::AllHeads)
+    reader.obstacle = "gives each head its own channels";
+  return reader;
+}
+
+std::optional<ChannelReader> qtx::getReader(OpOperand &operand) {
+  Operation *op = operand.getOwner();
+  if (auto linear = dyn_cast<LinearOp>(op))
+    if (&operand == &linear.getXMutable())
+      return getLinearInput(linear);
+  if (auto gate = dyn_cast<GateProjectionOp>(op))
+    if (&operand == &gate.getXMutable())
+      return getGateInput(gate);
+  return std::nullopt;
 }
 
 //===----------------------------------------------------------------------===//

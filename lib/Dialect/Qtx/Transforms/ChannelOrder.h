@@ -32,6 +32,17 @@ struct ChannelwiseOp {
 /// `op` as such an operation, if it is one.
 std::optional<ChannelwiseOp> getChannelwise(mlir::Operation *op);
 
+/// An operand whose channels are contracted with the columns (dimension 1) of a
+/// weight.
+struct ChannelReader {
+  mlir::OpOperand *weight;
+  /// What keeps the columns where they are; empty if nothing does.
+  llvm::StringRef obstacle;
+};
+
+/// `operand` as such an operand, if it is one.
+std::optional<ChannelReader> getReader(mlir::OpOperand &operand);
+
 /// The groups of `params` along the last axis when channel i is what channel
 /// `order[i]` was. Neighbours with equal parameters join, so far as an
 /// accumulator of their products with int8 cannot overflow.

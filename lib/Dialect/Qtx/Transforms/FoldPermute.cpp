@@ -159,9 +159,8 @@ private:
     ops.insert(op);
     if (use.getOperandNumber() == 0 && getChannelIndices(op))
       return;
-    if (auto linear = dyn_cast<LinearOp>(op))
-      if (&use == &linear.getXMutable())
-        return visitLinearInput(linear);
+    if (auto reader = getReader(use))
+      return visitReader(op, *reader);
     std::optional<ChannelwiseOp> channels = getChannelwise(op);
     if (!channels || !llvm::is_contained(channels->moving, &use))
       return block(op, "fixes the order of its operand");
@@ -169,14 +168,11 @@ private:
   }
 
   /// The contracted axis: the columns of the weight.
-  void visitLinearInput(LinearOp op) {
-    if (!ConstantTensor::get(op.getWeight()))
-      return block(op, "has a weight that is not constant");
-    if (op.getWeightBlock() &&
-        int64_t(*op.getWeightBlock()) < op.getContractedSize())
-      return block(op, "has weight blocks along the permuted axis");
-    if (op.getSeed() && op.getSegments().size() > 1)
-      return block(op, "has a seed for each group of its input");
+  void visitReader(Operation *op, const ChannelReader &reader) {
+    if (!reader.obstacle.empty())
+      block(op, reader.obstacle);
+    else if (!ConstantTensor::get(reader.weight->get()))
+      block(op, "has a weight that is not constant");
   }
 
   //===--- Quantized edges ---===//
@@ -277,9 +273,10 @@ void Reordering::reorderEdges(RewriterBase &rewriter, Operation *op) {
 
 /// Weights, biases, gains and constant operands.
 void Reordering::reorderConstants(RewriterBase &rewriter, Operation *op) {
-  if (auto linear = dyn_cast<LinearOp>(op))
-    if (values.contains(linear.getX()))
-      gather(rewriter, linear.getWeightMutable(), 1, order);
+  for (OpOperand &operand : op->getOpOperands())
+    if (values.contains(operand.get()))
+      if (auto reader = getReader(operand))
+        gather(rewriter, *reader->weight, 1, order);
   std::optional<ChannelwiseOp> channels = getChannelwise(op);
   if (!channels || !values.contains(channels->result))
     return;
