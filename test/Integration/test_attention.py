@@ -9,6 +9,7 @@ quantized, its codes may differ by one step near ties; each such test states the
 
 import dataclasses
 import functools
+import subprocess
 from typing import Optional
 
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 import qtx
 from hypothesis import given
 from hypothesis import strategies as st
+from qtx._library import find_library
 
 ULP = 2.0**-23
 
@@ -547,6 +549,41 @@ def test_masked_keys_are_exact_zeros_in_integers():
     assert np.array_equal(first, attention.run(values))
     values["mask"][:] = False
     assert np.all(attention.run(values) == ALL["y"].zero_point[0])
+
+
+# ---- Tiling ------------------------------------------------------------------
+
+# Test passes are in qtx-opt only.
+QTX_OPT = find_library().parents[1] / "bin" / "qtx-opt"
+
+
+def tile(text, tile_sizes):
+    pipeline = f"builtin.module(test-qtx-tile{{sizes={','.join(map(str, tile_sizes))}}},canonicalize,cse)"
+    run = subprocess.run([QTX_OPT, "--pass-pipeline=" + pipeline], input=text, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    assert "scf.for" in run.stdout
+    return run.stdout
+
+
+SHARED = {"heads": 4, "key_heads": 2, "query": TENSOR, "key": SCORES, "value": TENSOR, "probs": PROBS}
+TILINGS = [
+    (Attention(**SHARED, causal=True, clip=(-0.03, 1.0), mask="i1", mask_shape=("?", 1, "?")), (1, 1, 4, 3)),
+    (Attention(**SHARED, causal=True, offset=True, sink=True, gate="element", gain=2.0), (2, 1, 3, 2)),
+    (Attention(**SHARED, unnormalised=True, mask="f32", mask_shape=(1, 4, 1), gate="head", y=TENSOR), (0, 1, 5)),
+    (Attention(**ALL, causal=True, sink_logit=0.0), (1, 0, 2)),
+    (Attention(heads=4, key_heads=4, soft_cap=5.0, causal=True), (1, 2, 2, 6)),
+]
+
+
+@pytest.mark.parametrize("attention, tile_sizes", TILINGS, ids=range(len(TILINGS)))
+def test_tiled_attention(attention, tile_sizes):
+    """Tiles put together are the whole, bit by bit."""
+    tiled = compile_text(tile(attention.ir(), tile_sizes))
+    rng = np.random.default_rng(13)
+    for batch, queries, keys in ((1, 1, 1), (2, 5, 7), (3, 8, 8), (1, 9, 4)):
+        values = attention.inputs(rng, batch, queries, keys)
+        result = tiled.run("main", *values.values())[0]
+        assert np.array_equal(result, attention.run(values))
 
 
 # ---- Gate projections --------------------------------------------------------

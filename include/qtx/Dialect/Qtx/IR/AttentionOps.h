@@ -15,6 +15,7 @@
 #include "mlir/IR/PatternMatch.h"
 #include "mlir/Interfaces/InferTypeOpInterface.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "mlir/Interfaces/TilingInterface.h"
 #include "qtx/Dialect/Qtx/IR/QtxAttributes.h"
 #include "qtx/Dialect/Qtx/IR/QtxTypes.h"
 #include "qtx/Dialect/Qtx/IR/QuantParams.h"

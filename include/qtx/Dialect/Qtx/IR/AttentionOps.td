@@ -9,13 +9,18 @@
 #ifndef QTX_DIALECT_QTX_IR_ATTENTIONOPS
 #define QTX_DIALECT_QTX_IR_ATTENTIONOPS
 
+include "mlir/Interfaces/TilingInterface.td"
 include "qtx/Dialect/Qtx/IR/QtxOpBase.td"
 
 //===----------------------------------------------------------------------===//
 // Attention
 //===----------------------------------------------------------------------===//
 
-def Qtx_AttentionOp : Qtx_QuantizableOp<"attention", [AttrSizedOperandSegments]> {
+def Qtx_AttentionOp : Qtx_QuantizableOp<"attention", [
+    AttrSizedOperandSegments,
+    DeclareOpInterfaceMethods<TilingInterface, [
+      "getLoopIteratorTypes", "getIterationDomain", "getTiledImplementation",
+      "getResultTilePosition", "generateResultTileValue"]>]> {
   let summary = "attention with clipped softmax, sink, output gate and quantizers";
   let description = [{
     Attention in one operation. Its clauses are written in the order of the
@@ -64,6 +69,12 @@ def Qtx_AttentionOp : Qtx_QuantizableOp<"attention", [AttrSizedOperandSegments]>
     so does the context where `value` and the probabilities both are. The verifier
     bounds these accumulators; with a dynamic T the bound on T is the caller's.
     Everything else is fp32 (Numerics.md, "Attention").
+
+    Tiling is over B, H, S and dv, on the storage form; the keys stay whole, since
+    clipping needs the final normaliser. A tile has its part of the operands and of
+    the parameters. Heads or channels with their own parameters are cut at places
+    known at compile time only, and so are the heads that share a key head unless
+    a tile is one head.
 
     Sources: clipped softmax and gates, Bondarenko et al. 2023, sections 4.1 and 4.2;
     probabilities and gates per element, per-head sinks and soft caps as in later
