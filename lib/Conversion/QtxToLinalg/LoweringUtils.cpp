@@ -365,10 +365,18 @@ LogicalResult qtx::requireStorageForm(Operation *op,
 
 void qtx::replaceWithCast(PatternRewriter &rewriter, Operation *op,
                           Value value) {
-  Type type = op->getResult(0).getType();
-  if (value.getType() != type)
-    value = tensor::CastOp::create(rewriter, op->getLoc(), type, value);
-  rewriter.replaceOp(op, value);
+  replaceAllWithCasts(rewriter, op, value);
+}
+
+void qtx::replaceAllWithCasts(PatternRewriter &rewriter, Operation *op,
+                              ValueRange values) {
+  SmallVector<Value> replacements;
+  for (auto [value, type] : llvm::zip_equal(values, op->getResultTypes()))
+    replacements.push_back(
+        value.getType() == type
+            ? value
+            : tensor::CastOp::create(rewriter, op->getLoc(), type, value));
+  rewriter.replaceOp(op, replacements);
 }
 
 Value qtx::createActivation(ImplicitLocOpBuilder &builder, Value x,

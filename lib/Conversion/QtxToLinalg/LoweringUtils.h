@@ -125,6 +125,10 @@ mlir::LogicalResult requireStorageForm(mlir::Operation *op,
 void replaceWithCast(mlir::PatternRewriter &rewriter, mlir::Operation *op,
                      mlir::Value value);
 
+/// The same for all results of `op`.
+void replaceAllWithCasts(mlir::PatternRewriter &rewriter, mlir::Operation *op,
+                         mlir::ValueRange values);
+
 /// Numerics.md, "Activations", of one f32 value.
 mlir::Value createActivation(mlir::ImplicitLocOpBuilder &builder, mlir::Value x,
                              Activation activation);

@@ -29,6 +29,7 @@ void qtx::populateQtxToLinalgPatterns(RewritePatternSet &patterns) {
   populateContractionToLinalgPatterns(patterns);
   populateNormalisationToLinalgPatterns(patterns);
   populateAttentionToLinalgPatterns(patterns);
+  populateTrainingToLinalgPatterns(patterns);
 }
 
 /// The patterns take storage integers only. Their failure to match would not

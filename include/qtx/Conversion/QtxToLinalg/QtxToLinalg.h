@@ -21,6 +21,7 @@ void populateQuantizationToLinalgPatterns(mlir::RewritePatternSet &patterns);
 void populateContractionToLinalgPatterns(mlir::RewritePatternSet &patterns);
 void populateNormalisationToLinalgPatterns(mlir::RewritePatternSet &patterns);
 void populateAttentionToLinalgPatterns(mlir::RewritePatternSet &patterns);
+void populateTrainingToLinalgPatterns(mlir::RewritePatternSet &patterns);
 
 /// All of them.
 void populateQtxToLinalgPatterns(mlir::RewritePatternSet &patterns);

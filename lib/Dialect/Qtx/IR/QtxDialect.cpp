@@ -44,6 +44,10 @@ void QtxDialect::initialize() {
 #define GET_OP_LIST
 #include "qtx/Dialect/Qtx/IR/AttentionOps.cpp.inc"
       >();
+  addOperations<
+#define GET_OP_LIST
+#include "qtx/Dialect/Qtx/IR/TrainingOps.cpp.inc"
+      >();
 }
 
 void QtxDialect::registerAttributes() {

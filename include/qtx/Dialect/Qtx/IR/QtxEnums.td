@@ -68,4 +68,36 @@ def Qtx_GateKind : Qtx_Enum<"GateKind", "form of an attention gate's projection"
   ]>;
 def Qtx_GateKindAttr : Qtx_EnumAttr<Qtx_GateKind, "gate_kind">;
 
+//===----------------------------------------------------------------------===//
+// Training
+//===----------------------------------------------------------------------===//
+
+def Qtx_Grid : Qtx_Enum<"Grid", "integers of a fake quantizer of b bits", [
+    I32EnumAttrCase<"Signed", 0, "signed">,
+    I32EnumAttrCase<"Unsigned", 1, "unsigned">,
+    I32EnumAttrCase<"Asymmetric", 2, "asymmetric">
+  ]>;
+def Qtx_GridAttr : Qtx_EnumAttr<Qtx_Grid, "grid">;
+
+def Qtx_Surrogate : Qtx_Enum<"Surrogate", "surrogate gradient of rounding", [
+    I32EnumAttrCase<"Ste", 0, "ste">,
+    I32EnumAttrCase<"StePaper", 1, "ste_paper">,
+    I32EnumAttrCase<"Ewgs", 2, "ewgs">,
+    I32EnumAttrCase<"StackedSigmoid", 3, "stacked_sigmoid">
+  ]>;
+def Qtx_SurrogateAttr : Qtx_EnumAttr<Qtx_Surrogate, "surrogate">;
+
+def Qtx_FreezeSemantics : Qtx_Enum<"FreezeSemantics", "when a frozen integer is written", [
+    I32EnumAttrCase<"Latch", 0, "latch">,
+    I32EnumAttrCase<"ReferenceCompat", 1, "reference_compat">
+  ]>;
+def Qtx_FreezeSemanticsAttr : Qtx_EnumAttr<Qtx_FreezeSemantics, "freeze_semantics">;
+
+def Qtx_Reduction : Qtx_Enum<"Reduction", "reduction of a loss", [
+    I32EnumAttrCase<"Sum", 0, "sum">,
+    I32EnumAttrCase<"Mean", 1, "mean">,
+    I32EnumAttrCase<"KernelMean", 2, "kernel_mean">
+  ]>;
+def Qtx_ReductionAttr : Qtx_EnumAttr<Qtx_Reduction, "reduction">;
+
 #endif // QTX_DIALECT_QTX_IR_QTXENUMS
