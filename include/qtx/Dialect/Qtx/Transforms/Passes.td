@@ -249,4 +249,45 @@ def QtxFoldPermutePass : Pass<"qtx-fold-permute"> {
   let dependentDialects = ["::mlir::arith::ArithDialect"];
 }
 
+//===----------------------------------------------------------------------===//
+// Training
+//===----------------------------------------------------------------------===//
+
+def QtxFreezeToConstantsPass : Pass<"qtx-freeze-to-constants"> {
+  let summary = "turn fake-quantized constants of a finished model into integers";
+  let description = [{
+    The way of a trained model out of training: every `qtx.fake_quantize` whose
+    latent values, scale and state are constants becomes the integers that training
+    ended with: the frozen integer where the mask is set, the latent rounded by the
+    same division elsewhere. The results are equal bit for bit.
+
+    The weight of a `qtx.linear` with float input becomes an i4 (up to 4 bits) or i8
+    weight with its scale, where they fit. Any other use gets a `qtx.dequantize` of
+    the integers in signed storage.
+
+    Values that are not constant, stochastic rounding and frozen integers beyond the
+    grid are missed remarks.
+
+    ```mlir
+    %w = arith.constant dense<[[0.6, -0.2], [0.2, 0.9]]> : tensor<2x2xf32>
+    %s = arith.constant dense<0.25> : tensor<1xf32>
+    %mask = arith.constant dense<[[true, false], [false, false]]> : tensor<2x2xi1>
+    %ints = arith.constant dense<[[3, 0], [0, 0]]> : tensor<2x2xi32>
+    %q, %codes = qtx.fake_quantize %w scale(%s) frozen(%mask, %ints) bits 3 signed
+        : tensor<2x2xf32>, tensor<1xf32>
+    %y = qtx.linear %x, %q : (tensor<?x2xf32>, tensor<2x2xf32>) -> tensor<?x2xf32>
+    ```
+
+    becomes
+
+    ```mlir
+    %w = arith.constant dense<[[3, -1], [1, 3]]> : tensor<2x2xi4>
+    %s = arith.constant dense<0.25> : tensor<1xf32>
+    %y = qtx.linear %x, %w scale(%s)
+        : (tensor<?x2xf32>, tensor<2x2xi4>, tensor<1xf32>) -> tensor<?x2xf32>
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect"];
+}
+
 #endif // QTX_DIALECT_QTX_TRANSFORMS_PASSES
