@@ -459,3 +459,33 @@ def test_observe(observer, momentum, masked, axis, data):
             # Equality of values: the sign of a zero bound is not specified.
             np.testing.assert_array_equal(actual, wanted)
         lo, hi = result
+
+
+#===-- Types of the quant dialect ------------------------------------------===#
+
+def test_convert_quant_types():
+    """Unsigned upstream types and casts become signed ones of qtx, with equal values."""
+    types = {
+        "axis": "!quant.uniform<u8:f32:1, {0.5:128, 2.0:3, 0.125}>",
+        "blocks": "!quant.uniform<u8:f32:{0:2}, {{0.5:7}, {2.0:255}}>",
+        "tensor": "!quant.uniform<u8:f32, 0.25:99>",
+    }
+    scale = {"axis": [0.5, 2, 0.125], "blocks": [[0.5]] * 2 + [[2]] * 2, "tensor": 0.25}
+    zero = {"axis": [128, 3, 0], "blocks": [[7]] * 2 + [[255]] * 2, "tensor": 99}
+    random = np.random.default_rng(0)
+    stored = random.integers(0, 256, (4, 3), dtype=np.uint8)
+    real = random.normal(scale=100, size=(4, 3)).astype(np.float32)
+    for name, quantized in types.items():
+        text = qtx.run_passes(f"""
+          func.func @main(%i: tensor<4x3xi8>, %x: tensor<4x3xf32>) -> (tensor<4x3xf32>, tensor<4x3xi8>) {{
+            %q = quant.scast %i : tensor<4x3xi8> to tensor<4x3x{quantized}>
+            %y = quant.dcast %q : tensor<4x3x{quantized}> to tensor<4x3xf32>
+            %r = quant.qcast %x : tensor<4x3xf32> to tensor<4x3x{quantized}>
+            %j = quant.scast %r : tensor<4x3x{quantized}> to tensor<4x3xi8>
+            return %y, %j : tensor<4x3xf32>, tensor<4x3xi8>
+          }}""", "builtin.module(qtx-convert-quant-types)")
+        assert "u8" not in text
+        y, j = qtx.compile_ir(text).run("main", stored.view(np.int8), real)
+        s, z = np.float32(scale[name]), np.int64(zero[name])
+        np.testing.assert_array_equal(y, dequantize(stored, s, z))
+        np.testing.assert_array_equal(j.view(np.uint8), quantize(real, s, z, 0, 255))

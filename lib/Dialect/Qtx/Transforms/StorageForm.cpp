@@ -6,8 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "TypeUtils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Quant/IR/Quant.h"
 #include "mlir/Dialect/Quant/IR/QuantTypes.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -15,12 +15,9 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/IR/Remarks.h"
-#include "mlir/Interfaces/CallInterfaces.h"
-#include "mlir/Interfaces/ControlFlowInterfaces.h"
-#include "mlir/Interfaces/FunctionInterfaces.h"
+#include "mlir/IR/TypeUtilities.h"
 #include "qtx/Dialect/Qtx/IR/QtxTypes.h"
 #include "qtx/Dialect/Qtx/IR/QuantParams.h"
-#include "qtx/Dialect/Qtx/IR/QuantizationOps.h"
 #include "qtx/Dialect/Qtx/Transforms/Passes.h"
 
 namespace qtx {
@@ -52,25 +49,6 @@ static AttrTypeReplacer createReplacer() {
   replacer.addReplacement(
       [](RankedTensorType type) -> Type { return getStorageForm(type); });
   return replacer;
-}
-
-/// The first type of an operand, result, block argument or signature of `op`
-/// for which `matches` holds.
-static Type findType(Operation *op, function_ref<bool(Type)> matches) {
-  for (Type type :
-       llvm::concat<const Type>(llvm::to_vector_of<Type>(op->getOperandTypes()),
-                                llvm::to_vector_of<Type>(op->getResultTypes())))
-    if (matches(type))
-      return type;
-  if (auto function = dyn_cast<FunctionOpInterface>(op))
-    if (matches(function.getFunctionType()))
-      return function.getFunctionType();
-  for (Region &region : op->getRegions())
-    for (Block &block : region)
-      for (Type type : block.getArgumentTypes())
-        if (matches(type))
-          return type;
-  return {};
 }
 
 //===----------------------------------------------------------------------===//
@@ -112,6 +90,16 @@ static bool isQuantizedResource(arith::ConstantOp op) {
   return isa<DenseResourceElementsAttr>(op.getValue());
 }
 
+/// A cast between a quantized tensor and the integers that store it.
+static bool isStorageCast(Operation *op) {
+  if (isa<quant::StorageCastOp>(op))
+    return true;
+  return isa<UnrealizedConversionCastOp>(op) && op->getNumOperands() == 1 &&
+         op->getNumResults() == 1 &&
+         getStorageForm(op->getOperand(0).getType()) ==
+             getStorageForm(op->getResult(0).getType());
+}
+
 /// Whether changing the element types of the tensors of `op` keeps its meaning.
 static bool canRetype(Operation *op) {
   if (auto quantizable = dyn_cast<QuantizableOpInterface>(op))
@@ -120,12 +108,7 @@ static bool canRetype(Operation *op) {
     return keepsGroupAxis(op);
   if (auto constant = dyn_cast<arith::ConstantOp>(op))
     return isQuantizedResource(constant);
-  // A permutation moves the elements, whatever they mean.
-  return isa<FunctionOpInterface, CallOpInterface, RegionBranchOpInterface,
-             BranchOpInterface, RegionBranchTerminatorOpInterface,
-             func::ConstantOp, tensor::CastOp, tensor::DimOp, tensor::EmptyOp,
-             arith::SelectOp, quant::StorageCastOp, PermuteOp>(op) ||
-         op->hasTrait<OpTrait::ReturnLike>();
+  return isTypeAgnostic(op) || isStorageCast(op);
 }
 
 /// One error per operation that cannot be converted.
@@ -169,24 +152,6 @@ static int64_t moveTypesToAttributes(QuantizableOpInterface op) {
   return edges;
 }
 
-/// Changes the types of the results, block arguments and signature of `op`.
-static void retype(Operation *op, AttrTypeReplacer &replacer) {
-  if (auto function = dyn_cast<FunctionOpInterface>(op))
-    function.setType(replacer.replace(function.getFunctionType()));
-  if (auto constant = dyn_cast<arith::ConstantOp>(op))
-    if (auto resource =
-            dyn_cast<DenseResourceElementsAttr>(constant.getValue()))
-      constant.setValueAttr(DenseResourceElementsAttr::get(
-          cast<ShapedType>(replacer.replace(constant.getType())),
-          resource.getRawHandle()));
-  for (OpResult result : op->getResults())
-    result.setType(replacer.replace(result.getType()));
-  for (Region &region : op->getRegions())
-    for (Block &block : region)
-      for (BlockArgument argument : block.getArguments())
-        argument.setType(replacer.replace(argument.getType()));
-}
-
 namespace {
 
 /// All values change at once, so the conversion is done in place: there is
@@ -204,11 +169,12 @@ struct QtxToStoragePass : qtx::impl::QtxToStoragePassBase<QtxToStoragePass> {
     getOperation()->walk(
         [&](QuantizableOpInterface op) { edges += moveTypesToAttributes(op); });
     getOperation()->walk([&](Operation *op) { retype(op, replacer); });
-    getOperation()->walk([](quant::StorageCastOp op) {
-      if (op.getInput().getType() != op.getType())
+    getOperation()->walk([](Operation *op) {
+      if (!isStorageCast(op) ||
+          op->getOperand(0).getType() != op->getResult(0).getType())
         return;
-      op.replaceAllUsesWith(op.getInput());
-      op.erase();
+      op->replaceAllUsesWith(op->getOperands());
+      op->erase();
     });
     if (edges == 0)
       return;

@@ -163,3 +163,16 @@ func.func @permute(%x: tensor<?x3x!qtx.grouped<i8:f32, axis=-1, [2, 1], {0.5, 2.
       -> tensor<?x3x!qtx.grouped<i8:f32, axis=-1, [1, 2], {2.0, 0.5}>>
   return %y : tensor<?x3x!qtx.grouped<i8:f32, axis=-1, [1, 2], {2.0, 0.5}>>
 }
+
+// -----
+
+// Casts between a tensor and its storage disappear.
+// CHECK-LABEL: func.func @storage_casts
+// CHECK-SAME: %[[X:.*]]: tensor<3xi8>
+// CHECK-NEXT: return %[[X]] : tensor<3xi8>
+func.func @storage_casts(%x: tensor<3xi8>) -> tensor<3x!qtx.grouped<i8:f32, axis=-1, [2, 1], {0.5, 2.0}>> {
+  %a = quant.scast %x : tensor<3xi8> to tensor<3x!quant.uniform<i8:f32, 0.5>>
+  %b = quant.scast %a : tensor<3x!quant.uniform<i8:f32, 0.5>> to tensor<3xi8>
+  %c = builtin.unrealized_conversion_cast %b : tensor<3xi8> to tensor<3x!qtx.grouped<i8:f32, axis=-1, [2, 1], {0.5, 2.0}>>
+  return %c : tensor<3x!qtx.grouped<i8:f32, axis=-1, [2, 1], {0.5, 2.0}>>
+}

@@ -12,6 +12,69 @@
 include "mlir/Pass/PassBase.td"
 
 //===----------------------------------------------------------------------===//
+// Interoperation
+//===----------------------------------------------------------------------===//
+
+def QtxConvertQuantTypesPass : Pass<"qtx-convert-quant-types", "::mlir::ModuleOp"> {
+  let summary = "convert between upstream's quantized types and those of qtx";
+  let description = [{
+    Reads what other compilers write with the quant dialect:
+
+    - A `!quant.uniform` with one scale per channel, or in blocks along one
+      dimension, becomes `!qtx.grouped`; with one scale in all it becomes per tensor.
+      Types with blocks along several dimensions have no counterpart.
+    - Unsigned storage becomes signed: zero point and storage range move down by
+      half the number of values (128 for u8), and so do the stored integers. Values
+      stay what they are. A `quant.scast` gets the integer subtraction or addition;
+      arguments and results of functions hold the signed integers afterwards.
+    - `quant.qcast` and `quant.dcast` of f32 tensors become `qtx.quantize` and
+      `qtx.dequantize`. Upstream leaves their rounding open; qtx does not.
+    - A `quant.scast`, which takes upstream's types only, becomes
+      `builtin.unrealized_conversion_cast` beside `!qtx.grouped`. `qtx-to-storage`
+      removes both.
+
+    A narrow storage range (`i8<-127:127>`) of several scales is dropped: its values
+    lie in the whole range. Only a cast that would have to saturate to it is an error.
+
+    With `to-upstream`, groups of equal sizes become upstream types, groups of one
+    channel one scale per channel, and `qtx.quantize` and `qtx.dequantize` become
+    casts. Run-time parameters and unequal groups are errors.
+
+    Each cast that changes is a passed remark. Operations of qtx in storage form
+    keep unsigned storage, which is a missed remark.
+
+    ```mlir
+    func.func @f(%i: tensor<4x2xi8>) -> tensor<4x2xf32> {
+      %q = quant.scast %i : tensor<4x2xi8> to tensor<4x2x!quant.uniform<u8:f32:1, {0.5:128, 2.0:3}>>
+      %x = quant.dcast %q : tensor<4x2x!quant.uniform<u8:f32:1, {0.5:128, 2.0:3}>> to tensor<4x2xf32>
+      return %x : tensor<4x2xf32>
+    }
+    ```
+
+    becomes
+
+    ```mlir
+    func.func @f(%i: tensor<4x2xi8>) -> tensor<4x2xf32> {
+      %c = arith.constant dense<-128> : tensor<4x2xi8>
+      %j = arith.subi %i, %c : tensor<4x2xi8>
+      %q = builtin.unrealized_conversion_cast %j
+          : tensor<4x2xi8> to tensor<4x2x!qtx.grouped<i8:f32, axis=-1, [1, 1], {0.5, 2.0:-125}>>
+      %x = qtx.dequantize %q : tensor<4x2x!qtx.grouped<i8:f32, axis=-1, [1, 1], {0.5, 2.0:-125}>> -> tensor<4x2xf32>
+      return %x : tensor<4x2xf32>
+    }
+    ```
+  }];
+  let options = [
+    Option<"toUpstream", "to-upstream", "bool", "false",
+           "Convert the types of qtx to upstream's">,
+  ];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::quant::QuantDialect",
+    "::mlir::tensor::TensorDialect", "::qtx::QtxDialect"
+  ];
+}
+
+//===----------------------------------------------------------------------===//
 // Storage form
 //===----------------------------------------------------------------------===//
 
@@ -34,7 +97,8 @@ def QtxToStoragePass : Pass<"qtx-to-storage", "::mlir::ModuleOp"> {
     A quantized constant is written as a resource,
     `arith.constant dense_resource<w> : tensor<4x!quant.uniform<i8:f32, 0.1>>`,
     or as an integer constant that is used in storage form (`as`) or goes through
-    `quant.scast`. Storage casts disappear.
+    `quant.scast`. Storage casts disappear, as does a
+    `builtin.unrealized_conversion_cast` between a tensor and its storage form.
 
     ```mlir
     func.func @f(%x: tensor<?x8x!quant.uniform<i8:f32, 0.5>>) -> tensor<?x8xf32> {
