@@ -55,7 +55,7 @@ static void buildLoopsToLLVM(OpPassManager &passManager) {
   passManager.addPass(createReconcileUnrealizedCastsPass());
 }
 
-void qtx::buildReferencePipeline(OpPassManager &passManager) {
+void qtx::buildReferenceToLinalg(OpPassManager &passManager) {
   passManager.addPass(createQtxToStoragePass());
   passManager.addPass(createConvertQtxToLinalgPass());
   // Elementwise operations on whole tensors, such as arith.addf.
@@ -63,10 +63,18 @@ void qtx::buildReferencePipeline(OpPassManager &passManager) {
   passManager.addPass(createQtxExpandMathPass());
   passManager.addPass(createCanonicalizerPass());
   passManager.addPass(createCSEPass());
+}
+
+void qtx::buildLinalgToLLVM(OpPassManager &passManager) {
   buildBufferization(passManager);
   passManager.addNestedPass<func::FuncOp>(
       LLVM::createLLVMRequestCWrappersPass());
   buildLoopsToLLVM(passManager);
+}
+
+void qtx::buildReferencePipeline(OpPassManager &passManager) {
+  buildReferenceToLinalg(passManager);
+  buildLinalgToLLVM(passManager);
 }
 
 void qtx::registerPipelines() {

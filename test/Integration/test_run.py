@@ -233,6 +233,55 @@ def test_unsupported_arguments(type_):
         module.run("f", A)
 
 
+def test_sizes_that_do_not_agree():
+    """Found before memory outside of a tensor is touched; the next call is sound."""
+    module = qtx.compile_ir("""
+      func.func @main(%x: tensor<?x4xf32>, %y: tensor<?x4xf32>, %z: tensor<?x4xf32>)
+          -> tensor<?x4xf32> {
+        %a = arith.addf %x, %y : tensor<?x4xf32>
+        %b = arith.mulf %a, %z : tensor<?x4xf32>
+        return %b : tensor<?x4xf32>
+      }""", name="model")
+    small, large = np.ones((2, 4), np.float32), np.ones((1000000, 4), np.float32)
+    for arguments, line, sizes in [
+        ((large, small, large), 4, "1000000 and 2"),
+        ((small, large, small), 4, "2 and 1000000"),
+        ((large, large, small), 5, "1000000 and 2"),
+        ((large, large, small[:0]), 5, "1000000 and 0"),
+    ]:
+        with pytest.raises(qtx.RunError) as error:
+            module.run("main", *arguments)
+        assert str(error.value) == (
+            f"error: function 'main': model:{line}:14: expected sizes that agree, found {sizes}")
+        np.testing.assert_array_equal(module.run("main", small, small, small)[0], 2 * small)
+
+
+def test_sizes_of_operations():
+    module = qtx.compile_ir("""
+      func.func @main(%x: tensor<?x4xi8>, %s: tensor<?x2xf32>) -> tensor<?x4xf32> {
+        %y = qtx.dequantize %x scale(%s : tensor<?x2xf32>) as !qtx.grouped<i8:f32, axis=-1, [2, 2], ?>
+            : tensor<?x4xi8> -> tensor<?x4xf32>
+        return %y : tensor<?x4xf32>
+      }""")
+    x = np.ones((3, 4), np.int8)
+    assert module.run("main", x, np.ones((3, 2), np.float32))[0].shape == (3, 4)
+    with pytest.raises(qtx.RunError, match="found 3 and 2"):
+        module.run("main", x, np.ones((2, 2), np.float32))
+
+
+def test_assertions():
+    module = qtx.compile_ir("""
+      func.func @main(%x: i32) -> i32 {
+        %c7 = arith.constant 7 : i32
+        %small = arith.cmpi slt, %x, %c7 : i32
+        cf.assert %small, "expected a number below 7"
+        return %x : i32
+      }""", name="model")
+    assert module.run("main", 6) == (6,)
+    with pytest.raises(qtx.RunError, match="model:5:9: expected a number below 7"):
+        module.run("main", 7)
+
+
 def test_run_passes():
     text = qtx.run_passes("func.func @f() { %c = arith.constant 1 : i32 return }",
                           "builtin.module(canonicalize)")

@@ -23,6 +23,8 @@ class ExecutionEngine;
 
 namespace qtx {
 
+struct Check;
+
 /// Elements of a caller, dense in row-major order. They are only read.
 struct BufferView {
   const void *data;
@@ -75,6 +77,7 @@ private:
   llvm::Expected<const Function &> find(llvm::StringRef name) const;
 
   std::vector<Function> functions;
+  std::vector<Check> checks;
   std::unique_ptr<mlir::ExecutionEngine> engine;
 };
 

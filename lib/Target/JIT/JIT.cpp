@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "qtx/Target/JIT.h"
+#include "Checks.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/ExecutionEngine/ExecutionEngine.h"
 #include "mlir/ExecutionEngine/OptUtils.h"
@@ -18,6 +19,7 @@
 #include "llvm/ExecutionEngine/Orc/JITTargetMachineBuilder.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
+#include <csetjmp>
 #include <cstring>
 
 using namespace mlir;
@@ -40,6 +42,51 @@ struct JITModule::Function {
   /// Takes pointers to the arguments, and to the result if that is a number.
   void (*entry)(void **) = nullptr;
 };
+
+//===----------------------------------------------------------------------===//
+// Failures of a call
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// A check that failed during a call, and where to go on.
+struct Failure {
+  std::jmp_buf target;
+  int64_t check;
+  int64_t first;
+  int64_t second;
+};
+} // namespace
+
+/// The call that runs in this thread.
+static thread_local Failure *currentCall = nullptr;
+
+/// Leaves compiled code, whose frames have nothing to clean up but memory that
+/// it allocated, which is lost.
+static void reportCheck(int64_t check, int64_t first, int64_t second) {
+  currentCall->check = check;
+  currentCall->first = first;
+  currentCall->second = second;
+  std::longjmp(currentCall->target, 1);
+}
+
+/// Calls compiled code; false if a check failed.
+static bool call(void (*entry)(void **), void **arguments, Failure &failure) {
+  currentCall = &failure;
+  if (setjmp(failure.target) != 0)
+    return false;
+  entry(arguments);
+  return true;
+}
+
+static llvm::Error makeCheckError(const FunctionSignature &signature,
+                                  const Check &check, const Failure &failure) {
+  std::string text = "function '" + signature.name + "': " + check.location;
+  if (!check.assertion.empty())
+    return llvm::createStringError(text + check.assertion);
+  return llvm::createStringError(text + "expected sizes that agree, found " +
+                                 Twine(failure.first) + " and " +
+                                 Twine(failure.second));
+}
 
 //===----------------------------------------------------------------------===//
 // Compilation
@@ -95,7 +142,17 @@ createEngine(ModuleOp module, const JITOptions &options) {
   engineOptions.transformer = optimize;
   engineOptions.enableGDBNotificationListener = false;
   engineOptions.enablePerfNotificationListener = false;
-  return ExecutionEngine::create(module, engineOptions, std::move(*machine));
+  auto engine =
+      ExecutionEngine::create(module, engineOptions, std::move(*machine));
+  if (engine)
+    (*engine)->registerSymbols([](llvm::orc::MangleAndInterner mangle) {
+      llvm::orc::SymbolMap symbols;
+      symbols[mangle(kReportCheckName)] = {
+          llvm::orc::ExecutorAddr::fromPtr(ReportCheckFn(reportCheck)),
+          llvm::JITSymbolFlags::Exported};
+      return symbols;
+    });
+  return engine;
 }
 
 JITModule::JITModule() = default;
@@ -141,9 +198,15 @@ static llvm::Error prepare(ModuleOp module) {
 llvm::Error JITModule::compile(ModuleOp module, const JITOptions &options) {
   if (llvm::Error error = prepare(module))
     return error;
-  PassManager passManager(module.getContext());
-  buildReferencePipeline(passManager);
-  if (failed(passManager.run(module)))
+  auto lower = [&](void (*build)(OpPassManager &)) {
+    PassManager passManager(module.getContext());
+    build(passManager);
+    return passManager.run(module);
+  };
+  if (failed(lower(buildReferenceToLinalg)))
+    return llvm::createStringError("lowering failed");
+  checks = insertChecks(module);
+  if (failed(lower(buildLinalgToLLVM)))
     return llvm::createStringError("lowering failed");
   auto created = createEngine(module, options);
   if (!created)
@@ -466,6 +529,8 @@ JITModule::invoke(StringRef name, ArrayRef<BufferView> inputs) const {
   }
   if (returnsScalar)
     arguments.addScalar(structure);
-  function->entry(arguments.get());
+  Failure failure;
+  if (!call(function->entry, arguments.get(), failure))
+    return makeCheckError(signature, checks[failure.check], failure);
   return takeResults(signature.outputs, structure, offsets, readable);
 }
