@@ -547,6 +547,43 @@ def test_ffn_all_rewrites(seed, sizes):
         assert_same_bits(qtx.compile_ir(rewritten).run("main", ffn.x), expected)
 
 
+@pytest.mark.parametrize("seed, sizes", FFNS)
+def test_ffn_per_tensor(seed, sizes):
+    """Figure 4 whole: no tensor in groups is left, and every bit is as before."""
+    ffn, _ = build_ffn(seed, sizes)
+    folded = run_pass(ffn.ir, "qtx-fold-permute")
+    rewritten = run_pass(folded, "qtx-split-grouped-linear{split-outputs=true}",
+                         "qtx-split-grouped-elementwise", "canonicalize")
+    assert "!qtx.grouped" in folded and "!qtx.grouped" not in rewritten
+    expected = qtx.compile_ir(folded).run("main", ffn.x)
+    assert_same_bits(qtx.compile_ir(rewritten).run("main", ffn.x), expected)
+
+
+def test_split_grouped_elementwise():
+    """Operands and result in different groups, and run-time parameters of both kinds."""
+    a = grouped((3, 5), [0.5, 0.25], [3, -128])
+    b = grouped((4, 4), [0.125, 1.5], [0, 7])
+    run_time = grouped((6, 2), None, None)
+    text = f"""
+    func.func @main(%x: tensor<?x8xi8>, %y: tensor<8xi8>, %s: tensor<?x2xf32>,
+                    %z: tensor<2xi32>) -> (tensor<?x8xi8>, tensor<?x8xi8>, tensor<?x8xf32>) {{
+      %0 = qtx.add %x as {a}, %y as {b} to {b}
+          : (tensor<?x8xi8>, tensor<8xi8>) -> tensor<?x8xi8>
+      %1 = qtx.requantize %x scale(%s) zero_point(%z) as {run_time} to {a}
+          : (tensor<?x8xi8>, tensor<?x2xf32>, tensor<2xi32>) -> tensor<?x8xi8>
+      %2 = qtx.gelu %x as {b} : (tensor<?x8xi8>) -> tensor<?x8xf32>
+      return %0, %1, %2 : tensor<?x8xi8>, tensor<?x8xi8>, tensor<?x8xf32>
+    }}"""
+    rng = np.random.default_rng(3)
+    arrays = (rng.integers(-128, 128, (9, 8)).astype(np.int8),
+              rng.integers(-128, 128, 8).astype(np.int8),
+              rng.uniform(0.01, 1, (9, 2)).astype(np.float32), np.int32([5, -9]))
+    rewritten = run_pass(text, "qtx-split-grouped-elementwise")
+    assert [rewritten.count(name) for name in ("qtx.add", "qtx.requantize", "qtx.gelu")] == [3, 3, 2]
+    assert_same_bits(qtx.compile_ir(rewritten).run("main", *arrays),
+                     qtx.compile_ir(text).run("main", *arrays))
+
+
 def assert_close_but_for_codes(result, expected):
     """Equal up to the order of fp32 sums, but for rows where that moved a code."""
     close = np.isclose(result, expected, rtol=1e-4, atol=1e-4).all(axis=-1)

@@ -101,6 +101,17 @@ Value qtx::joinAxis(OpBuilder &builder, Location loc, Value first, Value second,
                    firstSlice->size + secondSlice->size);
 }
 
+Value qtx::insertLast(OpBuilder &builder, Value piece, Value whole,
+                      int64_t offset) {
+  Location loc = piece.getLoc();
+  SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(builder, loc, piece);
+  SmallVector<OpFoldResult> offsets(sizes.size(), builder.getIndexAttr(0));
+  SmallVector<OpFoldResult> strides(sizes.size(), builder.getIndexAttr(1));
+  offsets.back() = builder.getIndexAttr(offset);
+  return tensor::InsertSliceOp::create(builder, loc, piece, whole, offsets,
+                                       sizes, strides);
+}
+
 bool qtx::isSameTensor(Value first, Value second) {
   if (first == second)
     return true;

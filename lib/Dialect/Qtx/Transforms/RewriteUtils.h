@@ -27,6 +27,10 @@ mlir::Value sliceAxis(mlir::OpBuilder &builder, mlir::Location loc,
 mlir::Value joinAxis(mlir::OpBuilder &builder, mlir::Location loc,
                      mlir::Value first, mlir::Value second, int64_t axis);
 
+/// `whole` with `piece` at `offset` of the last axis.
+mlir::Value insertLast(mlir::OpBuilder &builder, mlir::Value piece,
+                       mlir::Value whole, int64_t offset);
+
 /// Whether both are the same value or equal constants.
 bool isSameTensor(mlir::Value first, mlir::Value second);
 

@@ -208,18 +208,6 @@ static void sliceResult(RewriterBase &rewriter, LinearOp op, LinearOp piece,
         sliceAxis(rewriter, loc, zeroPoint, getLastDim(zeroPoint), group, 1));
 }
 
-/// Inserts `piece` at `offset` of the last axis of `whole`.
-static Value insertPiece(RewriterBase &rewriter, Value piece, Value whole,
-                         int64_t offset) {
-  Location loc = piece.getLoc();
-  SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(rewriter, loc, piece);
-  SmallVector<OpFoldResult> offsets(sizes.size(), rewriter.getIndexAttr(0));
-  SmallVector<OpFoldResult> strides(sizes.size(), rewriter.getIndexAttr(1));
-  offsets.back() = rewriter.getIndexAttr(offset);
-  return tensor::InsertSliceOp::create(rewriter, loc, piece, whole, offsets,
-                                       sizes, strides);
-}
-
 static void splitOutput(RewriterBase &rewriter, LinearOp op) {
   Location loc = op.getLoc();
   rewriter.setInsertionPoint(op);
@@ -236,7 +224,7 @@ static void splitOutput(RewriterBase &rewriter, LinearOp op) {
     sliceRows(rewriter, op, piece, offset, size);
     sliceResult(rewriter, op, piece, group, offset, size);
     rewriter.setInsertionPoint(op);
-    whole = insertPiece(rewriter, piece.getY(), whole, offset);
+    whole = insertLast(rewriter, piece.getY(), whole, offset);
     offset += size;
   }
   remark::passed(loc, kRemark)

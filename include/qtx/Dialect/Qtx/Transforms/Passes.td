@@ -184,6 +184,43 @@ def QtxSplitGroupedLinearPass : Pass<"qtx-split-grouped-linear"> {
   ];
 }
 
+def QtxSplitGroupedElementwisePass : Pass<"qtx-split-grouped-elementwise"> {
+  let summary = "split operations on channels at the groups of their tensors";
+  let description = [{
+    Writes quantizers, residual sums and activations whose tensors are quantized in
+    groups along the last axis as one operation per group, on slices and with one
+    scale per tensor; the results are inserted into one tensor. With
+    `qtx-split-grouped-linear` this is all of figure 4 of Bondarenko et al. 2021, for
+    hardware that knows one scale per tensor. Where two tensors of an operation have
+    different groups, the boundaries of both count. The results are equal bit for bit.
+
+    It works in storage form. An operation that mixes channels, such as a
+    normalisation, and one in quantized form are missed remarks.
+
+    ```mlir
+    %y = qtx.quantize %x to !qtx.grouped<i8:f32, axis=-1, [6, 2], {0.02:3, 0.5}>
+        : tensor<4x8xf32> -> tensor<4x8xi8>
+    ```
+
+    becomes (with `%x0`, `%x1` the slices)
+
+    ```mlir
+    %e = tensor.empty() : tensor<4x8xi8>
+    %y0 = qtx.quantize %x0 to !quant.uniform<i8:f32, 0.02:3>
+        : tensor<4x6xf32> -> tensor<4x6xi8>
+    %i = tensor.insert_slice %y0 into %e[0, 0] [4, 6] [1, 1]
+        : tensor<4x6xi8> into tensor<4x8xi8>
+    %y1 = qtx.quantize %x1 to !quant.uniform<i8:f32, 0.5>
+        : tensor<4x2xf32> -> tensor<4x2xi8>
+    %y = tensor.insert_slice %y1 into %i[0, 6] [4, 2] [1, 1]
+        : tensor<4x2xi8> into tensor<4x8xi8>
+    ```
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"
+  ];
+}
+
 def QtxMergeSplitLinearPass : Pass<"qtx-merge-split-linear"> {
   let summary = "merge linears that continue one sum into one with groups";
   let description = [{
