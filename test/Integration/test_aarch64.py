@@ -33,6 +33,27 @@ func.func @requantize(%q: tensor<?x8xi8>) -> tensor<?x8xi8> {{
   %y = qtx.requantize %q as {GROUPED} to {OUT} : (tensor<?x8xi8>) -> tensor<?x8xi8>
   return %y : tensor<?x8xi8>
 }}
+func.func @wide(%q: tensor<?x8xi32>, %s: tensor<8xf32>, %x: tensor<?x8xf32>)
+    -> (tensor<?x8xi8>, tensor<?x8xi32>) {{
+  %y = qtx.requantize %q scale(%s) as !qtx.grouped<i32:f32, axis=-1, [1 * 8], ?> to {OUT}
+      : (tensor<?x8xi32>, tensor<8xf32>) -> tensor<?x8xi8>
+  %z = qtx.quantize %x to !quant.uniform<i32:f32, 0.00001:7> : tensor<?x8xf32> -> tensor<?x8xi32>
+  return %y, %z : tensor<?x8xi8>, tensor<?x8xi32>
+}}
+func.func @observe(%x: tensor<?x8xf32>, %lo: tensor<8xf32>, %hi: tensor<8xf32>, %m: tensor<?xi1>)
+    -> (tensor<8xf32>, tensor<8xf32>) {{
+  %a, %b = qtx.observe %x, %lo, %hi mask(%m) observer running momentum 0.9
+      : (tensor<?x8xf32>, tensor<8xf32>, tensor<8xf32>, tensor<?xi1>) -> (tensor<8xf32>, tensor<8xf32>)
+  return %a, %b : tensor<8xf32>, tensor<8xf32>
+}}
+func.func @batch_matmul(%a: tensor<2x?x8xi8>, %b: tensor<2x8x5xi8>, %c: tensor<2x5x8xf32>)
+    -> (tensor<2x?x5xf32>, tensor<2x?x5xf32>) {{
+  %y = qtx.batch_matmul %a as {GROUPED}, %b as !qtx.grouped<i8:f32, axis=-3, [1, 1], {{0.5:9, 0.3}}>
+      : (tensor<2x?x8xi8>, tensor<2x8x5xi8>) -> tensor<2x?x5xf32>
+  %f = qtx.dequantize %a as {GROUPED} : tensor<2x?x8xi8> -> tensor<2x?x8xf32>
+  %z = qtx.batch_matmul %f, %c transpose_b : (tensor<2x?x8xf32>, tensor<2x5x8xf32>) -> tensor<2x?x5xf32>
+  return %y, %z : tensor<2x?x5xf32>, tensor<2x?x5xf32>
+}}
 func.func @dynamic_quantize(%x: tensor<?x8xf32>)
     -> (tensor<?x8xi8>, tensor<?x2xf32>, tensor<?x2xi32>) {{
   %q, %s, %z = qtx.dynamic_quantize %x to !qtx.grouped<i8:f32, axis=-1, [6, 2], ?>
@@ -145,6 +166,11 @@ CASES = {
     "quantize": (floats(500, 8),),
     "dequantize": (codes(64, 8),),
     "requantize": (codes(64, 8),),
+    "wide": (RNG.integers(-2**31, 2**31, (64, 8), dtype=np.int32),
+             (10.0 ** RNG.uniform(-9, 0, 8)).astype(np.float32), floats(64, 8)),
+    "observe": (floats(64, 8), np.float32([-1, 0, 2, -5, 1, np.inf, -3, 0]),
+                np.float32([1, 3, 2, 5, 0, -np.inf, 3, 1]), RNG.integers(0, 2, 64).astype(bool)),
+    "batch_matmul": (codes(2, 9, 8), codes(2, 8, 5), RNG.normal(size=(2, 5, 8)).astype(np.float32)),
     "dynamic_quantize": (floats(200, 8),),
     "permute": (codes(5, 8), np.array([3, 1, 0, 2, 7, 6, 5, 4], np.int32)),
     "linear": (codes(64, 8), codes(4, 8, low=-127), RNG.uniform(1e-3, 1, 4).astype(np.float32),

@@ -373,6 +373,19 @@ def test_batch_matmul_golden():
         y, [[3.429558824, -3.391415686], [2.645576471, 1.952972549], [7.936174510, -3.666313725]], rtol=0, atol=5e-6)
 
 
+def test_linear_float_golden():
+    """The products of the same example without quantization."""
+    x = np.float32([[0.09, -8.04, 0.52, 2.05, -0.33, 0.06], [-0.21, 6.09, -0.47, -3.01, 0.23, 12.03],
+                    [0.41, -7.15, 0.61, 1.11, 0.16, 11.01]])
+    weight = np.float32([[3, -7, 11, 2, -5, 9], [-4, 6, 1, -8, 10, -2]]) * np.float32(0.05)
+    module = compile_main([("x", "tensor<?x6xf32>"), ("w", "tensor<2x6xf32>")], "tensor<?x2xf32>", """
+      %y = qtx.linear %x, %w : (tensor<?x6xf32>, tensor<2x6xf32>) -> tensor<?x2xf32>
+      return %y : tensor<?x2xf32>""")
+    (y,) = module.run("main", x, weight)
+    # Inputs, products and sums in fp32 of terms up to 6: a few units of 2^-24 * 10.
+    np.testing.assert_allclose(y, [[3.428, -3.395], [2.6335, 1.9615], [7.925, -3.6615]], rtol=0, atol=5e-6)
+
+
 #===-- Tiling --------------------------------------------------------------===#
 
 # Test passes are in qtx-opt only.

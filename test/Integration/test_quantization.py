@@ -373,6 +373,35 @@ def test_golden_permutation():
     np.testing.assert_array_equal(codes, PERMUTED - 128)
 
 
+@pytest.mark.parametrize("name, groups, error, small", [
+    ("per-tensor", [[0, 1, 2, 3, 4, 5]], .0048951, (1.1e-3, 2.7e-4)),
+    ("K=3", [[0, 1], [2, 3], [4, 5]], .0019999, (1.1e-3, 4.5e-4)),
+    ("K=3+P", [[4, 0], [2, 3], [5, 1]], .0019068, (1.8e-6, 1.4e-6)),
+    ("per-embedding", [[0], [1], [2], [3], [4], [5]], .0006244, None)])
+def test_golden_errors(name, groups, error, small):
+    """Squared errors after dequantization, in all and of the smallest channels, 0 and 4."""
+    params = []
+    for group in groups:
+        lo, hi = min(float(X[:, group].min()), 0.0), float(X[:, group].max())
+        scale = (hi - lo) / 255
+        params.append(f"{scale:.17e}:{round(-lo / scale) - 128}")
+    order = sum(groups, [])
+    sizes = [len(group) for group in groups]
+    quantized = f"!quant.uniform<i8:f32, {params[0]}>" if len(groups) == 1 else \
+        f"!qtx.grouped<i8:f32, axis=-1, {sizes}, {{{', '.join(params)}}}>"
+    module = compile_main([("x", "tensor<3x6xf32>")], ["tensor<3x6xf32>"], f"""
+      %q = qtx.quantize %x : tensor<3x6xf32> -> tensor<3x6x{quantized}>
+      %y = qtx.dequantize %q : tensor<3x6x{quantized}> -> tensor<3x6xf32>
+      return %y : tensor<3x6xf32>""")
+    (y,) = module.run("main", np.ascontiguousarray(X[:, order]))
+    squares = np.empty((3, 6))
+    squares[:, order] = (y.astype(np.float64) - X[:, order]) ** 2
+    # The expected values are rounded to five and two digits.
+    assert squares.sum() == pytest.approx(error, abs=1e-6)
+    if small:
+        np.testing.assert_allclose(squares[:, [0, 4]].sum(axis=0), small, rtol=0.05)
+
+
 #===-- permute -------------------------------------------------------------===#
 
 @functools.lru_cache(maxsize=None)

@@ -149,8 +149,8 @@ static Converted convertSubChannel(UniformQuantizedSubChannelType type,
   int64_t blocks = isPerTensor ? 1 : shape[axis], size = 1;
   if (!isPerTensor) {
     int64_t channels = tensor.getDimSize(axis);
-    if (ShapedType::isDynamic(channels) || channels % blocks != 0 ||
-        channels == 0)
+    if (ShapedType::isDynamic(channels) || channels == 0 || blocks == 0 ||
+        channels % blocks != 0)
       return {{}, "its dimension has no static size that the blocks divide"};
     size = channels / blocks;
   }
@@ -385,7 +385,8 @@ private:
                                          TypeAttr()));
       }
     for (auto op : collectOps<quant::StorageCastOp>(module))
-      if (isa<RankedTensorType>(op.getType()))
+      if (isa<RankedTensorType>(op.getType()) &&
+          isa<RankedTensorType>(op.getInput().getType()))
         castStorage(op);
   }
 
