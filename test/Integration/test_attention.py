@@ -557,12 +557,17 @@ def test_masked_keys_are_exact_zeros_in_integers():
 QTX_OPT = find_library().parents[1] / "bin" / "qtx-opt"
 
 
-def tile(text, tile_sizes):
-    pipeline = f"builtin.module(test-qtx-tile{{sizes={','.join(map(str, tile_sizes))}}},canonicalize,cse)"
-    run = subprocess.run([QTX_OPT, "--pass-pipeline=" + pipeline], input=text, capture_output=True, text=True)
+def optimize(text, passes):
+    command = [QTX_OPT, f"--pass-pipeline=builtin.module({passes},canonicalize,cse)"]
+    run = subprocess.run(command, input=text, capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
-    assert "scf.for" in run.stdout
     return run.stdout
+
+
+def tile(text, tile_sizes):
+    tiled = optimize(text, f"test-qtx-tile{{sizes={','.join(map(str, tile_sizes))}}}")
+    assert "scf.for" in tiled
+    return tiled
 
 
 SHARED = {"heads": 4, "key_heads": 2, "query": TENSOR, "key": SCORES, "value": TENSOR, "probs": PROBS}
@@ -646,3 +651,31 @@ def test_linear_gate_is_block_diagonal():
     per_head = compile_gate("linear", 3, 12, 0).run("main", x, w, b)[0]
     all_heads = compile_gate("all_heads", 3, 12, 0).run("main", x, block, b)[0]
     assert np.array_equal(per_head, all_heads)
+
+
+@pytest.mark.parametrize("kind", ["linear", "all_heads"])
+def test_gate_as_rows_of_the_projection(kind):
+    """`qtx-fold-gate-projection` changes no bit."""
+    rng = np.random.default_rng(14)
+
+    def constant(name, shape):
+        values = np.array2string(rng.normal(0, 1, shape).astype(np.float32), separator=", ", threshold=1000)
+        return f"  %{name} = arith.constant dense<{values}> : tensor<{'x'.join(map(str, shape))}xf32>\n"
+
+    inner = 4 if kind == "linear" else 12
+    text = (
+        "func.func @main(%x: tensor<?x?x12xf32>) -> (tensor<?x?x5xf32>, tensor<?x3x?xf32>) {\n"
+        + constant("w", (5, 12)) + constant("b", (5,)) + constant("gw", (3, inner)) + constant("gb", (3,))
+        + "  %y = qtx.linear %x, %w bias(%b)"
+        " : (tensor<?x?x12xf32>, tensor<5x12xf32>, tensor<5xf32>) -> tensor<?x?x5xf32>\n"
+        f"  %g = qtx.gate_projection {kind} %x weight(%gw) bias(%gb)"
+        f" : (tensor<?x?x12xf32>, tensor<3x{inner}xf32>, tensor<3xf32>) -> tensor<?x3x?xf32>\n"
+        "  return %y, %g : tensor<?x?x5xf32>, tensor<?x3x?xf32>\n}\n"
+    )
+    folded = optimize(text, "qtx-fold-gate-projection")
+    assert "gate_projection" not in folded
+    before, after = compile_text(text), compile_text(folded)
+    for batch, rows in ((1, 1), (2, 7)):
+        x = rng.normal(0, 2, (batch, rows, 12)).astype(np.float32)
+        for expected, result in zip(before.run("main", x), after.run("main", x)):
+            assert np.array_equal(result, expected)

@@ -391,4 +391,46 @@ def QtxFreezeToConstantsPass : Pass<"qtx-freeze-to-constants"> {
   let dependentDialects = ["::mlir::arith::ArithDialect"];
 }
 
+//===----------------------------------------------------------------------===//
+// Attention
+//===----------------------------------------------------------------------===//
+
+def QtxFoldGateProjectionPass : Pass<"qtx-fold-gate-projection"> {
+  let summary = "make the gate of an attention rows of a projection";
+  let description = [{
+    A `linear` or `all_heads` gate is a matrix product with the input that the
+    query, key and value projections read, too. Its H rows join the weight of the
+    first of these projections: one linear and two slices take the place of both.
+    The rows of the per-head gate (`linear`) are block-diagonal. For finite inputs
+    every result is equal bit for bit, but for the sign of zeros.
+
+    The projection is float, has no activation, and reads the same tensor in the
+    same block; its weight and bias and those of the gate are constants. Where there
+    is none, and for gates that are not linear or whose input is quantized, a missed
+    remark says why. Run it before projections are quantized.
+
+    ```mlir
+    %w = arith.constant dense<[[1.0, 2.0]]> : tensor<1x2xf32>
+    %gw = arith.constant dense<[[3.0], [4.0]]> : tensor<2x1xf32>
+    %gb = arith.constant dense<[0.5, 0.0]> : tensor<2xf32>
+    %q = qtx.linear %x, %w : (tensor<?x?x2xf32>, tensor<1x2xf32>) -> tensor<?x?x1xf32>
+    %g = qtx.gate_projection linear %x weight(%gw) bias(%gb)
+        : (tensor<?x?x2xf32>, tensor<2x1xf32>, tensor<2xf32>) -> tensor<?x2x?xf32>
+    ```
+
+    becomes (with `%q` and, transposed, `%g` slices of `%y`)
+
+    ```mlir
+    %w = arith.constant dense<[[1.0, 2.0], [3.0, 0.0], [0.0, 4.0]]> : tensor<3x2xf32>
+    %b = arith.constant dense<[0.0, 0.5, 0.0]> : tensor<3xf32>
+    %y = qtx.linear %x, %w bias(%b)
+        : (tensor<?x?x2xf32>, tensor<3x2xf32>, tensor<3xf32>) -> tensor<?x?x3xf32>
+    ```
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
+    "::mlir::tensor::TensorDialect"
+  ];
+}
+
 #endif // QTX_DIALECT_QTX_TRANSFORMS_PASSES
