@@ -100,8 +100,9 @@ LogicalResult AddOp::reifyResultShapes(OpBuilder &builder,
 
 LogicalResult AddOp::verify() {
   SmallVector<QuantEdge> edges = getQuantEdges();
-  for (auto [edge, name] :
-       llvm::zip_equal(edges, ArrayRef<StringRef>{"lhs", "rhs", "y"}))
+  // An array of its own: a temporary list would not outlive the loop's header.
+  StringRef names[] = {"lhs", "rhs", "y"};
+  for (auto [edge, name] : llvm::zip_equal(edges, names))
     if (failed(verifyFloatOrQuantized(*this, edge, name)))
       return failure();
   ArrayRef<int64_t> lhs = getLhs().getType().getShape();
