@@ -549,7 +549,7 @@ def compile_clipped_backward(zeta, gamma, rank=2):
     t = f"tensor<{'?x' * rank}f32>"
     return qtx.compile_ir(f"""
       func.func @main(%g: {t}, %p: {t}) -> {t} {{
-        %gx = qtx.clipped_softmax_backward %g, %p zeta {zeta} gamma {gamma} : {t}
+        %gx = qtx.clipped_softmax_backward %g, %p clip [{gamma}, {zeta}] : {t}
         return %gx : {t}
       }}""")
 
@@ -607,6 +607,28 @@ def test_clipped_softmax_backward_degenerate():
     kept = 1.15 * np.array([1, 2, 0])
     expected = p * (kept - np.sum(p * kept))
     np.testing.assert_allclose(gx, expected, rtol=1e-6)
+
+
+def test_clipped_softmax_forward_and_backward():
+    """Both directions in one module, from logits with masked keys."""
+    t = "tensor<?x5xf32>"
+    module = qtx.compile_ir(f"""
+      func.func @main(%x: {t}, %g: {t}) -> ({t}, {t}) {{
+        %y = qtx.clipped_softmax %x clip [-0.1, 1.03] : {t}
+        %p = qtx.softmax %x : {t}
+        %gx = qtx.clipped_softmax_backward %g, %p clip [-0.1, 1.03] : {t}
+        return %y, %gx : {t}, {t}
+      }}""")
+    x = np.array([[4, 1, 0, -2, 3], [0.5, -np.inf, 0.25, 0, -np.inf], [-np.inf] * 5], np.float32)
+    g = np.random.default_rng(1).normal(size=x.shape).astype(F32)
+    y, gx = module.run("main", x, g)
+    p = np.where(np.isneginf(x[:, :1]), 0, softmax(x.astype(np.float64)))
+    stretched = 1.13 * p - 0.1
+    # The softmax of five keys is good to a few units in the last place.
+    np.testing.assert_allclose(y, np.clip(stretched, 0, 1), rtol=0, atol=1e-6)
+    kept = 1.13 * g * ((stretched > 0) & (stretched < 1))
+    expected = p * (kept - np.sum(p * kept, axis=1, keepdims=True))
+    np.testing.assert_allclose(gx, expected, rtol=0, atol=1e-6)
 
 
 # ---- A finished model --------------------------------------------------------

@@ -46,6 +46,6 @@ func.func @cosine_schedule(%t: tensor<i64>) -> tensor<f32> {
 // CHECK: iterator_types = ["parallel", "reduction"]
 // CHECK-NOT: qtx.
 func.func @clipped_softmax_backward(%g: tensor<?x4xf32>, %p: tensor<?x4xf32>) -> tensor<?x4xf32> {
-  %gx = qtx.clipped_softmax_backward %g, %p zeta 1.0 gamma -0.03 : tensor<?x4xf32>
+  %gx = qtx.clipped_softmax_backward %g, %p clip [-0.03, 1.0] : tensor<?x4xf32>
   return %gx : tensor<?x4xf32>
 }

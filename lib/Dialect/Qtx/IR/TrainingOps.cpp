@@ -53,11 +53,14 @@ std::optional<int64_t> qtx::getChannelDim(std::optional<int64_t> axis,
   return *axis < 0 ? *axis + rank : *axis;
 }
 
-/// The elements of a constant f32 tensor; absent where it is not one.
+/// The elements of a constant f32 tensor, one for a splat; absent where it is
+/// not a constant.
 static std::optional<SmallVector<float>> getConstantFloats(Value value) {
   DenseFPElementsAttr attr;
   if (!matchPattern(value, m_Constant(&attr)) || !attr.getElementType().isF32())
     return std::nullopt;
+  if (attr.isSplat())
+    return SmallVector<float>{attr.getSplatValue<float>()};
   return llvm::to_vector(attr.getValues<float>());
 }
 

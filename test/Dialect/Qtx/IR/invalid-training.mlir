@@ -257,7 +257,7 @@ func.func @bounds(%t: tensor<i64>) {
 
 func.func @softmax_rank(%p: tensor<f32>) {
   // expected-error@+1 {{'qtx.clipped_softmax_backward' op expected 'p' of rank 1 or more, found 'tensor<f32>'}}
-  %g = qtx.clipped_softmax_backward %p, %p zeta 1.0 gamma -0.03 : tensor<f32>
+  %g = qtx.clipped_softmax_backward %p, %p clip [-0.03, 1.0] : tensor<f32>
   return
 }
 
@@ -265,7 +265,7 @@ func.func @softmax_rank(%p: tensor<f32>) {
 
 func.func @zeta(%p: tensor<4xf32>) {
   // expected-error@+1 {{'qtx.clipped_softmax_backward' op expected a finite zeta of at least 1, found 5.000000e-01}}
-  %g = qtx.clipped_softmax_backward %p, %p zeta 0.5 gamma -0.03 : tensor<4xf32>
+  %g = qtx.clipped_softmax_backward %p, %p clip [-0.03, 0.5] : tensor<4xf32>
   return
 }
 
@@ -273,6 +273,6 @@ func.func @zeta(%p: tensor<4xf32>) {
 
 func.func @gamma(%p: tensor<4xf32>) {
   // expected-error@+1 {{'qtx.clipped_softmax_backward' op expected a finite gamma of at most 0, found 3.000000e-02}}
-  %g = qtx.clipped_softmax_backward %p, %p zeta 1.0 gamma 0.03 : tensor<4xf32>
+  %g = qtx.clipped_softmax_backward %p, %p clip [0.03, 1.0] : tensor<4xf32>
   return
 }

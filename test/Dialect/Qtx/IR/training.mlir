@@ -86,7 +86,7 @@ func.func @cosine_schedule(%step: tensor<i64>) -> (tensor<f32>, tensor<f32>) {
 // CHECK-LABEL: @clipped_softmax_backward(
 func.func @clipped_softmax_backward(%g: tensor<?x4x?x?xf32>, %p: tensor<?x4x?x?xf32>)
     -> tensor<?x4x?x?xf32> {
-  // CHECK: qtx.clipped_softmax_backward %{{.*}}, %{{.*}} zeta 1.000000e+00 gamma -3.000000e-02 : tensor<?x4x?x?xf32>
-  %gx = qtx.clipped_softmax_backward %g, %p zeta 1.0 gamma -0.03 : tensor<?x4x?x?xf32>
+  // CHECK: qtx.clipped_softmax_backward %{{.*}}, %{{.*}} clip [-3.000000e-02, 1.000000e+00] : tensor<?x4x?x?xf32>
+  %gx = qtx.clipped_softmax_backward %g, %p clip [-0.03, 1.0] : tensor<?x4x?x?xf32>
   return %gx : tensor<?x4x?x?xf32>
 }

@@ -224,8 +224,8 @@ def Qtx_OscillationUpdateOp : Qtx_Op<"oscillation_update", [
     Under `latch` (the default) an entry that is frozen keeps its integer;
     `reference_compat` writes `frozen_int` in every step in which the frequency exceeds
     the threshold, as the authors' code does. `use_ema_x_int = false` freezes to `x`
-    instead of the smoothed integer. A constant momentum has to be in [0, 1], a constant threshold has to
-    be a number that is not negative.
+    instead of the smoothed integer. A constant momentum has to be in [0, 1], a
+    constant threshold has to be a number that is not negative.
 
     Example:
 
@@ -408,23 +408,23 @@ def Qtx_ClippedSoftmaxBackwardOp : Qtx_Op<"clipped_softmax_backward", [
     ```
 
     A clipped entry passes no gradient of its own, yet its logit gets one from the
-    others. `p` are the probabilities before clipping: `qtx.clipped_softmax` with
-    zeta 1 and gamma 0. All tensors are f32 of rank 1 or more, of one shape; zeta >= 1
-    and gamma <= 0, both finite.
+    others. `p` are the probabilities before clipping: `qtx.softmax` of the logits.
+    All tensors are f32 of rank 1 or more, of one shape; zeta >= 1 and gamma <= 0,
+    both finite.
 
     Example:
 
     ```mlir
-    %gx = qtx.clipped_softmax_backward %gy, %p zeta 1.0 gamma -0.03 : tensor<?x4x?x?xf32>
+    %gx = qtx.clipped_softmax_backward %gy, %p clip [-0.03, 1.0] : tensor<?x4x?x?xf32>
     ```
   }];
   let arguments = (ins Qtx_F32Tensor:$grad_y,
                        Qtx_F32Tensor:$p,
-                       F32Attr:$zeta,
-                       F32Attr:$gamma);
+                       F32Attr:$gamma,
+                       F32Attr:$zeta);
   let results = (outs Qtx_F32Tensor:$grad_x);
   let assemblyFormat = [{
-    $grad_y `,` $p `zeta` $zeta `gamma` $gamma attr-dict `:` type($p)
+    $grad_y `,` $p `clip` ` ` `[` $gamma `,` $zeta `]` attr-dict `:` type($p)
   }];
   let hasVerifier = 1;
 }
