@@ -312,3 +312,25 @@ def test_embedding_quantized():
     table = np.linspace(-4, 4, 32, dtype=np.float32).reshape(4, 8)
     (y,) = module.run("main", table, np.array(-2, np.int64))
     np.testing.assert_array_equal(y, quantize(table[-2], SCALES, ZERO_POINTS))
+
+
+def test_small_ranks():
+    """A row alone, and a tensor without dimensions."""
+    module = qtx.compile_ir("""
+      func.func @row(%x: tensor<4xf32>) -> tensor<4xf32> {
+        %y = qtx.layer_norm %x epsilon 1.0e-5 : (tensor<4xf32>) -> tensor<4xf32>
+        return %y : tensor<4xf32>
+      }
+      func.func @scalar(%x: tensor<f32>, %h: tensor<i8>) -> tensor<i16> {
+        %y = qtx.relu %x : (tensor<f32>) -> tensor<f32>
+        %z = qtx.add %y, %h as !quant.uniform<i8:f32, 0.5>
+            to !quant.uniform<i16:f32, 0.001>
+            : (tensor<f32>, tensor<i8>) -> tensor<i16>
+        return %z : tensor<i16>
+      }""")
+    (y,) = module.run("row", np.float32([1, 2, 3, 4]))
+    reference, bound = layer_norm_reference(np.float32([[1, 2, 3, 4]]), np.ones(4), np.zeros(4),
+                                            float(np.float32(1e-5)))
+    assert np.all(np.abs(y - reference) <= bound)
+    (z,) = module.run("scalar", np.float32(-3), np.int8(7))
+    assert z == 3500

@@ -38,7 +38,7 @@ mlir::Value createSigmoid(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
 /// 1 / sqrt(x), by IEEE square root and division.
 mlir::Value createRsqrt(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
 
-/// The cosine; accurate for |x| up to 2^15, see docs/Numerics.md.
+/// The cosine; accurate for |x| up to 2^18, see docs/Numerics.md.
 mlir::Value createCos(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
 
 /// x / 2 * (1 + erf(x / sqrt 2))
