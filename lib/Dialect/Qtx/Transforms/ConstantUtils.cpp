@@ -46,14 +46,8 @@ static std::optional<int64_t> getNumElements(ArrayRef<int64_t> shape) {
   return count;
 }
 
-std::optional<ConstantTensor> ConstantTensor::get(Value value) {
-  Attribute attr;
-  if (!value || !matchPattern(value, m_Constant(&attr)))
-    return std::nullopt;
-  return get(attr);
-}
-
-std::optional<ConstantTensor> ConstantTensor::get(Attribute attr) {
+/// Bytes of all elements of a constant that can be read; nothing for others.
+static std::optional<size_t> getReadableSize(Attribute attr) {
   auto elements = dyn_cast_or_null<ElementsAttr>(attr);
   auto type =
       elements ? dyn_cast<RankedTensorType>(elements.getType()) : nullptr;
@@ -63,31 +57,57 @@ std::optional<ConstantTensor> ConstantTensor::get(Attribute attr) {
   std::optional<int64_t> count = getNumElements(type.getShape());
   if (elementBytes == 0 || !count)
     return std::nullopt;
-
   size_t size = *count * elementBytes;
+  if (isa<DenseIntOrFPElementsAttr>(attr))
+    return size;
+  auto resource = dyn_cast<DenseResourceElementsAttr>(attr);
+  AsmResourceBlob *blob =
+      resource ? resource.getRawHandle().getBlob() : nullptr;
+  if (!blob || blob->getData().size() != size)
+    return std::nullopt;
+  return size;
+}
+
+/// The attribute of a constant operation; null for other values.
+static Attribute getConstantAttr(Value value) {
+  Attribute attr;
+  if (value && matchPattern(value, m_Constant(&attr)))
+    return attr;
+  return {};
+}
+
+bool ConstantTensor::isConstant(Value value) {
+  return getReadableSize(getConstantAttr(value)).has_value();
+}
+
+std::optional<ConstantTensor> ConstantTensor::get(Value value) {
+  return get(getConstantAttr(value));
+}
+
+std::optional<ConstantTensor> ConstantTensor::get(Attribute attr) {
+  std::optional<size_t> size = getReadableSize(attr);
+  if (!size)
+    return std::nullopt;
+  auto type = cast<RankedTensorType>(cast<ElementsAttr>(attr).getType());
   if (auto dense = dyn_cast<DenseIntOrFPElementsAttr>(attr)) {
     ArrayRef<char> raw = dense.getRawData();
     std::vector<char> bytes(raw.begin(), raw.end());
     if (dense.isSplat()) {
-      bytes.resize(size);
-      for (size_t begin = 0; begin < size; begin += elementBytes)
+      size_t elementBytes = raw.size();
+      bytes.resize(*size);
+      for (size_t begin = 0; begin < *size; begin += elementBytes)
         std::memcpy(bytes.data() + begin, raw.data(), elementBytes);
     }
     return ConstantTensor(type, std::move(bytes), /*isResource=*/false);
   }
-  if (auto resource = dyn_cast<DenseResourceElementsAttr>(attr)) {
-    AsmResourceBlob *blob = resource.getRawHandle().getBlob();
-    if (!blob || blob->getData().size() != size)
-      return std::nullopt;
-    ArrayRef<char> raw = blob->getData();
-    std::vector<char> bytes(raw.begin(), raw.end());
-    // As in `DenseElementsAttr`, so that equal elements are equal bytes.
-    if (type.getElementType().isInteger(4))
-      for (char &byte : bytes)
-        byte &= 0xF;
-    return ConstantTensor(type, std::move(bytes), /*isResource=*/true);
-  }
-  return std::nullopt;
+  ArrayRef<char> raw =
+      cast<DenseResourceElementsAttr>(attr).getRawHandle().getBlob()->getData();
+  std::vector<char> bytes(raw.begin(), raw.end());
+  // As in `DenseElementsAttr`, so that equal elements are equal bytes.
+  if (type.getElementType().isInteger(4))
+    for (char &byte : bytes)
+      byte &= 0xF;
+  return ConstantTensor(type, std::move(bytes), /*isResource=*/true);
 }
 
 ConstantTensor ConstantTensor::create(RankedTensorType type,

@@ -32,6 +32,9 @@ public:
   static std::optional<ConstantTensor> get(mlir::Value value);
   static std::optional<ConstantTensor> get(mlir::Attribute attr);
 
+  /// Whether `get` finds something, without copying it.
+  static bool isConstant(mlir::Value value);
+
   /// New constants of byte-sized elements; they are spelled `dense`.
   static ConstantTensor create(mlir::RankedTensorType type,
                                llvm::ArrayRef<int64_t> values);

@@ -144,11 +144,11 @@ private:
     if (!channels || channels->result != value)
       return block(op, "fixes the order of its result");
     for (auto [operand, axis] : channels->constants)
-      if (!ConstantTensor::get(operand->get()))
+      if (!ConstantTensor::isConstant(operand->get()))
         return block(op, "has weights or parameters that are not constant");
     // Constants get a copy in the new order instead.
     for (OpOperand *operand : channels->moving)
-      if (!ConstantTensor::get(operand->get()))
+      if (!ConstantTensor::isConstant(operand->get()))
         enqueue(operand->get());
   }
 
@@ -171,7 +171,7 @@ private:
   void visitReader(Operation *op, const ChannelReader &reader) {
     if (!reader.obstacle.empty())
       block(op, reader.obstacle);
-    else if (!ConstantTensor::get(reader.weight->get()))
+    else if (!ConstantTensor::isConstant(reader.weight->get()))
       block(op, "has a weight that is not constant");
   }
 
@@ -211,7 +211,7 @@ private:
         return block(op, "would have " + Twine(groups) + " groups instead of " +
                              Twine(params->getNumGroups()));
       for (Value param : {edge.scale, edge.zeroPoint})
-        if (param && (!ConstantTensor::get(param) ||
+        if (param && (!ConstantTensor::isConstant(param) ||
                       llvm::count(op->getOperands(), param) != 1))
           return block(op, "has run-time parameters for its groups");
     }

@@ -118,6 +118,8 @@ TEST_F(ConstantUtilsTest, MaterializeKeepsTheSpelling) {
   Value value = dense.materialize(builder, builder.getUnknownLoc());
   EXPECT_EQ(value.getType(), dense.getType());
   EXPECT_EQ(*ConstantTensor::get(value), dense);
+  EXPECT_TRUE(ConstantTensor::isConstant(value));
+  EXPECT_FALSE(ConstantTensor::isConstant(Value()));
   auto resource =
       *ConstantTensor::get(getResource(getInteger({2}, 4), {-8, 7}));
   EXPECT_EQ(resource, dense);
