@@ -31,7 +31,6 @@ def Qtx_QuantizableTensor : RankedTensorOf<[Qtx_QuantizableElement]>;
 
 def Qtx_F32Tensor : RankedTensorOf<[F32]>;
 def Qtx_I32Tensor : RankedTensorOf<[I32]>;
-def Qtx_IndexTensor : RankedTensorOf<[AnySignlessInteger, Index]>;
 def Qtx_PermutationTensor : 1DTensorOf<[I32, I64, Index]>;
 def Qtx_BoolTensor : RankedTensorOf<[I1]>;
 def Qtx_MaskTensor : RankedTensorOf<[F32, I1]>;
