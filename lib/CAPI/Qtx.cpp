@@ -15,6 +15,7 @@
 #include "mlir/Transforms/Passes.h"
 #include "qtx/InitAll.h"
 #include "qtx/Target/JIT.h"
+#include <cstring>
 #include <mutex>
 
 using namespace mlir;
@@ -295,6 +296,15 @@ QtxStatus qtxProgramGetOutput(const QtxProgram *program, const char *function,
 // Calls
 //===----------------------------------------------------------------------===//
 
+/// The element type as a number: a caller in C may pass one that is no value of
+/// the enumeration.
+static int readElement(const QtxBuffer &buffer) {
+  int element;
+  static_assert(sizeof(element) == sizeof(buffer.element));
+  std::memcpy(&element, &buffer.element, sizeof(element));
+  return element;
+}
+
 QtxStatus qtxProgramInvoke(const QtxProgram *program, const char *function,
                            const QtxBuffer *inputs, size_t numInputs,
                            const QtxDiagnosticHandler *handler,
@@ -306,10 +316,11 @@ QtxStatus qtxProgramInvoke(const QtxProgram *program, const char *function,
   for (const QtxBuffer &input : ArrayRef<QtxBuffer>(inputs, numInputs)) {
     if (input.rank > 0 && !input.shape)
       return reporter.failOnNull();
-    if (input.element < QTX_ELEMENT_F16 || input.element > QTX_ELEMENT_U32)
+    int element = readElement(input);
+    if (element < QTX_ELEMENT_F16 || element > QTX_ELEMENT_U32)
       return reporter.fail(QTX_STATUS_INVALID_ARGUMENT, "unknown element type");
     views.push_back({input.data, ArrayRef<int64_t>(input.shape, input.rank),
-                     static_cast<ElementKind>(input.element)});
+                     static_cast<ElementKind>(element)});
   }
   auto buffers = program->jit->invoke(function, views);
   if (!buffers)

@@ -49,7 +49,9 @@ NamedArray makeArray(StringRef name, NpyKind kind, ArrayRef<int64_t> shape,
                      ArrayRef<T> values) {
   NpyArray array = cantFail(createArray(kind, sizeof(T), shape));
   EXPECT_EQ(array.getNumElements(), values.size());
-  std::memcpy(array.data.get(), values.data(), array.getNumBytes());
+  llvm::copy(llvm::ArrayRef<char>(reinterpret_cast<const char *>(values.data()),
+                                  array.getNumBytes()),
+             array.data.get());
   return {name.str(), std::move(array)};
 }
 

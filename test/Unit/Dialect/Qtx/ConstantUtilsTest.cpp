@@ -93,7 +93,7 @@ TEST_F(ConstantUtilsTest, ResourceOfWrongSizeIsNone) {
 TEST_F(ConstantUtilsTest, OtherAttributesAreNone) {
   EXPECT_FALSE(ConstantTensor::get(Attribute()));
   EXPECT_FALSE(ConstantTensor::get(builder.getI32IntegerAttr(1)));
-  EXPECT_FALSE(ConstantTensor::get(getDense({2}, 1, {0, 1})));
+  EXPECT_FALSE(ConstantTensor::get(getDense({2}, 1, {0, -1})));
   EXPECT_FALSE(ConstantTensor::get(getDense({1}, 24, {5})));
   // A splat may have any number of elements; its copy may not.
   EXPECT_FALSE(ConstantTensor::get(getDense({1 << 20, 1 << 20}, 8, {1})));
