@@ -224,7 +224,7 @@ def QtxSplitGroupedElementwisePass : Pass<"qtx-split-grouped-elementwise"> {
 def QtxMergeSplitLinearPass : Pass<"qtx-merge-split-linear"> {
   let summary = "merge linears that continue one sum into one with groups";
   let description = [{
-    The inverse of `qtx-split-grouped-linear`: a linear that adds to the fp32 result
+    The inverse of `qtx-split-grouped-linear` at the groups of the input: a linear that adds to the fp32 result
     of another (through `bias`, its only use) merges with it where their inputs are
     neighbouring slices of one tensor, their weights neighbouring slices or
     constants, and their weight scales the same, or whole blocks of one size. The
