@@ -53,6 +53,7 @@ class Qtx_FakeQuantizerOp<string mnemonic, list<Trait> traits>
         Qtx_OptionalSameShape<"x", "frozen_int", "i32">,
         Qtx_OptionalSameShape<"x", "noise", "f32">])> {
   let hasVerifier = 1;
+  let hasCanonicalizer = 1;
 }
 
 //===----------------------------------------------------------------------===//
@@ -281,6 +282,7 @@ class Qtx_DampeningOp<string mnemonic, list<Trait> traits>
         Qtx_OptionalSameShape<"x", "frozen", "i1">,
         Qtx_OptionalSameShape<"x", "frozen_int", "i32">])> {
   let hasVerifier = 1;
+  let hasCanonicalizer = 1;
 }
 
 def Qtx_DampeningLossOp : Qtx_DampeningOp<"dampening_loss", [
