@@ -9,6 +9,7 @@ quantized, its codes may differ by one step near ties; each such test states the
 
 import dataclasses
 import functools
+import pathlib
 import subprocess
 from typing import Optional
 
@@ -679,3 +680,61 @@ def test_gate_as_rows_of_the_projection(kind):
         x = rng.normal(0, 2, (batch, rows, 12)).astype(np.float32)
         for expected, result in zip(before.run("main", x), after.run("main", x)):
             assert np.array_equal(result, expected)
+
+
+@pytest.mark.parametrize("heads", [1, 3, 12])
+def test_heads(heads):
+    split = f"tensor<?x{heads}x?x{12 // heads}xf32>"
+    module = compile_text(
+        f"func.func @main(%x: tensor<?x?x12xf32>) -> ({split}, tensor<?x?x12xf32>) {{\n"
+        f"  %y = qtx.split_heads %x : tensor<?x?x12xf32> -> {split}\n"
+        f"  %z = qtx.merge_heads %y : {split} -> tensor<?x?x12xf32>\n"
+        f"  return %y, %z : {split}, tensor<?x?x12xf32>\n}}\n"
+    )
+    for batch, rows in ((1, 1), (2, 5)):
+        x = np.arange(batch * rows * 12, dtype=np.float32).reshape(batch, rows, 12)
+        y, z = module.run("main", x)
+        assert np.array_equal(y, x.reshape(batch, rows, heads, -1).transpose(0, 2, 1, 3))
+        assert np.array_equal(z, x)
+
+
+# ---- The whole block -----------------------------------------------------------
+
+BLOCK = pathlib.Path(__file__).resolve().parents[1] / "Dialect/Qtx/IR/attention-block.mlir"
+
+
+def test_attention_block():
+    """The block that the documentation shows computes a gated, clipped attention."""
+    rng = np.random.default_rng(15)
+    batch, rows, width, heads = 2, 5, 768, 12
+    h = rng.normal(0, 1, (batch, rows, width)).astype(np.float32)
+    mask = np.ones((batch, 1, 1, rows), bool)
+    mask[1, ..., 3:] = False
+    gamma, beta = np.ones(width, np.float32), np.zeros(width, np.float32)
+    gamma[752:] = 12  # the outlier channels
+    layers = []
+    for spread in (1.0, 1.0, 0.5, 1.0):
+        layers += [
+            rng.integers(-127, 128, (width, width)).astype(np.int8),
+            (spread * rng.uniform(2e-4, 4e-4, width)).astype(np.float32),
+            rng.normal(0, 0.1, width).astype(np.float32),
+        ]
+    gate = [rng.normal(0, 0.1, (heads, 64)).astype(np.float32), rng.normal(0, 0.1, heads).astype(np.float32)]
+    inputs = [h, mask, gamma, beta, *layers[:9], *gate, *layers[9:]]
+    (y,) = compile_text(BLOCK.read_text()).run("attention_block", *inputs)
+
+    exact = h.astype(np.float64)
+    centred = exact - exact.mean(-1, keepdims=True)
+    x = centred / np.sqrt(centred.var(-1, keepdims=True) + 1e-5) * gamma
+    project = lambda t, w, s, b: t @ (w * s[:, None].astype(np.float64)).T + b
+    split = lambda t: t.reshape(batch, rows, heads, 64).transpose(0, 2, 1, 3)
+    q, k, v = (split(project(x, *layers[3 * i : 3 * i + 3])) for i in range(3))
+    p, _ = softmax(np.where(mask, q @ k.transpose(0, 1, 3, 2) / 8, -np.inf))
+    context = np.clip(1.03 * p - 0.03, 0, 1) @ v
+    logits = np.einsum("bhsc,hc->bhs", split(x), gate[0]) + gate[1][:, None]
+    context *= (2 / (1 + np.exp(-logits)))[..., None]
+    merged = context.transpose(0, 2, 1, 3).reshape(batch, rows, width)
+    expected = project(merged, *layers[9:])
+    # Eight bits on every edge: a few percent of error, and no more.
+    error = np.linalg.norm(y - exact - expected) / np.linalg.norm(expected)
+    assert error < 0.05

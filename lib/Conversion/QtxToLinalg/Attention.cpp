@@ -501,6 +501,62 @@ struct LowerAttention : OpRewritePattern<AttentionOp> {
 };
 
 //===----------------------------------------------------------------------===//
+// Heads
+//===----------------------------------------------------------------------===//
+
+/// `x` with its elements moved to the space of `sizes`, where `map` leads back.
+Value moveElements(ImplicitLocOpBuilder &builder, Value x,
+                   ArrayRef<OpFoldResult> sizes, ArrayRef<AffineExpr> map) {
+  return createElementwise(
+      builder, sizes, cast<ShapedType>(x.getType()).getElementType(),
+      {{x, AffineMap::get(sizes.size(), 0, map, builder.getContext())}},
+      [](ImplicitLocOpBuilder &, ValueRange args) { return args[0]; });
+}
+
+struct LowerSplitHeads : OpRewritePattern<SplitHeadsOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(SplitHeadsOp op,
+                                PatternRewriter &rewriter) const override {
+    if (failed(requireStorageForm(op, rewriter)))
+      return failure();
+    ImplicitLocOpBuilder builder(op.getLoc(), rewriter);
+    AffineExpr b, h, s, c;
+    bindDims(builder.getContext(), b, h, s, c);
+    RankedTensorType type = op.getY().getType();
+    SmallVector<OpFoldResult> x = getSizes(builder, op.getX());
+    SmallVector<OpFoldResult> sizes = {
+        x[0], builder.getIndexAttr(type.getDimSize(1)), x[1],
+        builder.getIndexAttr(type.getDimSize(3))};
+    replaceWithCast(rewriter, op,
+                    moveElements(builder, op.getX(), sizes,
+                                 {b, s, h * type.getDimSize(3) + c}));
+    return success();
+  }
+};
+
+struct LowerMergeHeads : OpRewritePattern<MergeHeadsOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(MergeHeadsOp op,
+                                PatternRewriter &rewriter) const override {
+    if (failed(requireStorageForm(op, rewriter)))
+      return failure();
+    ImplicitLocOpBuilder builder(op.getLoc(), rewriter);
+    AffineExpr b, s, e;
+    bindDims(builder.getContext(), b, s, e);
+    int64_t size = op.getX().getType().getDimSize(3);
+    SmallVector<OpFoldResult> x = getSizes(builder, op.getX());
+    SmallVector<OpFoldResult> sizes = {
+        x[0], x[2], builder.getIndexAttr(op.getY().getType().getDimSize(2))};
+    replaceWithCast(rewriter, op,
+                    moveElements(builder, op.getX(), sizes,
+                                 {b, e.floorDiv(size), s, e % size}));
+    return success();
+  }
+};
+
+//===----------------------------------------------------------------------===//
 // Gate projection
 //===----------------------------------------------------------------------===//
 
@@ -588,5 +644,6 @@ private:
 
 void qtx::populateAttentionToLinalgPatterns(RewritePatternSet &patterns) {
   patterns.add<LowerSoftmax, LowerClippedSoftmax, LowerAttention,
-               LowerGateProjection>(patterns.getContext());
+               LowerSplitHeads, LowerMergeHeads, LowerGateProjection>(
+      patterns.getContext());
 }

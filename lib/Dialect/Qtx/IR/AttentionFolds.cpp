@@ -27,6 +27,24 @@ LogicalResult ClippedSoftmaxOp::canonicalize(ClippedSoftmaxOp op,
 }
 
 //===----------------------------------------------------------------------===//
+// SplitHeadsOp and MergeHeadsOp
+//===----------------------------------------------------------------------===//
+
+OpFoldResult SplitHeadsOp::fold(FoldAdaptor) {
+  auto merge = getX().getDefiningOp<MergeHeadsOp>();
+  if (merge && merge.getX().getType() == getY().getType())
+    return merge.getX();
+  return {};
+}
+
+OpFoldResult MergeHeadsOp::fold(FoldAdaptor) {
+  auto split = getX().getDefiningOp<SplitHeadsOp>();
+  if (split && split.getX().getType() == getY().getType())
+    return split.getX();
+  return {};
+}
+
+//===----------------------------------------------------------------------===//
 // AttentionOp
 //===----------------------------------------------------------------------===//
 

@@ -308,6 +308,89 @@ AttentionOp::reifyResultShapes(OpBuilder &builder,
 }
 
 //===----------------------------------------------------------------------===//
+// SplitHeadsOp and MergeHeadsOp
+//===----------------------------------------------------------------------===//
+
+/// The element type of [B, S, heads * size] that means the same as `type` does
+/// of [B, heads, S, size]; null if none does.
+static Type getMergedType(Type type, int64_t heads, int64_t size) {
+  std::optional<QuantParams> params = QuantParams::get(type);
+  if (!params || params->isPerTensor())
+    return type;
+  auto grouped = cast<GroupedType>(type);
+  bool perHead = params->getAxis() == -3;
+  if (!perHead && params->getAxis() != -1)
+    return {};
+  int64_t repeat = perHead ? 1 : heads;
+  if (params->isDynamic() && repeat != 1)
+    return {};
+  SmallVector<int64_t> sizes, zeroPoints;
+  SmallVector<float> scales;
+  for (int64_t copy = 0; copy < repeat; ++copy)
+    for (auto [group, groupSize] : llvm::enumerate(params->getGroupSizes())) {
+      sizes.push_back(perHead ? groupSize * size : groupSize);
+      if (params->isDynamic())
+        continue;
+      scales.push_back(params->getScale(group));
+      zeroPoints.push_back(params->getZeroPoint(group));
+    }
+  MLIRContext *context = type.getContext();
+  bool isDynamic = params->isDynamic();
+  return GroupedType::get(
+      context, grouped.getStorageWidth(), grouped.getIsSigned(), -1, sizes,
+      isDynamic ? DenseF32ArrayAttr() : DenseF32ArrayAttr::get(context, scales),
+      isDynamic ? DenseI64ArrayAttr()
+                : DenseI64ArrayAttr::get(context, zeroPoints));
+}
+
+/// Shapes and element types of [B, S, d] and [B, H, S, d / H].
+static LogicalResult verifySplit(Operation *op, RankedTensorType merged,
+                                 RankedTensorType split) {
+  ArrayRef<int64_t> m = merged.getShape(), s = split.getShape();
+  if (m.size() != 3 || s.size() != 4 ||
+      ShapedType::isDynamicShape({m[2], s[1], s[3]}) || s[1] * s[3] != m[2] ||
+      failed(verifyCompatibleShape({m[0], m[1]}, {s[0], s[2]})))
+    return op->emitOpError() << "expected shapes [B, S, d] and [B, H, S, d / "
+                                "H] with static d and H, found "
+                             << merged << " and " << split;
+  if (getMergedType(split.getElementType(), s[1], s[3]) ==
+      merged.getElementType())
+    return success();
+  return op->emitOpError() << "expected element types with the same parameters "
+                              "for every element, found "
+                           << merged << " and " << split;
+}
+
+LogicalResult SplitHeadsOp::verify() {
+  return verifySplit(*this, getX().getType(), getY().getType());
+}
+
+LogicalResult
+SplitHeadsOp::reifyResultShapes(OpBuilder &builder,
+                                ReifiedRankedShapedTypeDims &reified) {
+  SmallVector<OpFoldResult> x =
+      tensor::getMixedSizes(builder, getLoc(), getX());
+  RankedTensorType type = getY().getType();
+  reified.push_back({x[0], builder.getIndexAttr(type.getDimSize(1)), x[1],
+                     builder.getIndexAttr(type.getDimSize(3))});
+  return success();
+}
+
+LogicalResult MergeHeadsOp::verify() {
+  return verifySplit(*this, getY().getType(), getX().getType());
+}
+
+LogicalResult
+MergeHeadsOp::reifyResultShapes(OpBuilder &builder,
+                                ReifiedRankedShapedTypeDims &reified) {
+  SmallVector<OpFoldResult> x =
+      tensor::getMixedSizes(builder, getLoc(), getX());
+  reified.push_back(
+      {x[0], x[2], builder.getIndexAttr(getY().getType().getDimSize(2))});
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
 // SoftmaxOp and ClippedSoftmaxOp
 //===----------------------------------------------------------------------===//
 

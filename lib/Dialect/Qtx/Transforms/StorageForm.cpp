@@ -16,6 +16,7 @@
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/IR/Remarks.h"
 #include "mlir/IR/TypeUtilities.h"
+#include "qtx/Dialect/Qtx/IR/AttentionOps.h"
 #include "qtx/Dialect/Qtx/IR/QtxTypes.h"
 #include "qtx/Dialect/Qtx/IR/QuantParams.h"
 #include "qtx/Dialect/Qtx/Transforms/Passes.h"
@@ -108,7 +109,9 @@ static bool canRetype(Operation *op) {
     return keepsGroupAxis(op);
   if (auto constant = dyn_cast<arith::ConstantOp>(op))
     return isQuantizedResource(constant);
-  return isTypeAgnostic(op) || isStorageCast(op);
+  // Views as heads move the elements, whatever they mean.
+  return isTypeAgnostic(op) || isStorageCast(op) ||
+         isa<SplitHeadsOp, MergeHeadsOp>(op);
 }
 
 /// One error per operation that cannot be converted.

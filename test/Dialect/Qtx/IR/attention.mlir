@@ -57,6 +57,20 @@ func.func @attention_clip_of_softmax(%q: tensor<1x4x1x16xf32>, %k: tensor<1x4x?x
 }
 
 //===----------------------------------------------------------------------===//
+// split_heads and merge_heads
+//===----------------------------------------------------------------------===//
+
+// Groups that are whole heads, and groups that every head has.
+// CHECK-LABEL: func @heads(
+func.func @heads(%x: tensor<?x3x8x!qtx.grouped<i8:f32, axis=-1, [4 * 2], {0.5:1, 0.25}>>, %c: tensor<2x2x?x3x!qtx.grouped<i8:f32, axis=-1, [2, 1], {0.5:1, 0.25}>>) -> (tensor<?x2x3x4x!qtx.grouped<i8:f32, axis=-3, [1 * 2], {0.5:1, 0.25}>>, tensor<2x?x6x!qtx.grouped<i8:f32, axis=-1, [2, 1, 2, 1], {0.5:1, 0.25, 0.5:1, 0.25}>>) {
+  // CHECK: qtx.split_heads %{{.*}} : tensor<?x3x8x!qtx.grouped<i8:f32, axis=-1, [4 * 2], {{.*}}>> -> tensor<?x2x3x4x!qtx.grouped<i8:f32, axis=-3, [1 * 2], {{.*}}>>
+  %y = qtx.split_heads %x : tensor<?x3x8x!qtx.grouped<i8:f32, axis=-1, [4 * 2], {0.5:1, 0.25}>> -> tensor<?x2x3x4x!qtx.grouped<i8:f32, axis=-3, [1 * 2], {0.5:1, 0.25}>>
+  // CHECK: qtx.merge_heads %{{.*}} : tensor<2x2x?x3x!qtx.grouped<i8:f32, axis=-1, [2, 1], {{.*}}>> -> tensor<2x?x6x!qtx.grouped<i8:f32, axis=-1, [2, 1, 2, 1], {{.*}}>>
+  %m = qtx.merge_heads %c : tensor<2x2x?x3x!qtx.grouped<i8:f32, axis=-1, [2, 1], {0.5:1, 0.25}>> -> tensor<2x?x6x!qtx.grouped<i8:f32, axis=-1, [2, 1, 2, 1], {0.5:1, 0.25, 0.5:1, 0.25}>>
+  return %y, %m : tensor<?x2x3x4x!qtx.grouped<i8:f32, axis=-3, [1 * 2], {0.5:1, 0.25}>>, tensor<2x?x6x!qtx.grouped<i8:f32, axis=-1, [2, 1, 2, 1], {0.5:1, 0.25, 0.5:1, 0.25}>>
+}
+
+//===----------------------------------------------------------------------===//
 // softmax and clipped_softmax
 //===----------------------------------------------------------------------===//
 

@@ -48,3 +48,17 @@ func.func @decoding(%q: tensor<1x4x1x16xf32>, %k: tensor<1x4x?x16xf32>, %o: inde
       : (tensor<1x4x1x16xf32>, tensor<1x4x?x16xf32>, tensor<1x4x?x16xf32>, index) -> tensor<1x4x1x16xf32>
   return %y, %z : tensor<1x4x1x16xf32>, tensor<1x4x1x16xf32>
 }
+
+// CHECK-LABEL: func @heads_and_back(
+// CHECK-SAME: %[[X:.*]]: tensor<?x?x8xf32>, %[[Y:.*]]: tensor<?x2x?x4xf32>
+func.func @heads_and_back(%x: tensor<?x?x8xf32>, %y: tensor<?x2x?x4xf32>) -> (tensor<?x?x8xf32>, tensor<?x2x?x4xf32>, tensor<?x4x?x2xf32>) {
+  // CHECK: %[[M:.*]] = qtx.merge_heads %[[Y]]
+  // CHECK: %[[S:.*]] = qtx.split_heads %[[M]]
+  // CHECK: return %[[X]], %[[Y]], %[[S]]
+  %0 = qtx.split_heads %x : tensor<?x?x8xf32> -> tensor<?x2x?x4xf32>
+  %1 = qtx.merge_heads %0 : tensor<?x2x?x4xf32> -> tensor<?x?x8xf32>
+  %2 = qtx.merge_heads %y : tensor<?x2x?x4xf32> -> tensor<?x?x8xf32>
+  %3 = qtx.split_heads %2 : tensor<?x?x8xf32> -> tensor<?x2x?x4xf32>
+  %4 = qtx.split_heads %2 : tensor<?x?x8xf32> -> tensor<?x4x?x2xf32>
+  return %1, %3, %4 : tensor<?x?x8xf32>, tensor<?x2x?x4xf32>, tensor<?x4x?x2xf32>
+}

@@ -473,3 +473,39 @@ func.func @gate_axis(%x: tensor<1x3x8x!qtx.grouped<i8:f32, axis=-2, [1, 2], {0.1
       : (tensor<1x3x8x!qtx.grouped<i8:f32, axis=-2, [1, 2], {0.1, 0.2}>>, tensor<2x4xf32>, tensor<2xf32>) -> tensor<1x2x3xf32>
   return %y : tensor<1x2x3xf32>
 }
+
+// -----
+
+//===----------------------------------------------------------------------===//
+// split_heads and merge_heads
+//===----------------------------------------------------------------------===//
+
+func.func @split_channels(%x: tensor<2x3x8xf32>) -> tensor<2x3x3x3xf32> {
+  // expected-error@+1 {{'qtx.split_heads' op expected shapes [B, S, d] and [B, H, S, d / H] with static d and H, found 'tensor<2x3x8xf32>' and 'tensor<2x3x3x3xf32>'}}
+  %y = qtx.split_heads %x : tensor<2x3x8xf32> -> tensor<2x3x3x3xf32>
+  return %y : tensor<2x3x3x3xf32>
+}
+
+// -----
+
+func.func @merge_dynamic(%x: tensor<2x?x3x4xf32>) -> tensor<2x3x8xf32> {
+  // expected-error@+1 {{'qtx.merge_heads' op expected shapes [B, S, d] and [B, H, S, d / H] with static d and H, found 'tensor<2x3x8xf32>' and 'tensor<2x?x3x4xf32>'}}
+  %y = qtx.merge_heads %x : tensor<2x?x3x4xf32> -> tensor<2x3x8xf32>
+  return %y : tensor<2x3x8xf32>
+}
+
+// -----
+
+func.func @split_groups(%x: tensor<2x3x8x!qtx.grouped<i8:f32, axis=-1, [3, 5], {0.5, 0.25}>>) -> tensor<2x2x3x4x!qtx.grouped<i8:f32, axis=-3, [1 * 2], {0.5, 0.25}>> {
+  // expected-error@+1 {{'qtx.split_heads' op expected element types with the same parameters for every element, found 'tensor<2x3x8x!qtx.grouped<i8:f32, axis=-1, [3, 5], {5.000000e-01, 2.500000e-01}>>' and 'tensor<2x2x3x4x!qtx.grouped<i8:f32, axis=-3, [1 * 2], {5.000000e-01, 2.500000e-01}>>'}}
+  %y = qtx.split_heads %x : tensor<2x3x8x!qtx.grouped<i8:f32, axis=-1, [3, 5], {0.5, 0.25}>> -> tensor<2x2x3x4x!qtx.grouped<i8:f32, axis=-3, [1 * 2], {0.5, 0.25}>>
+  return %y : tensor<2x2x3x4x!qtx.grouped<i8:f32, axis=-3, [1 * 2], {0.5, 0.25}>>
+}
+
+// -----
+
+func.func @merge_queries(%x: tensor<2x2x3x4x!qtx.grouped<i8:f32, axis=-2, [1, 2], {0.5, 0.25}>>) -> tensor<2x3x8x!quant.uniform<i8:f32, 0.5>> {
+  // expected-error@+1 {{'qtx.merge_heads' op expected element types with the same parameters for every element, found 'tensor<2x3x8x!quant.uniform<i8:f32, 5.000000e-01>>' and 'tensor<2x2x3x4x!qtx.grouped<i8:f32, axis=-2, [1, 2], {5.000000e-01, 2.500000e-01}>>'}}
+  %y = qtx.merge_heads %x : tensor<2x2x3x4x!qtx.grouped<i8:f32, axis=-2, [1, 2], {0.5, 0.25}>> -> tensor<2x3x8x!quant.uniform<i8:f32, 0.5>>
+  return %y : tensor<2x3x8x!quant.uniform<i8:f32, 0.5>>
+}

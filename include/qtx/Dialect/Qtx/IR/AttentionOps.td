@@ -160,6 +160,53 @@ def Qtx_AttentionOp : Qtx_QuantizableOp<"attention", [
 }
 
 //===----------------------------------------------------------------------===//
+// Heads
+//===----------------------------------------------------------------------===//
+
+def Qtx_SplitHeadsOp : Qtx_Op<"split_heads"> {
+  let summary = "view the channels of a projection as heads";
+  let description = [{
+    `y[b, h, s, c] = x[b, s, h * dh + c]`: `x` of shape `[B, S, d]` becomes `y` of shape
+    `[B, H, S, dh]` with `d = H * dh`, as `qtx.attention` takes it. Elements of any type
+    move unchanged. Groups along axis -1 of `x` that are whole heads are groups along
+    axis -3 of `y`; groups that repeat in every head are groups along axis -1 of `y`.
+
+    Example:
+
+    ```mlir
+    %y = qtx.split_heads %x : tensor<?x?x768xf32> -> tensor<?x12x?x64xf32>
+    %z = qtx.split_heads %q
+        : tensor<?x?x8x!qtx.grouped<i8:f32, axis=-1, [4 * 2], {0.5, 0.25}>>
+        -> tensor<?x2x?x4x!qtx.grouped<i8:f32, axis=-3, [1 * 2], {0.5, 0.25}>>
+    ```
+  }];
+  let arguments = (ins Qtx_QuantizableTensor:$x);
+  let results = (outs Qtx_QuantizableTensor:$y);
+  let assemblyFormat = "$x attr-dict `:` type($x) `->` type($y)";
+  let hasVerifier = 1;
+  let hasFolder = 1;
+}
+
+def Qtx_MergeHeadsOp : Qtx_Op<"merge_heads"> {
+  let summary = "view the heads of an attention as channels";
+  let description = [{
+    `y[b, s, h * dh + c] = x[b, h, s, c]`: the inverse of `qtx.split_heads`, from
+    `[B, H, S, dh]` to `[B, S, d]`, with its rules for groups.
+
+    Example:
+
+    ```mlir
+    %y = qtx.merge_heads %x : tensor<?x12x?x64xf32> -> tensor<?x?x768xf32>
+    ```
+  }];
+  let arguments = (ins Qtx_QuantizableTensor:$x);
+  let results = (outs Qtx_QuantizableTensor:$y);
+  let assemblyFormat = "$x attr-dict `:` type($x) `->` type($y)";
+  let hasVerifier = 1;
+  let hasFolder = 1;
+}
+
+//===----------------------------------------------------------------------===//
 // Softmax
 //===----------------------------------------------------------------------===//
 
@@ -247,7 +294,7 @@ def Qtx_GateProjectionOp : Qtx_QuantizableOp<"gate_projection", [
                        OptionalAttr<Qtx_QuantTypeAttr>:$x_quant);
   let results = (outs Qtx_F32Tensor:$logits);
   let assemblyFormat = [{
-    $kind $x (`as` $x_quant^)?
+    `` $kind $x (`as` $x_quant^)?
     (`hidden` `(` $hidden_weight^ `,` $hidden_bias `)`)?
     `weight` `(` $weight `)` `bias` `(` $bias `)`
     attr-dict `:` functional-type(operands, results)
