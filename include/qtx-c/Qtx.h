@@ -100,8 +100,10 @@ QTX_EXPORT QtxStatus qtxModulePrint(const QtxModule *module,
 typedef struct QtxProgram QtxProgram;
 
 /// Lowers a copy of the module by the reference path and compiles it for this
-/// machine. The program does not need the module any more.
+/// machine, at LLVM's optimization level `optLevel`, 0 to 3; results are the
+/// same at every level. The program does not need the module any more.
 QTX_EXPORT QtxStatus qtxProgramCreate(const QtxModule *module,
+                                      uint32_t optLevel,
                                       const QtxDiagnosticHandler *handler,
                                       QtxProgram **program);
 

@@ -192,13 +192,19 @@ QtxStatus qtxModulePrint(const QtxModule *module, QtxStringCallback callback,
 // Programs
 //===----------------------------------------------------------------------===//
 
-QtxStatus qtxProgramCreate(const QtxModule *module,
+QtxStatus qtxProgramCreate(const QtxModule *module, uint32_t optLevel,
                            const QtxDiagnosticHandler *handler,
                            QtxProgram **program) {
   if (!module || !program)
     return Reporter(handler).failOnNull();
   ScopedReporter reporter(module->context.get(), handler);
-  auto jit = JITModule::create(*module->module);
+  if (optLevel > 3)
+    return reporter.fail(QTX_STATUS_INVALID_ARGUMENT,
+                         "expected an optimization level from 0 to 3, found " +
+                             std::to_string(optLevel));
+  JITOptions options;
+  options.optLevel = optLevel;
+  auto jit = JITModule::create(*module->module, options);
   if (!jit)
     return reporter.fail(QTX_STATUS_COMPILE_ERROR, jit.takeError());
   *program = new QtxProgram{std::move(*jit)};

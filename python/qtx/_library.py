@@ -7,7 +7,7 @@ import ctypes
 import functools
 import os
 import pathlib
-from ctypes import POINTER, byref, c_char_p, c_int, c_int32, c_int64, c_size_t, c_void_p
+from ctypes import POINTER, byref, c_char_p, c_int, c_int32, c_int64, c_size_t, c_uint32, c_void_p
 from typing import List, Type
 
 from ._errors import Diagnostic, Error
@@ -52,7 +52,7 @@ _PROTOTYPES = {
     "qtxModuleDestroy": (None, c_void_p),
     "qtxModuleRunPasses": (c_int, c_void_p, c_char_p, _HANDLER),
     "qtxModulePrint": (c_int, c_void_p, STRING_CALLBACK, c_void_p),
-    "qtxProgramCreate": (c_int, c_void_p, _HANDLER, POINTER(c_void_p)),
+    "qtxProgramCreate": (c_int, c_void_p, c_uint32, _HANDLER, POINTER(c_void_p)),
     "qtxProgramDestroy": (None, c_void_p),
     "qtxProgramGetNumFunctions": (c_size_t, c_void_p),
     "qtxProgramGetFunctionName": (c_char_p, c_void_p, c_size_t),

@@ -4,6 +4,7 @@
 """Compile IR and call its functions with NumPy arrays."""
 
 import ctypes
+import os
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
 import numpy as np
@@ -94,17 +95,21 @@ def _parse(text: str, name: str) -> _Handle:
     return handle
 
 
-def compile_ir(text: str, name: str = "-") -> "Module":
+def compile_ir(text: str, name: str = "-", opt_level: Optional[int] = None) -> "Module":
     """Parses, verifies, lowers and compiles the IR in `text` for this machine.
 
     The reference lowering is used. `name` stands in the locations of messages.
-    Raises `CompileError` with the diagnostics of the compiler.
+    `opt_level` is LLVM's, 0 to 3: low levels compile sooner, high ones run faster, and
+    results are the same. Without one it is that of the environment variable
+    QTX_OPT_LEVEL, or 2. Raises `CompileError` with the diagnostics of the compiler.
     """
+    if opt_level is None:
+        opt_level = int(os.environ.get("QTX_OPT_LEVEL", "2"))
     module = _parse(text, name)
     program = _Handle("qtxProgramDestroy")
     diagnostics = Diagnostics()
     status = library().qtxProgramCreate(
-        module.pointer, diagnostics.handler, ctypes.byref(program.pointer)
+        module.pointer, opt_level, diagnostics.handler, ctypes.byref(program.pointer)
     )
     diagnostics.check(status, CompileError)
     return Module(program)

@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Settings of the tests that execute code."""
 
+import os
 import pathlib
 import sys
 
@@ -10,6 +11,10 @@ from hypothesis import settings
 
 # The package of this repository, whether or not another one is installed.
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "python"))
+
+# Most modules here are large and run on few numbers. `test_opt_levels` and the AArch64
+# tests compare with optimized code.
+os.environ.setdefault("QTX_OPT_LEVEL", "0")
 
 # The same examples in every run; compilation makes the first one slow.
 settings.register_profile("qtx", derandomize=True, deadline=None, max_examples=40)

@@ -125,7 +125,7 @@ func.func @elementary(%x: tensor<?xf32>)
 
 @pytest.fixture(scope="module")
 def native():
-    return qtx.compile_ir(IR)
+    return qtx.compile_ir(IR, opt_level=2)
 
 
 @pytest.fixture(scope="module")

@@ -160,6 +160,22 @@ def test_linear_bit_exact(case):
     np.testing.assert_array_equal(y, grouped_linear(x, weight, groups, weight_scale, bias))
 
 
+@pytest.mark.parametrize("opt_level", [0, 1, 2, 3])
+def test_opt_levels(opt_level):
+    """Vectorized and unrolled code computes the same bits."""
+    rng = np.random.default_rng(5)
+    groups = [(60, 0.02, 3), (4, 0.5, -128), (64, 0.001, 127)]
+    parameters = ", ".join(f"{s}:{z}" for _, s, z in groups)
+    quantized = f"!qtx.grouped<i8:f32, axis=-1, {[g[0] for g in groups]}, {{{parameters}}}>"
+    module = qtx.compile_ir(linear_ir(quantized, 128, 32), opt_level=opt_level)
+    x = rng.integers(-128, 128, (17, 128)).astype(np.int8)
+    weight = rng.integers(-127, 128, (32, 128)).astype(np.int8)
+    weight_scale = rng.uniform(1e-3, 1, 32).astype(np.float32)
+    bias = rng.normal(size=32).astype(np.float32)
+    (y,) = module.run("main", x, weight, weight_scale, bias)
+    np.testing.assert_array_equal(y, grouped_linear(x, weight, groups, weight_scale, bias))
+
+
 @functools.lru_cache(maxsize=None)
 def compile_quantize():
     return qtx.compile_ir("""
