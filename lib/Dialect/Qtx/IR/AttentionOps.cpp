@@ -54,6 +54,11 @@ static LogicalResult verifyClip(Operation *op, const APFloat &gamma,
   if (!zeta.isFinite() || zeta < APFloat(1.0f))
     return op->emitOpError() << "expected a finite zeta of at least 1, found "
                              << zeta.convertToFloat();
+  // An infinite stretch would make NaN of a probability that is 0.
+  if (!(zeta - gamma).isFinite())
+    return op->emitOpError()
+           << "expected a finite zeta - gamma, found zeta "
+           << zeta.convertToFloat() << " and gamma " << gamma.convertToFloat();
   return success();
 }
 

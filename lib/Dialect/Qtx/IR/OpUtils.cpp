@@ -14,6 +14,16 @@
 using namespace mlir;
 using namespace qtx;
 
+ElementsAttr qtx::getConstantElements(Value value) {
+  Operation *constant = value.getDefiningOp();
+  if (!constant || !constant->hasTrait<OpTrait::ConstantLike>())
+    return {};
+  auto elements = constant->getAttrOfType<ElementsAttr>("value");
+  if (!elements || elements.getShapedType() != value.getType())
+    return {};
+  return elements;
+}
+
 LogicalResult qtx::verifyTilesInStorageForm(Operation *op) {
   for (Type type :
        llvm::concat<const Type>(llvm::to_vector_of<Type>(op->getOperandTypes()),

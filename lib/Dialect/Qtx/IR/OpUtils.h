@@ -31,6 +31,11 @@ inline mlir::LogicalResult verifyIsQuantized(mlir::Operation *op,
                            << edge.value.getType();
 }
 
+/// The elements of a constant; null if `value` is none. It reads the attribute
+/// and does not fold as `matchPattern` does: verifiers may use it on constants
+/// of a block further down, which have not been verified yet.
+mlir::ElementsAttr getConstantElements(mlir::Value value);
+
 /// `shape` as diagnostics show it: `[2, ?, 4]`.
 inline std::string formatShape(llvm::ArrayRef<int64_t> shape) {
   std::string text;

@@ -9,7 +9,6 @@
 #include "qtx/Dialect/Qtx/IR/QuantizationOps.h"
 #include "OpUtils.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
-#include "mlir/IR/Matchers.h"
 #include "llvm/ADT/SmallBitVector.h"
 
 using namespace mlir;
@@ -154,17 +153,15 @@ DynamicQuantizeOp::reifyResultShapes(OpBuilder &builder,
 //===----------------------------------------------------------------------===//
 
 std::optional<SmallVector<int64_t>> PermuteOp::getConstantIndices() {
-  ElementsAttr elements;
-  if (!matchPattern(getIndices(), m_Constant(&elements)))
-    return std::nullopt;
-  if (auto dense = dyn_cast<DenseElementsAttr>(elements))
+  ElementsAttr elements = getConstantElements(getIndices());
+  if (auto dense = dyn_cast_if_present<DenseElementsAttr>(elements))
     return llvm::map_to_vector(
         dense.getValues<APInt>(),
         [](const APInt &index) { return index.getSExtValue(); });
-  if (auto blob = dyn_cast<DenseI32ResourceElementsAttr>(elements))
+  if (auto blob = dyn_cast_if_present<DenseI32ResourceElementsAttr>(elements))
     if (std::optional<ArrayRef<int32_t>> values = blob.tryGetAsArrayRef())
       return SmallVector<int64_t>(values->begin(), values->end());
-  if (auto blob = dyn_cast<DenseI64ResourceElementsAttr>(elements))
+  if (auto blob = dyn_cast_if_present<DenseI64ResourceElementsAttr>(elements))
     if (std::optional<ArrayRef<int64_t>> values = blob.tryGetAsArrayRef())
       return SmallVector<int64_t>(values->begin(), values->end());
   return std::nullopt;

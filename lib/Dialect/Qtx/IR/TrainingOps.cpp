@@ -9,7 +9,6 @@
 #include "qtx/Dialect/Qtx/IR/TrainingOps.h"
 #include "OpUtils.h"
 #include "mlir/IR/Builders.h"
-#include "mlir/IR/Matchers.h"
 #include <cmath>
 
 using namespace mlir;
@@ -56,8 +55,9 @@ std::optional<int64_t> qtx::getChannelDim(std::optional<int64_t> axis,
 /// The elements of a constant f32 tensor, one for a splat; absent where it is
 /// not a constant.
 static std::optional<SmallVector<float>> getConstantFloats(Value value) {
-  DenseFPElementsAttr attr;
-  if (!matchPattern(value, m_Constant(&attr)) || !attr.getElementType().isF32())
+  auto attr =
+      dyn_cast_if_present<DenseFPElementsAttr>(getConstantElements(value));
+  if (!attr || !attr.getElementType().isF32())
     return std::nullopt;
   if (attr.isSplat())
     return SmallVector<float>{attr.getSplatValue<float>()};

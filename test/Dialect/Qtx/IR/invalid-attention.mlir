@@ -347,6 +347,14 @@ func.func @clipped_gamma(%x: tensor<4xf32>) -> tensor<4xf32> {
 
 // -----
 
+func.func @clipped_stretch(%x: tensor<4xf32>) -> tensor<4xf32> {
+  // expected-error@+1 {{expected a finite zeta - gamma, found zeta 3.000000e+38 and gamma -3.000000e+38}}
+  %y = qtx.clipped_softmax %x clip [-3.0e38, 3.0e38] : tensor<4xf32>
+  return %y : tensor<4xf32>
+}
+
+// -----
+
 func.func @clipped_zeta(%x: tensor<4xf32>) -> tensor<4xf32> {
   // expected-error@+1 {{expected a finite zeta of at least 1, found 9.000000e-01}}
   %y = qtx.clipped_softmax %x clip [-0.1, 0.9] : tensor<4xf32>

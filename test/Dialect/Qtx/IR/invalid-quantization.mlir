@@ -305,6 +305,20 @@ func.func @permute_size(%x: tensor<4xf32>, %p: tensor<3xi32>) -> tensor<4xf32> {
 
 // -----
 
+// The indices come from a block that is verified later: nothing is known of them.
+func.func @permute_unverified(%x: tensor<4xf32>) -> tensor<4xf32> {
+  cf.br ^constant
+^use:
+  %y = qtx.permute %x by %p : (tensor<4xf32>, tensor<4xi32>) -> tensor<4xf32>
+  return %y : tensor<4xf32>
+^constant:
+  // expected-error@+1 {{'arith.constant' op requires attribute 'value'}}
+  %p = "arith.constant"() : () -> tensor<4xi32>
+  cf.br ^use
+}
+
+// -----
+
 func.func @permute_range(%x: tensor<3xf32>) -> tensor<3xf32> {
   %p = arith.constant dense<[0, 3, 1]> : tensor<3xi32>
   // expected-error@+1 {{expected constant indices to be a permutation, found index 3 outside [0, 3)}}
