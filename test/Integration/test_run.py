@@ -282,6 +282,38 @@ def test_assertions():
         module.run("main", 7)
 
 
+def test_loops():
+    """Every iteration of a loop carries on with the tensor of the one before."""
+    module = qtx.compile_ir("""
+      func.func @counted(%x: tensor<?xf32>, %n: index) -> tensor<?xf32> {
+        %c0 = arith.constant 0 : index
+        %c1 = arith.constant 1 : index
+        %y = scf.for %i = %c0 to %n step %c1 iter_args(%a = %x) -> tensor<?xf32> {
+          %s = qtx.add %a, %x : (tensor<?xf32>, tensor<?xf32>) -> tensor<?xf32>
+          scf.yield %s : tensor<?xf32>
+        }
+        return %y : tensor<?xf32>
+      }
+      func.func @conditional(%x: tensor<?xf32>, %n: index) -> tensor<?xf32> {
+        %c0 = arith.constant 0 : index
+        %c1 = arith.constant 1 : index
+        %y:2 = scf.while (%a = %x, %i = %c0) : (tensor<?xf32>, index) -> (tensor<?xf32>, index) {
+          %more = arith.cmpi slt, %i, %n : index
+          scf.condition(%more) %a, %i : tensor<?xf32>, index
+        } do {
+        ^bb0(%a: tensor<?xf32>, %i: index):
+          %s = qtx.add %a, %x : (tensor<?xf32>, tensor<?xf32>) -> tensor<?xf32>
+          %next = arith.addi %i, %c1 : index
+          scf.yield %s, %next : tensor<?xf32>, index
+        }
+        return %y#0 : tensor<?xf32>
+      }""")
+    x = np.array([1, -2, 3], np.float32)
+    for function in ("counted", "conditional"):
+        for n in (0, 1, 5):
+            np.testing.assert_array_equal(module.run(function, x, np.int64(n))[0], (n + 1) * x)
+
+
 def test_run_passes():
     text = qtx.run_passes("func.func @f() { %c = arith.constant 1 : i32 return }",
                           "builtin.module(canonicalize)")

@@ -46,22 +46,6 @@ static void printOptionalClip(OpAsmPrinter &printer, Operation *,
 // Shared checks
 //===----------------------------------------------------------------------===//
 
-static LogicalResult verifyClip(Operation *op, const APFloat &gamma,
-                                const APFloat &zeta) {
-  if (!gamma.isFinite() || gamma > APFloat(0.0f))
-    return op->emitOpError() << "expected a finite gamma of at most 0, found "
-                             << gamma.convertToFloat();
-  if (!zeta.isFinite() || zeta < APFloat(1.0f))
-    return op->emitOpError() << "expected a finite zeta of at least 1, found "
-                             << zeta.convertToFloat();
-  // An infinite stretch would make NaN of a probability that is 0.
-  if (!(zeta - gamma).isFinite())
-    return op->emitOpError()
-           << "expected a finite zeta - gamma, found zeta "
-           << zeta.convertToFloat() << " and gamma " << gamma.convertToFloat();
-  return success();
-}
-
 /// `tensor` has a shape compatible with `expected`.
 static LogicalResult verifyShape(Operation *op, StringRef what, Value tensor,
                                  ArrayRef<int64_t> expected) {

@@ -31,6 +31,10 @@ inline mlir::LogicalResult verifyIsQuantized(mlir::Operation *op,
                            << edge.value.getType();
 }
 
+/// The bounds of a stretch and clip, `clamp((zeta - gamma) * p + gamma, 0, 1)`.
+mlir::LogicalResult verifyClip(mlir::Operation *op, const llvm::APFloat &gamma,
+                               const llvm::APFloat &zeta);
+
 /// The elements of a constant; null if `value` is none. It reads the attribute
 /// and does not fold as `matchPattern` does: verifiers may use it on constants
 /// of a block further down, which have not been verified yet.

@@ -270,14 +270,7 @@ LogicalResult ClippedSoftmaxBackwardOp::verify() {
   if (getP().getType().getRank() < 1)
     return emitOpError() << "expected 'p' of rank 1 or more, found "
                          << getP().getType();
-  float zeta = getZeta().convertToFloat(), gamma = getGamma().convertToFloat();
-  if (!(zeta >= 1) || !std::isfinite(zeta))
-    return emitOpError() << "expected a finite zeta of at least 1, found "
-                         << zeta;
-  if (!(gamma <= 0) || !std::isfinite(gamma))
-    return emitOpError() << "expected a finite gamma of at most 0, found "
-                         << gamma;
-  return success();
+  return verifyClip(*this, getGamma(), getZeta());
 }
 
 LogicalResult ClippedSoftmaxBackwardOp::reifyResultShapes(

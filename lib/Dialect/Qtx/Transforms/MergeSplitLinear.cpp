@@ -58,6 +58,9 @@ static Type joinGroups(const QuantParams &first, int64_t firstSize,
   SmallVector<float> scales;
   appendGroups(first, firstSize, sizes, scales, zeroPoints);
   appendGroups(second, secondSize, sizes, scales, zeroPoints);
+  // A linear without channels has no group.
+  if (llvm::is_contained(sizes, 0))
+    return {};
   MLIRContext *context = first.getType().getContext();
   DenseF32ArrayAttr scaleAttr;
   DenseI64ArrayAttr zeroPointAttr;

@@ -276,3 +276,17 @@ func.func @gamma(%p: tensor<4xf32>) {
   %g = qtx.clipped_softmax_backward %p, %p clip [0.03, 1.0] : tensor<4xf32>
   return
 }
+
+// -----
+
+// The scale comes from a block that is verified later: nothing is known of it.
+func.func @scale_unverified(%x: tensor<4x8xf32>) {
+  cf.br ^constant
+^use:
+  %y, %c = qtx.fake_quantize %x scale(%s) bits 4 signed : tensor<4x8xf32>, tensor<1xf32>
+  return
+^constant:
+  // expected-error@+1 {{'arith.constant' op requires attribute 'value'}}
+  %s = "arith.constant"() : () -> tensor<1xf32>
+  cf.br ^use
+}

@@ -118,3 +118,18 @@ func.func @quantized_form(%x: tensor<4x3x!u>, %w: tensor<2x3xi8>, %s: tensor<1xf
       : (tensor<4x3x!u>, tensor<2x3xi8>, tensor<1xf32>, tensor<4x2xf32>) -> tensor<4x2xf32>
   return %y : tensor<4x2xf32>
 }
+
+// No group has zero channels.
+// CHECK-LABEL: func.func @no_channels
+// CHECK-COUNT-2: qtx.linear
+// REMARK: [Missed] {{.*}} Reason="no grouped type has the parameters of both inputs"
+func.func @no_channels(%x: tensor<4x3xi8>, %s: tensor<1xf32>) -> tensor<4x2xf32> {
+  %w0 = arith.constant dense<1> : tensor<2x0xi8>
+  %w1 = arith.constant dense<1> : tensor<2x3xi8>
+  %x0 = tensor.extract_slice %x[0, 0] [4, 0] [1, 1] : tensor<4x3xi8> to tensor<4x0xi8>
+  %r = qtx.linear %x0 as !u, %w0 scale(%s)
+      : (tensor<4x0xi8>, tensor<2x0xi8>, tensor<1xf32>) -> tensor<4x2xf32>
+  %y = qtx.linear %x as !v, %w1 scale(%s) bias(%r)
+      : (tensor<4x3xi8>, tensor<2x3xi8>, tensor<1xf32>, tensor<4x2xf32>) -> tensor<4x2xf32>
+  return %y : tensor<4x2xf32>
+}
