@@ -91,6 +91,28 @@ func.func @normalisation(%x: tensor<?x8xf32>, %g: tensor<8xf32>)
       : (tensor<?x8xf32>, tensor<8xf32>) -> tensor<?x8xi8>
   return %y, %q : tensor<?x8xf32>, tensor<?x8xi8>
 }}
+func.func @attention(%q: tensor<1x2x?x8xf32>, %k: tensor<1x2x?x8xf32>, %v: tensor<1x2x?x8xf32>,
+                     %m: tensor<1x1x1x?xi1>, %g: tensor<1x2x?xf32>) -> tensor<1x2x?x8xf32> {{
+  %y = qtx.attention %q, %k, %v mask(%m) causal scale 0.35 clip [-0.03, 1.0] gate(%g) gain 2.0
+      : (tensor<1x2x?x8xf32>, tensor<1x2x?x8xf32>, tensor<1x2x?x8xf32>, tensor<1x1x1x?xi1>,
+         tensor<1x2x?xf32>) -> tensor<1x2x?x8xf32>
+  return %y : tensor<1x2x?x8xf32>
+}}
+func.func @attention_i8(%q: tensor<1x2x?x8xi8>, %k: tensor<1x2x?x8xi8>, %v: tensor<1x2x?x8xi8>)
+    -> tensor<1x2x?x8xi8> {{
+  %y = qtx.attention %q as !quant.uniform<i8:f32, 0.05>,
+      %k as !qtx.grouped<i8:f32, axis=-3, [1 * 2], {{0.04:3, 0.06}}>,
+      %v as !quant.uniform<i8:f32, 0.02:-5> scale 0.25 soft_cap 30.0
+      scores !quant.uniform<i8:f32, 0.1> unnormalised
+      probs !quant.uniform<u8:f32, 0.003921569> to !quant.uniform<i8:f32, 0.03>
+      : (tensor<1x2x?x8xi8>, tensor<1x2x?x8xi8>, tensor<1x2x?x8xi8>) -> tensor<1x2x?x8xi8>
+  return %y : tensor<1x2x?x8xi8>
+}}
+func.func @softmax(%x: tensor<?x8xf32>) -> (tensor<?x8xf32>, tensor<?x8xf32>) {{
+  %y = qtx.softmax %x : tensor<?x8xf32>
+  %z = qtx.clipped_softmax %x clip [-0.03, 1.0] : tensor<?x8xf32>
+  return %y, %z : tensor<?x8xf32>, tensor<?x8xf32>
+}}
 func.func @activations(%x: tensor<?xf32>)
     -> (tensor<?xf32>, tensor<?xf32>, tensor<?xf32>, tensor<?xf32>) {{
   %0 = qtx.relu %x : (tensor<?xf32>) -> tensor<?xf32>
@@ -180,6 +202,10 @@ CASES = {
                   RNG.uniform(1e-3, 1, (4, 2)).astype(np.float32)),
     "linear_float": (floats(64, 8), RNG.normal(size=(4, 8)).astype(np.float32)),
     "normalisation": (floats(64, 8), RNG.normal(size=8).astype(np.float32)),
+    "attention": tuple(RNG.normal(size=(1, 2, 9, 8)).astype(np.float32) for _ in range(3)) + (
+        RNG.integers(0, 2, (1, 1, 1, 9)).astype(bool), RNG.normal(size=(1, 2, 9)).astype(np.float32)),
+    "attention_i8": tuple(codes(1, 2, 9, 8)[:, :, :n] for n in (5, 9, 9)),
+    "softmax": (floats(64, 8),),
     "activations": (np.concatenate([any_bits(4000), SPECIAL, floats(100, 8).ravel()]),),
     "add": (codes(64, 8), floats(64, 8)),
     "embedding": (codes(8, 8), RNG.uniform(1e-3, 1, 8).astype(np.float32),
