@@ -67,6 +67,29 @@ SmallVector<QuantEdge> AttentionOp::getQuantEdges() {
           {getY(), getYQuantAttrName()}};
 }
 
+/// The size of dimension `dim`; dynamic in a tensor that lacks it, which the
+/// verifier rejects.
+static int64_t getSizeOrDynamic(Value tensor, int64_t dim) {
+  auto type = cast<RankedTensorType>(tensor.getType());
+  return dim < type.getRank() ? type.getDimSize(dim) : ShapedType::kDynamic;
+}
+
+LogicalResult AttentionOp::inferReturnTypes(MLIRContext *context,
+                                            std::optional<Location>,
+                                            Adaptor adaptor,
+                                            SmallVectorImpl<Type> &types) {
+  SmallVector<int64_t> shape;
+  for (int64_t dim = 0; dim < 3; ++dim)
+    shape.push_back(getSizeOrDynamic(adaptor.getQuery(), dim));
+  shape.push_back(getSizeOrDynamic(adaptor.getValue(), 3));
+  types.push_back(inferQuantizable(context, shape, adaptor.getYQuantAttr()));
+  return success();
+}
+
+/// The verifier compares the shapes; a written type may know more or be in
+/// quantized form.
+bool AttentionOp::isCompatibleReturnTypes(TypeRange, TypeRange) { return true; }
+
 bool AttentionOp::isClipped() {
   return !getGamma().isZero() || !getZeta().isExactlyValue(1.0);
 }
@@ -420,6 +443,22 @@ ClippedSoftmaxOp::reifyResultShapes(OpBuilder &builder,
 
 SmallVector<QuantEdge> GateProjectionOp::getQuantEdges() {
   return {{getX(), getXQuantAttrName()}};
+}
+
+LogicalResult GateProjectionOp::inferReturnTypes(MLIRContext *context,
+                                                 std::optional<Location>,
+                                                 Adaptor adaptor,
+                                                 SmallVectorImpl<Type> &types) {
+  SmallVector<int64_t> shape = {getSizeOrDynamic(adaptor.getX(), 0),
+                                getSizeOrDynamic(adaptor.getBias(), 0),
+                                getSizeOrDynamic(adaptor.getX(), 1)};
+  types.push_back(RankedTensorType::get(shape, Float32Type::get(context)));
+  return success();
+}
+
+/// The verifier compares the shapes; a written type may know more.
+bool GateProjectionOp::isCompatibleReturnTypes(TypeRange, TypeRange) {
+  return true;
 }
 
 /// Shapes of the weights and biases of each kind.

@@ -13,6 +13,7 @@
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/IR/OwningOpRef.h"
 #include "mlir/IR/Verifier.h"
+#include "qtx/Dialect/Qtx/IR/AttentionOps.h"
 #include "qtx/Dialect/Qtx/IR/NormalisationOps.h"
 #include "qtx/Dialect/Qtx/IR/QtxDialect.h"
 #include "gtest/gtest.h"
@@ -77,6 +78,32 @@ TEST_F(TypeInferenceTest, ShapeOfIdsAndRow) {
   Value ids = createTensor({2, 3}, builder.getI64Type());
   auto rows = EmbeddingOp::create(builder, table, {}, ids, {}, {}, TypeAttr());
   EXPECT_EQ(rows.getType(), RankedTensorType::get({2, 3, 8}, f32()));
+  EXPECT_TRUE(succeeded(verify(*module)));
+}
+
+TEST_F(TypeInferenceTest, QueriesAndValueChannels) {
+  Value query = createTensor({2, 4, 5, 8}, f32());
+  Value key = createTensor({2, 2, 7, 8}, f32());
+  Value value = createTensor({2, 2, 7, 6}, f32());
+  auto attr = [&](float number) { return builder.getF32FloatAttr(number); };
+  auto attention = AttentionOp::create(
+      builder, query, key, value, /*mask=*/{}, /*offset=*/{}, /*sink=*/{},
+      /*gate=*/{}, TypeAttr(), TypeAttr(), TypeAttr(), /*causal=*/UnitAttr(),
+      attr(0.25f), /*soft_cap=*/FloatAttr(), TypeAttr(),
+      /*sink_logit=*/FloatAttr(), attr(0.0f), attr(1.0f),
+      /*unnormalised=*/UnitAttr(), TypeAttr(), TypeAttr(), attr(1.0f),
+      uniform());
+  EXPECT_EQ(attention.getType(),
+            RankedTensorType::get({2, 4, 5, 6}, builder.getI8Type()));
+  EXPECT_TRUE(succeeded(verify(*module)));
+}
+
+TEST_F(TypeInferenceTest, HeadsBeforeQueries) {
+  Value x = createTensor({2, 5, 8}, f32());
+  Value weight = createTensor({4, 2}, f32()), bias = createTensor({4}, f32());
+  auto gate = GateProjectionOp::create(builder, GateKind::Linear, x, {}, {},
+                                       weight, bias, TypeAttr());
+  EXPECT_EQ(gate.getType(), RankedTensorType::get({2, 4, 5}, f32()));
   EXPECT_TRUE(succeeded(verify(*module)));
 }
 

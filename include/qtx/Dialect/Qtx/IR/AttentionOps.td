@@ -17,7 +17,7 @@ include "qtx/Dialect/Qtx/IR/QtxOpBase.td"
 //===----------------------------------------------------------------------===//
 
 def Qtx_AttentionOp : Qtx_QuantizableOp<"attention", [
-    AttrSizedOperandSegments,
+    AttrSizedOperandSegments, InferTypeOpAdaptorWithIsCompatible,
     DeclareOpInterfaceMethods<TilingInterface, [
       "getLoopIteratorTypes", "getIterationDomain", "getTiledImplementation",
       "getResultTilePosition", "generateResultTileValue"]>]> {
@@ -257,7 +257,7 @@ def Qtx_ClippedSoftmaxOp : Qtx_Op<"clipped_softmax", [SameOperandsAndResultType]
 //===----------------------------------------------------------------------===//
 
 def Qtx_GateProjectionOp : Qtx_QuantizableOp<"gate_projection", [
-    AttrSizedOperandSegments]> {
+    AttrSizedOperandSegments, InferTypeOpAdaptorWithIsCompatible]> {
   let summary = "logits of an attention gate from the layer's input";
   let description = [{
     The logits that the `gate` clause of `qtx.attention` takes, from the input `x` of
