@@ -18,8 +18,8 @@ namespace qtx {
 /// C interface wrapper (`_mlir_ciface_NAME`).
 void buildReferencePipeline(mlir::OpPassManager &passManager);
 
-/// The two parts of the reference path: qtx operations to linalg on tensors, and
-/// that to the LLVM dialect.
+/// The two parts of the reference path: qtx operations to linalg on tensors,
+/// and that to the LLVM dialect.
 void buildReferenceToLinalg(mlir::OpPassManager &passManager);
 void buildLinalgToLLVM(mlir::OpPassManager &passManager);
 
