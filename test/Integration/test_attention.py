@@ -537,7 +537,7 @@ def test_quantized_stages(attention):
             reach = 2 * max(steps) * (np.abs(expected).max() + 4) * max(attention.gain, 1)
             assert np.abs(result - expected).max() <= reach
         total += expected.size
-    assert outside <= 0.001 * total
+    assert outside <= 0.005 * total
 
 
 def test_masked_keys_are_exact_zeros_in_integers():
