@@ -21,8 +21,6 @@ using namespace qtx;
 
 namespace {
 
-using ScalarBody = function_ref<Value(ImplicitLocOpBuilder &, ValueRange)>;
-
 //===----------------------------------------------------------------------===//
 // Softmax
 //===----------------------------------------------------------------------===//
@@ -47,28 +45,47 @@ Value createRows(ImplicitLocOpBuilder &builder, Value scores, double value) {
                      builder.getF32FloatAttr(static_cast<float>(value)));
 }
 
-/// `sinks`, when not null, has the shape of the rows: the logit of one more key
-/// per row, which has no value.
-SoftmaxParts createSoftmaxParts(ImplicitLocOpBuilder &builder, Value scores,
-                                Value sinks) {
+/// What the scores of each row are shifted by: the maximum, that of the sink
+/// included, or 0 in a row of -inf alone, whose numerators then are all 0.
+Value createShifts(ImplicitLocOpBuilder &builder, Value scores, Value sinks) {
   constexpr float infinity = std::numeric_limits<float>::infinity();
   int64_t rank = cast<RankedTensorType>(scores.getType()).getRank();
-  AffineMap rowMap = getRowMap(builder.getContext(), rank);
-  Value init = sinks ? sinks : createRows(builder, scores, -infinity);
-  Value maxima =
-      createReduction(builder, init, rowMap, {withIdentityMap(scores)},
-                      [](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
-                        return arith::MaximumFOp::create(b, args[1], args[0]);
-                      });
-  SmallVector<OpFoldResult> rowSizes = getSizes(builder, maxima);
-  // A row of -inf alone is shifted by 0: all its numerators are 0.
-  Value shifts = createElementwise(
-      builder, rowSizes, builder.getF32Type(), {withIdentityMap(maxima)},
+  Value maxima = createReduction(
+      builder, sinks ? sinks : createRows(builder, scores, -infinity),
+      getRowMap(builder.getContext(), rank), {withIdentityMap(scores)},
+      [](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
+        return arith::MaximumFOp::create(b, args[1], args[0]);
+      });
+  return createElementwise(
+      builder, getSizes(builder, maxima), builder.getF32Type(),
+      {withIdentityMap(maxima)},
       [](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
         Value isEmpty = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ,
                                               args[0], createF32(b, -infinity));
         return arith::SelectOp::create(b, isEmpty, createF32(b, 0.0), args[0]);
       });
+}
+
+/// 1 / sum, and 0 for an empty sum.
+Value createFactors(ImplicitLocOpBuilder &builder, Value sums) {
+  return createElementwise(
+      builder, getSizes(builder, sums), builder.getF32Type(),
+      {withIdentityMap(sums)},
+      [](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
+        Value isEmpty = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ,
+                                              args[0], createF32(b, 0.0));
+        Value factor = arith::DivFOp::create(b, createF32(b, 1.0), args[0]);
+        return arith::SelectOp::create(b, isEmpty, createF32(b, 0.0), factor);
+      });
+}
+
+/// `sinks`, when not null, has the shape of the rows: the logit of one more key
+/// per row, which has no value.
+SoftmaxParts createSoftmaxParts(ImplicitLocOpBuilder &builder, Value scores,
+                                Value sinks) {
+  int64_t rank = cast<RankedTensorType>(scores.getType()).getRank();
+  AffineMap rowMap = getRowMap(builder.getContext(), rank);
+  Value shifts = createShifts(builder, scores, sinks);
   auto exponent = [](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
     return createExp(b, arith::SubFOp::create(b, args[0], args[1]));
   };
@@ -76,25 +93,16 @@ SoftmaxParts createSoftmaxParts(ImplicitLocOpBuilder &builder, Value scores,
       builder, getSizes(builder, scores), builder.getF32Type(),
       {withIdentityMap(scores), {shifts, rowMap}}, exponent);
   Value first =
-      sinks
-          ? createElementwise(builder, rowSizes, builder.getF32Type(),
-                              {withIdentityMap(sinks), withIdentityMap(shifts)},
-                              exponent)
-          : createRows(builder, scores, 0.0);
+      sinks ? createElementwise(
+                  builder, getSizes(builder, shifts), builder.getF32Type(),
+                  {withIdentityMap(sinks), withIdentityMap(shifts)}, exponent)
+            : createRows(builder, scores, 0.0);
   Value sums =
       createReduction(builder, first, rowMap, {withIdentityMap(numerators)},
                       [](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
                         return arith::AddFOp::create(b, args[1], args[0]);
                       });
-  Value factors = createElementwise(
-      builder, rowSizes, builder.getF32Type(), {withIdentityMap(sums)},
-      [](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
-        Value isEmpty = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ,
-                                              args[0], createF32(b, 0.0));
-        Value factor = arith::DivFOp::create(b, createF32(b, 1.0), args[0]);
-        return arith::SelectOp::create(b, isEmpty, createF32(b, 0.0), factor);
-      });
-  return {numerators, factors};
+  return {numerators, createFactors(builder, sums)};
 }
 
 /// clip((zeta - gamma) * p + gamma, 0, 1)
@@ -560,8 +568,8 @@ struct LowerMergeHeads : OpRewritePattern<MergeHeadsOp> {
 // Gate projection
 //===----------------------------------------------------------------------===//
 
-/// bias + sum x * w by fma in ascending order of the last dimension of the
-/// space, which `biasMap` leaves out. `inits` has the shape of the result.
+/// init + sum x * w by fma, in ascending order of the dimension that `initMap`
+/// leaves out.
 Value createProjection(ImplicitLocOpBuilder &builder, Value init,
                        AffineMap initMap, MappedTensor x, MappedTensor weight) {
   return createReduction(builder, init, initMap, {x, weight},
