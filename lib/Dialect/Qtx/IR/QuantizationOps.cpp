@@ -152,18 +152,28 @@ DynamicQuantizeOp::reifyResultShapes(OpBuilder &builder,
 // PermuteOp
 //===----------------------------------------------------------------------===//
 
+/// The integers of a resource; absent if it holds fewer or more bytes than its
+/// type says, which MLIR does not verify.
+template <typename AttrT>
+static std::optional<SmallVector<int64_t>> getIntegers(AttrT resource) {
+  auto values = resource.tryGetAsArrayRef();
+  if (!values || int64_t(values->size()) != resource.getNumElements())
+    return std::nullopt;
+  return SmallVector<int64_t>(values->begin(), values->end());
+}
+
 std::optional<SmallVector<int64_t>> PermuteOp::getConstantIndices() {
   ElementsAttr elements = getConstantElements(getIndices());
   if (auto dense = dyn_cast_if_present<DenseElementsAttr>(elements))
     return llvm::map_to_vector(
         dense.getValues<APInt>(),
         [](const APInt &index) { return index.getSExtValue(); });
-  if (auto blob = dyn_cast_if_present<DenseI32ResourceElementsAttr>(elements))
-    if (std::optional<ArrayRef<int32_t>> values = blob.tryGetAsArrayRef())
-      return SmallVector<int64_t>(values->begin(), values->end());
-  if (auto blob = dyn_cast_if_present<DenseI64ResourceElementsAttr>(elements))
-    if (std::optional<ArrayRef<int64_t>> values = blob.tryGetAsArrayRef())
-      return SmallVector<int64_t>(values->begin(), values->end());
+  if (auto resource =
+          dyn_cast_if_present<DenseI32ResourceElementsAttr>(elements))
+    return getIntegers(resource);
+  if (auto resource =
+          dyn_cast_if_present<DenseI64ResourceElementsAttr>(elements))
+    return getIntegers(resource);
   return std::nullopt;
 }
 

@@ -103,6 +103,7 @@ public:
     return condition;
   }
 
+  bool contains(Value value) const { return values.contains(value); }
   StringRef getBlocker() const { return blocker; }
   size_t getNumTensors() const { return values.size(); }
 
@@ -367,9 +368,9 @@ private:
       return false;
     Reordering users(invert(*indices)), operand(*indices);
     Location loc = op.getLoc();
-    Reordering *chosen = users.plan(op.getY())     ? &users
-                         : operand.plan(op.getX()) ? &operand
-                                                   : nullptr;
+    Reordering *chosen = planAcross(users, op.getY(), op.getX())     ? &users
+                         : planAcross(operand, op.getX(), op.getY()) ? &operand
+                                                                     : nullptr;
     if (!chosen)
       return false;
     chosen->apply(rewriter);
@@ -384,7 +385,9 @@ private:
   static bool planAcross(Reordering &reordering,
                          TypedValue<RankedTensorType> value,
                          TypedValue<RankedTensorType> other) {
-    if (!reordering.plan(value))
+    if (!reordering.plan(value) ||
+        !reordering.check(!reordering.contains(other),
+                          "a cycle leads to its other side"))
       return false;
     Type type = reordering.reorderElementType(value.getType());
     return reordering.check(type == other.getType().getElementType(),

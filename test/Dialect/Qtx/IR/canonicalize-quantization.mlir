@@ -169,3 +169,16 @@ func.func @permute_constant() -> (tensor<3x2xi8>, tensor<2x2xf32>, tensor<100000
   %c = qtx.permute %u by %q : (tensor<100000x2xi8>, tensor<2xi32>) -> tensor<100000x2xi8>
   return %a, %b, %c : tensor<3x2xi8>, tensor<2x2xf32>, tensor<100000x2xi8>
 }
+
+// The first indices are fewer than their type says.
+// CHECK-LABEL: func.func @permute_short_resource
+// CHECK-COUNT-2: qtx.permute
+func.func @permute_short_resource(%x: tensor<?x4xf32>) -> tensor<?x4xf32> {
+  %p = arith.constant dense_resource<short> : tensor<4xi32>
+  %q = arith.constant dense<[3, 2, 1, 0]> : tensor<4xi32>
+  %0 = qtx.permute %x by %p : (tensor<?x4xf32>, tensor<4xi32>) -> tensor<?x4xf32>
+  %1 = qtx.permute %0 by %q : (tensor<?x4xf32>, tensor<4xi32>) -> tensor<?x4xf32>
+  return %1 : tensor<?x4xf32>
+}
+
+{-# dialect_resources: { builtin: { short: "0x040000000100000000000000" } } #-}

@@ -245,6 +245,19 @@ func.func @parameters(%x: tensor<?x2xi8>, %w: tensor<2x2xi8>, %s: tensor<2xf32>,
   return %a, %z : tensor<?x2xf32>, tensor<?x1xf32>
 }
 
+// A cycle, in code that nothing reaches.
+// CHECK-LABEL: func.func @cycle
+// CHECK: qtx.permute
+// REMARK: [Missed] {{.*}}after it, a cycle leads to its other side; before it, a cycle leads to its other side
+func.func @cycle() {
+  return
+^unreachable:
+  %p = arith.constant dense<[2, 0, 1]> : tensor<3xi32>
+  %a = qtx.relu %b : (tensor<2x3xf32>) -> tensor<2x3xf32>
+  %b = qtx.permute %a by %p : (tensor<2x3xf32>, tensor<3xi32>) -> tensor<2x3xf32>
+  cf.br ^unreachable
+}
+
 // Resources that hold less than their type says.
 // CHECK-LABEL: func.func @short
 // CHECK: qtx.permute
