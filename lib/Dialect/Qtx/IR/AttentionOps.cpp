@@ -9,6 +9,7 @@
 #include "qtx/Dialect/Qtx/IR/AttentionOps.h"
 #include "OpUtils.h"
 #include "mlir/IR/Builders.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace qtx;
@@ -333,6 +334,11 @@ static Type getMergedType(Type type, int64_t heads, int64_t size) {
   bool perHead = params->getAxis() == -3;
   if (!perHead && params->getAxis() != -1)
     return {};
+  // No type has as many groups as mistaken sizes would ask for.
+  constexpr int64_t kMaxChannels = int64_t(1) << 24;
+  if (params->getNumChannels() != (perHead ? heads : size) ||
+      heads * size > kMaxChannels)
+    return {};
   int64_t repeat = perHead ? 1 : heads;
   if (params->isDynamic() && repeat != 1)
     return {};
@@ -359,8 +365,10 @@ static Type getMergedType(Type type, int64_t heads, int64_t size) {
 static LogicalResult verifySplit(Operation *op, RankedTensorType merged,
                                  RankedTensorType split) {
   ArrayRef<int64_t> m = merged.getShape(), s = split.getShape();
+  int64_t channels = 0;
   if (m.size() != 3 || s.size() != 4 ||
-      ShapedType::isDynamicShape({m[2], s[1], s[3]}) || s[1] * s[3] != m[2] ||
+      ShapedType::isDynamicShape({m[2], s[1], s[3]}) ||
+      llvm::MulOverflow(s[1], s[3], channels) || channels != m[2] ||
       failed(verifyCompatibleShape({m[0], m[1]}, {s[0], s[2]})))
     return op->emitOpError() << "expected shapes [B, S, d] and [B, H, S, d / "
                                 "H] with static d and H, found "

@@ -517,3 +517,22 @@ func.func @merge_queries(%x: tensor<2x2x3x4x!qtx.grouped<i8:f32, axis=-2, [1, 2]
   %y = qtx.merge_heads %x : tensor<2x2x3x4x!qtx.grouped<i8:f32, axis=-2, [1, 2], {0.5, 0.25}>> -> tensor<2x3x8x!quant.uniform<i8:f32, 0.5>>
   return %y : tensor<2x3x8x!quant.uniform<i8:f32, 0.5>>
 }
+
+// -----
+
+// The product of heads and their channels does not fit 64 bits.
+func.func @split_overflow(%x: tensor<?x?x0xf32>) {
+  // expected-error@+1 {{expected shapes [B, S, d] and [B, H, S, d / H] with static d and H}}
+  %y = qtx.split_heads %x : tensor<?x?x0xf32> -> tensor<?x4294967296x?x4294967296xf32>
+  return
+}
+
+// -----
+
+// More groups than any type has.
+func.func @split_many(%x: tensor<1x1x4000000000x!quant.uniform<i8:f32, 0.5>>) {
+  // expected-error@+1 {{expected element types with the same parameters for every element}}
+  %y = qtx.split_heads %x : tensor<1x1x4000000000x!quant.uniform<i8:f32, 0.5>>
+      -> tensor<1x2000000000x1x2x!qtx.grouped<i8:f32, axis=-1, [1 * 2], {0.5, 0.25}>>
+  return
+}
