@@ -343,11 +343,12 @@ def fuzz(arguments):
     rejected = list_rejected(runner.run(texts, []).stderr, texts)
     seeds = Seeds(texts, [t for i, t in enumerate(texts) if i not in rejected])
     pool = [token for text in texts for token in TOKEN.findall(text) if token.strip()]
-    deadline = time.monotonic() + arguments.seconds
+    deadline = time.monotonic() + arguments.seconds if arguments.seconds else float("inf")
+    last = arguments.batches or float("inf")
     batches = accepted = 0
 
     def work(index):
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline or index >= last:
             return None
         return run_batch(
             runner, findings, pipelines, seeds, pool, f"{arguments.seed}-{index}"
@@ -355,7 +356,7 @@ def fuzz(arguments):
 
     with concurrent.futures.ThreadPoolExecutor(arguments.jobs) as executor:
         index = 0
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and index < last:
             step = range(index, index + arguments.jobs)
             index += arguments.jobs
             for count in executor.map(work, step):
@@ -373,10 +374,14 @@ def fuzz(arguments):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--build", default=str(ROOT / "build"))
-    parser.add_argument("--seconds", type=float, default=60)
+    parser.add_argument("--seconds", type=float, help="stop after this time")
+    parser.add_argument("--batches", type=int, help=f"stop after this many times {BATCH} mutants")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    return fuzz(parser.parse_args())
+    arguments = parser.parse_args()
+    if not arguments.seconds and not arguments.batches:
+        parser.error("expected --seconds or --batches")
+    return fuzz(arguments)
 
 
 if __name__ == "__main__":
