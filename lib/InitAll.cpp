@@ -34,6 +34,7 @@
 #include "mlir/Dialect/Tensor/IR/TensorTilingInterfaceImpl.h"
 #include "mlir/Dialect/Tensor/Transforms/BufferizableOpInterfaceImpl.h"
 #include "qtx/Conversion/Passes.h"
+#include "qtx/Dialect/ONNX/IR/ONNX.h"
 #include "qtx/Dialect/Qtx/IR/QtxDialect.h"
 #include "qtx/Dialect/Qtx/Transforms/Passes.h"
 #include "qtx/Pipelines/Pipelines.h"
@@ -59,11 +60,12 @@ static void registerInterfaces(DialectRegistry &registry) {
 }
 
 void qtx::registerDialects(DialectRegistry &registry) {
-  registry.insert<QtxDialect, affine::AffineDialect, arith::ArithDialect,
-                  bufferization::BufferizationDialect, cf::ControlFlowDialect,
-                  func::FuncDialect, linalg::LinalgDialect, LLVM::LLVMDialect,
-                  math::MathDialect, memref::MemRefDialect, quant::QuantDialect,
-                  scf::SCFDialect, tensor::TensorDialect>();
+  registry
+      .insert<QtxDialect, affine::AffineDialect, arith::ArithDialect,
+              bufferization::BufferizationDialect, cf::ControlFlowDialect,
+              func::FuncDialect, linalg::LinalgDialect, LLVM::LLVMDialect,
+              math::MathDialect, memref::MemRefDialect, onnx::ONNXDialect,
+              quant::QuantDialect, scf::SCFDialect, tensor::TensorDialect>();
   registerInterfaces(registry);
 }
 
