@@ -10,7 +10,7 @@ import pytest
 import qtx
 from hypothesis import given
 from hypothesis import strategies as st
-from numerics import quantize
+from numerics import fma32, quantize
 
 U = 2.0**-23
 WIDTHS = [1, 2, 3, 8, 48]
@@ -113,6 +113,31 @@ def test_rms_norm(x, has_gamma):
     mean = (wide**2).mean(-1, keepdims=True)
     reference = wide / np.sqrt(mean + float(np.float32(1e-6))) * gamma
     assert np.all(np.abs(y - reference) <= (width + 8) * U * np.abs(reference) + 2.0**-140)
+
+
+@given(rows(width=8), st.integers(0, 2**32 - 1))
+def test_scale_shift(x, seed):
+    gain, shift = np.float32(np.random.default_rng(seed).standard_normal((2, 8)))
+    module = scale_shift()
+    (y,) = module.run("main", x, gain, shift)
+    np.testing.assert_array_equal(y, fma32(x, gain, shift))
+    (q,) = module.run("quantized", x, gain, shift)
+    np.testing.assert_array_equal(q, quantize(y, 0.05, 3))
+
+
+@functools.lru_cache(maxsize=None)
+def scale_shift():
+    return qtx.compile_ir("""
+      func.func @main(%x: tensor<?x8xf32>, %g: tensor<8xf32>, %s: tensor<8xf32>) -> tensor<?x8xf32> {
+        %y = qtx.scale_shift %x gain(%g) shift(%s)
+            : (tensor<?x8xf32>, tensor<8xf32>, tensor<8xf32>) -> tensor<?x8xf32>
+        return %y : tensor<?x8xf32>
+      }
+      func.func @quantized(%x: tensor<?x8xf32>, %g: tensor<8xf32>, %s: tensor<8xf32>) -> tensor<?x8xi8> {
+        %y = qtx.scale_shift %x gain(%g) shift(%s) to !quant.uniform<i8:f32, 0.05:3>
+            : (tensor<?x8xf32>, tensor<8xf32>, tensor<8xf32>) -> tensor<?x8xi8>
+        return %y : tensor<?x8xi8>
+      }""")
 
 
 def test_rows_of_one_value():

@@ -195,6 +195,27 @@ struct LowerRmsNorm : OpRewritePattern<RmsNormOp> {
   }
 };
 
+struct LowerScaleShift : OpRewritePattern<ScaleShiftOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(ScaleShiftOp op,
+                                PatternRewriter &rewriter) const override {
+    if (failed(requireStorageForm(op, rewriter)))
+      return failure();
+    ImplicitLocOpBuilder builder(op.getLoc(), rewriter);
+    Value x = dequantizeTensor(builder, op, op.getQuantEdges().front());
+    Rows rows(builder, x);
+    Value y =
+        rows.map({withIdentityMap(x), rows.perChannel(op.getGain()),
+                  rows.perChannel(op.getShift())},
+                 [](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
+                   return math::FmaOp::create(b, args[0], args[1], args[2]);
+                 });
+    replaceQuantized(op, builder, rewriter, y);
+    return success();
+  }
+};
+
 } // namespace
 
 static Activation getActivation(ReluOp) { return Activation::Relu; }
@@ -311,7 +332,8 @@ struct LowerEmbedding : OpRewritePattern<EmbeddingOp> {
 } // namespace
 
 void qtx::populateNormalisationToLinalgPatterns(RewritePatternSet &patterns) {
-  patterns.add<LowerLayerNorm, LowerRmsNorm, LowerActivation<ReluOp>,
-               LowerActivation<GeluOp>, LowerActivation<SiluOp>, LowerAdd,
-               LowerEmbedding>(patterns.getContext());
+  patterns.add<LowerLayerNorm, LowerRmsNorm, LowerScaleShift,
+               LowerActivation<ReluOp>, LowerActivation<GeluOp>,
+               LowerActivation<SiluOp>, LowerAdd, LowerEmbedding>(
+      patterns.getContext());
 }

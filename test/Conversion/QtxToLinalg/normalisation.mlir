@@ -26,6 +26,17 @@ func.func @rms_norm(%x: tensor<?x8xf32>) -> tensor<?x8x!quant.uniform<i8:f32, 0.
   return %y : tensor<?x8x!quant.uniform<i8:f32, 0.5:3>>
 }
 
+// CHECK-LABEL: func @scale_shift(
+// CHECK-SAME: %[[X:.*]]: tensor<?x8xf32>, %[[G:.*]]: tensor<8xf32>, %[[S:.*]]: tensor<8xf32>
+// CHECK: linalg.generic
+// CHECK-SAME: ins(%[[X]], %[[G]], %[[S]] : tensor<?x8xf32>, tensor<8xf32>, tensor<8xf32>)
+// CHECK: math.fma
+// CHECK-NOT: arith.{{mulf|addf}}
+func.func @scale_shift(%x: tensor<?x8xf32>, %g: tensor<8xf32>, %s: tensor<8xf32>) -> tensor<?x8xf32> {
+  %y = qtx.scale_shift %x gain(%g) shift(%s) : (tensor<?x8xf32>, tensor<8xf32>, tensor<8xf32>) -> tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}
+
 // No call and no branch.
 // CHECK-LABEL: func @gelu(
 // CHECK-NOT: math.{{erf|exp|tanh}}

@@ -41,6 +41,16 @@ void RmsNormOp::getCanonicalizationPatterns(RewritePatternSet &patterns,
   patterns.add<DropUnitGamma<RmsNormOp>>(context);
 }
 
+/// x * 1 - 0 = x on floats, for every x; a shift of +0 would turn -0 into 0.
+OpFoldResult ScaleShiftOp::fold(FoldAdaptor) {
+  if (getX().getType() == getY().getType() &&
+      getX().getType().getElementType().isF32() &&
+      matchPattern(getGain(), m_OneFloat()) &&
+      matchPattern(getShift(), m_NegZeroFloat()))
+    return getX();
+  return {};
+}
+
 /// relu(relu(x)) = relu(x) on floats.
 OpFoldResult ReluOp::fold(FoldAdaptor) {
   auto inner = getX().getDefiningOp<ReluOp>();

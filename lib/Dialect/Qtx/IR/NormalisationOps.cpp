@@ -28,7 +28,7 @@ template <typename OpTy> static LogicalResult verifyXAndY(OpTy op) {
 }
 
 //===----------------------------------------------------------------------===//
-// LayerNormOp, RmsNormOp
+// LayerNormOp, RmsNormOp, ScaleShiftOp
 //===----------------------------------------------------------------------===//
 
 static LogicalResult verifyRowParameter(Operation *op, Value value,
@@ -42,13 +42,20 @@ static LogicalResult verifyRowParameter(Operation *op, Value value,
                            << "], found " << type;
 }
 
-template <typename OpTy> static LogicalResult verifyNormalisation(OpTy op) {
+template <typename OpTy> static LogicalResult verifyRows(OpTy op) {
   if (failed(verifyXAndY(op)))
     return failure();
   RankedTensorType x = op.getX().getType();
   if (x.getRank() == 0 || ShapedType::isDynamic(x.getShape().back()))
     return op.emitOpError()
            << "expected an 'x' whose last dimension is static, found " << x;
+  return success();
+}
+
+template <typename OpTy> static LogicalResult verifyNormalisation(OpTy op) {
+  if (failed(verifyRows(op)))
+    return failure();
+  RankedTensorType x = op.getX().getType();
   const APFloat &epsilon = op.getEpsilon();
   if (!epsilon.isFinite() || epsilon.isNegative() || epsilon.isZero())
     return op.emitOpError() << "expected a positive, finite epsilon, found "
@@ -64,6 +71,15 @@ LogicalResult LayerNormOp::verify() {
 }
 
 LogicalResult RmsNormOp::verify() { return verifyNormalisation(*this); }
+
+LogicalResult ScaleShiftOp::verify() {
+  if (failed(verifyRows(*this)))
+    return failure();
+  int64_t size = getX().getType().getShape().back();
+  if (failed(verifyRowParameter(*this, getGain(), size, "gain")))
+    return failure();
+  return verifyRowParameter(*this, getShift(), size, "shift");
+}
 
 //===----------------------------------------------------------------------===//
 // ReluOp, GeluOp, SiluOp

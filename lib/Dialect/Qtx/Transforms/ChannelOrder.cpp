@@ -62,6 +62,13 @@ static ChannelwiseOp getRmsNorm(RmsNormOp op) {
   return channels;
 }
 
+static ChannelwiseOp getScaleShift(ScaleShiftOp op) {
+  ChannelwiseOp channels = getUnary(op);
+  channels.constants.push_back({&op.getGainMutable(), 0});
+  channels.constants.push_back({&op.getShiftMutable(), 0});
+  return channels;
+}
+
 static ChannelwiseOp getSum(AddOp op) {
   ChannelwiseOp channels;
   channels.result = cast<OpResult>(op.getY());
@@ -123,6 +130,7 @@ std::optional<ChannelwiseOp> qtx::getChannelwise(Operation *op) {
           [](auto unary) { return getUnary(unary); })
       .Case([](LayerNormOp norm) { return getLayerNorm(norm); })
       .Case([](RmsNormOp norm) { return getRmsNorm(norm); })
+      .Case([](ScaleShiftOp scaleShift) { return getScaleShift(scaleShift); })
       .Case([](AddOp add) { return getSum(add); })
       .Case([](EmbeddingOp embedding) { return getEmbedding(embedding); })
       .Case([](DynamicQuantizeOp quantize) -> Result {

@@ -90,8 +90,8 @@ struct QtxOutputGroupsToPerChannelPass
   void runOnOperation() override {
     for (auto op : collectOps<QuantizableOpInterface>(getOperation()))
       TypeSwitch<Operation *>(op)
-          .Case<LinearOp, AddOp, LayerNormOp, RmsNormOp, QuantizeOp,
-                RequantizeOp>([](auto typed) { rewrite(typed); });
+          .Case<LinearOp, AddOp, LayerNormOp, RmsNormOp, ScaleShiftOp,
+                QuantizeOp, RequantizeOp>([](auto typed) { rewrite(typed); });
   }
 };
 

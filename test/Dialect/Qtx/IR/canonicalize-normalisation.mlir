@@ -19,6 +19,28 @@ func.func @other_gamma(%x: tensor<2x2xf32>) -> tensor<2x2xf32> {
   return %0 : tensor<2x2xf32>
 }
 
+// CHECK-LABEL: func @unit_scale_shift(
+// CHECK-SAME: %[[X:.*]]: tensor
+// CHECK-NEXT: return %[[X]]
+func.func @unit_scale_shift(%x: tensor<?x2xf32>) -> tensor<?x2xf32> {
+  %g = arith.constant dense<1.0> : tensor<2xf32>
+  %s = arith.constant dense<-0.0> : tensor<2xf32>
+  %0 = qtx.scale_shift %x gain(%g) shift(%s) : (tensor<?x2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<?x2xf32>
+  return %0 : tensor<?x2xf32>
+}
+
+// A shift of +0 changes -0, and a quantized result is quantized.
+// CHECK-LABEL: func @other_scale_shift(
+// CHECK-COUNT-2: qtx.scale_shift
+func.func @other_scale_shift(%x: tensor<?x2xf32>) -> (tensor<?x2xf32>, tensor<?x2xi8>) {
+  %g = arith.constant dense<1.0> : tensor<2xf32>
+  %s = arith.constant dense<0.0> : tensor<2xf32>
+  %t = arith.constant dense<-0.0> : tensor<2xf32>
+  %0 = qtx.scale_shift %x gain(%g) shift(%s) : (tensor<?x2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<?x2xf32>
+  %1 = qtx.scale_shift %x gain(%g) shift(%t) to !quant.uniform<i8:f32, 0.5> : (tensor<?x2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<?x2xi8>
+  return %0, %1 : tensor<?x2xf32>, tensor<?x2xi8>
+}
+
 // CHECK-LABEL: func @relu_of_relu(
 // CHECK: %[[Y:.*]] = qtx.relu
 // CHECK-NEXT: return %[[Y]]

@@ -45,7 +45,7 @@ func.func @y_without_type(%x: tensor<2xf32>) -> tensor<2xi8> {
 // -----
 
 //===----------------------------------------------------------------------===//
-// layer_norm, rms_norm
+// layer_norm, rms_norm, scale_shift
 //===----------------------------------------------------------------------===//
 
 func.func @dynamic_row(%x: tensor<2x?xf32>) -> tensor<2x?xf32> {
@@ -60,6 +60,30 @@ func.func @scalar_row(%x: tensor<f32>) -> tensor<f32> {
   // expected-error@+1 {{'qtx.rms_norm' op expected an 'x' whose last dimension is static, found 'tensor<f32>'}}
   %y = qtx.rms_norm %x epsilon 1.0e-5 : (tensor<f32>) -> tensor<f32>
   return %y : tensor<f32>
+}
+
+// -----
+
+func.func @scale_shift_dynamic_row(%x: tensor<2x?xf32>, %g: tensor<8xf32>) -> tensor<2x?xf32> {
+  // expected-error@+1 {{'qtx.scale_shift' op expected an 'x' whose last dimension is static, found 'tensor<2x?xf32>'}}
+  %y = qtx.scale_shift %x gain(%g) shift(%g) : (tensor<2x?xf32>, tensor<8xf32>, tensor<8xf32>) -> tensor<2x?xf32>
+  return %y : tensor<2x?xf32>
+}
+
+// -----
+
+func.func @gain_shape(%x: tensor<2x8xf32>, %g: tensor<4xf32>, %s: tensor<8xf32>) -> tensor<2x8xf32> {
+  // expected-error@+1 {{'qtx.scale_shift' op expected 'gain' of shape [8], found 'tensor<4xf32>'}}
+  %y = qtx.scale_shift %x gain(%g) shift(%s) : (tensor<2x8xf32>, tensor<4xf32>, tensor<8xf32>) -> tensor<2x8xf32>
+  return %y : tensor<2x8xf32>
+}
+
+// -----
+
+func.func @shift_shape(%x: tensor<2x8xf32>, %g: tensor<8xf32>, %s: tensor<1x8xf32>) -> tensor<2x8xf32> {
+  // expected-error@+1 {{'qtx.scale_shift' op expected 'shift' of shape [8], found 'tensor<1x8xf32>'}}
+  %y = qtx.scale_shift %x gain(%g) shift(%s) : (tensor<2x8xf32>, tensor<8xf32>, tensor<1x8xf32>) -> tensor<2x8xf32>
+  return %y : tensor<2x8xf32>
 }
 
 // -----

@@ -7,7 +7,7 @@
 !dynamic = !qtx.grouped<i8:f32, axis=-1, [6, 2], ?>
 
 //===----------------------------------------------------------------------===//
-// layer_norm, rms_norm
+// layer_norm, rms_norm, scale_shift
 //===----------------------------------------------------------------------===//
 
 // CHECK-LABEL: func @layer_norm(
@@ -37,6 +37,16 @@ func.func @rms_norm(%x: tensor<8xf32>, %g: tensor<8xf32>) -> tensor<8xi8> {
   // CHECK: qtx.rms_norm %{{.*}} gamma(%{{.*}}) epsilon {{.*}} to !quant.uniform<i8:f32, 2.000000e-02:3> : (tensor<8xf32>, tensor<8xf32>) -> tensor<8xi8>
   %y = qtx.rms_norm %x gamma(%g) epsilon 1.0e-6 to !uniform : (tensor<8xf32>, tensor<8xf32>) -> tensor<8xi8>
   return %y : tensor<8xi8>
+}
+
+// CHECK-LABEL: func @scale_shift(
+func.func @scale_shift(%x: tensor<?x8xf32>, %q: tensor<8xi8>, %g: tensor<8xf32>, %s: tensor<8xf32>) -> (tensor<?x8x!grouped>, tensor<8xi8>) {
+  // CHECK: qtx.scale_shift %{{.*}} gain(%{{.*}}) shift(%{{.*}}) : (tensor<?x8xf32>, tensor<8xf32>, tensor<8xf32>) -> tensor<?x8x!qtx.grouped<i8:f32, axis=-1, [6, 2], {2.000000e-02:3, 5.000000e-01}>>
+  %0 = qtx.scale_shift %x gain(%g) shift(%s) : (tensor<?x8xf32>, tensor<8xf32>, tensor<8xf32>) -> tensor<?x8x!grouped>
+  // CHECK: qtx.scale_shift %{{.*}} as !quant.uniform<i8:f32, 2.000000e-02:3> gain(%{{.*}}) shift(%{{.*}}) out_scale(%{{.*}}) to !qtx.grouped<i8:f32, axis=-1, [1 * 8], ?>
+  %1 = qtx.scale_shift %q as !uniform gain(%g) shift(%s) out_scale(%g) to !qtx.grouped<i8:f32, axis=-1, [1 * 8], ?>
+      : (tensor<8xi8>, tensor<8xf32>, tensor<8xf32>, tensor<8xf32>) -> tensor<8xi8>
+  return %0, %1 : tensor<?x8x!grouped>, tensor<8xi8>
 }
 
 //===----------------------------------------------------------------------===//

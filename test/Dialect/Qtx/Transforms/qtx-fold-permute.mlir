@@ -149,6 +149,24 @@ func.func @block(%ids: tensor<?xi64>) -> tensor<?x3xf32> {
   return %8 : tensor<?x3xf32>
 }
 
+// CHECK-LABEL: func.func @scale_shift
+// CHECK-DAG: %[[G:.*]] = arith.constant dense<[2.000000e+00, 3.000000e+00, 1.000000e+00]>
+// CHECK-DAG: %[[S:.*]] = arith.constant dense<[8.000000e+00, 9.000000e+00, 7.000000e+00]>
+// CHECK: qtx.scale_shift %{{.*}} gain(%[[G]]) shift(%[[S]])
+// CHECK-NOT: qtx.permute
+// CHECK: return
+// REMARK: remark: [Passed]
+func.func @scale_shift(%ids: tensor<?xi64>) -> tensor<?x3xf32> {
+  %p = arith.constant dense<[1, 2, 0]> : tensor<3xi32>
+  %t = arith.constant dense<[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]> : tensor<2x3xf32>
+  %g = arith.constant dense<[1.0, 2.0, 3.0]> : tensor<3xf32>
+  %s = arith.constant dense<[7.0, 8.0, 9.0]> : tensor<3xf32>
+  %0 = qtx.embedding %t, %ids : (tensor<2x3xf32>, tensor<?xi64>) -> tensor<?x3xf32>
+  %1 = qtx.scale_shift %0 gain(%g) shift(%s) : (tensor<?x3xf32>, tensor<3xf32>, tensor<3xf32>) -> tensor<?x3xf32>
+  %2 = qtx.permute %1 by %p : (tensor<?x3xf32>, tensor<3xi32>) -> tensor<?x3xf32>
+  return %2 : tensor<?x3xf32>
+}
+
 // A gate that reads all channels takes the order into its weight; one that reads a
 // slice per head cannot.
 // CHECK-LABEL: func.func @gates

@@ -153,6 +153,47 @@ def Qtx_RmsNormOp : Qtx_ShapedLikeXOp<"rms_norm"> {
   let hasCanonicalizer = 1;
 }
 
+def Qtx_ScaleShiftOp : Qtx_ShapedLikeXOp<"scale_shift"> {
+  let summary = "scale and shift every channel of the last axis";
+  let description = [{
+    `y[..., c] = fma(x[..., c], gain[c], shift[c])` (Numerics.md, "Normalisation"). A
+    quantized `x` is dequantized first, a quantized `y` quantized last.
+
+    It brings channels of different ranges to one range before they are quantized.
+    `qtx-fold-scale-shift` moves it into neighbouring constants; one that stays is
+    meant for the epilogue of the operation that computes `x`.
+
+    | value | shape | element type |
+    |---|---|---|
+    | `x` | `[..., d]`, `d` static | f32 or quantized |
+    | `gain`, `shift` | `[d]` | f32 |
+    | `y` | `[..., d]` | f32 or quantized |
+
+    Sources: Outlier Suppression+ (Wei et al. 2023); SmoothQuant (Xiao et al. 2023).
+
+    Example:
+
+    ```mlir
+    %y = qtx.scale_shift %x gain(%g) shift(%s)
+        : (tensor<?x?x8xf32>, tensor<8xf32>, tensor<8xf32>)
+        -> tensor<?x?x8x!quant.uniform<i8:f32, 0.02:3>>
+    %z = qtx.scale_shift %q as !quant.uniform<i8:f32, 0.02:3> gain(%g) shift(%s)
+        : (tensor<2x8xi8>, tensor<8xf32>, tensor<8xf32>) -> tensor<2x8xf32>
+    ```
+  }];
+  let arguments = !con(xArguments,
+                       (ins Qtx_F32Tensor:$gain, Qtx_F32Tensor:$shift), yArguments,
+                       xQuantArgument, yQuantArgument);
+  let assemblyFormat = [{
+    $x (`scale` `(` $x_scale^ `)`)? (`zero_point` `(` $x_zero_point^ `)`)?
+    (`as` $x_quant^)? `gain` `(` $gain `)` `shift` `(` $shift `)`
+    (`out_scale` `(` $y_scale^ `)`)? (`out_zero_point` `(` $y_zero_point^ `)`)?
+    (`to` $y_quant^)? attr-dict `:` functional-type(operands, results)
+  }];
+  let hasVerifier = 1;
+  let hasFolder = 1;
+}
+
 //===----------------------------------------------------------------------===//
 // Activations
 //===----------------------------------------------------------------------===//
