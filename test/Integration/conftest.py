@@ -10,7 +10,8 @@ import sys
 from hypothesis import settings
 
 # The package of this repository, whether or not another one is installed.
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "python"))
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "python"), str(ROOT / "test" / "lib")]
 
 # Most modules here are large and run on few numbers. `test_opt_levels` and the AArch64
 # tests compare with optimized code.
