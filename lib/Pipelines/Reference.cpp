@@ -18,12 +18,25 @@
 #include "mlir/Transforms/Passes.h"
 #include "qtx/Conversion/Passes.h"
 #include "qtx/Dialect/Qtx/Transforms/Passes.h"
+#include "qtx/Pipelines/Passes.h"
 #include "qtx/Pipelines/Pipelines.h"
 
 using namespace mlir;
 
-/// Tensors to buffers. Callers own what public functions return.
-static void buildBufferization(OpPassManager &passManager) {
+void qtx::buildStorage(OpPassManager &passManager) {
+  passManager.addPass(createQtxToStoragePass());
+}
+
+void qtx::buildReferenceTile(OpPassManager &passManager) {
+  passManager.addPass(createConvertQtxToLinalgPass());
+  // Elementwise operations on whole tensors, such as arith.addf.
+  passManager.addPass(createConvertElementwiseToLinalgPass());
+  passManager.addPass(createQtxExpandMathPass());
+  passManager.addPass(createCanonicalizerPass());
+  passManager.addPass(createCSEPass());
+}
+
+void qtx::buildBufferize(OpPassManager &passManager) {
   passManager.addPass(bufferization::createEmptyTensorEliminationPass());
   bufferization::OneShotBufferizePassOptions options;
   options.bufferizeFunctionBoundaries = true;
@@ -37,12 +50,14 @@ static void buildBufferization(OpPassManager &passManager) {
   passManager.addPass(createConvertBufferizationToMemRefPass());
 }
 
-/// Loops over memrefs to the LLVM dialect.
-static void buildLoopsToLLVM(OpPassManager &passManager) {
-  passManager.addPass(qtx::createQtxExpandCopiesPass());
+void qtx::buildVector(OpPassManager &passManager) {
+  passManager.addPass(createQtxExpandCopiesPass());
   passManager.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
   passManager.addPass(createCanonicalizerPass());
   passManager.addPass(createCSEPass());
+}
+
+void qtx::buildLLVM(OpPassManager &passManager) {
   passManager.addPass(createSCFToControlFlowPass());
   passManager.addPass(memref::createExpandStridedMetadataPass());
   passManager.addPass(createLowerAffinePass());
@@ -58,20 +73,16 @@ static void buildLoopsToLLVM(OpPassManager &passManager) {
 }
 
 void qtx::buildReferenceToLinalg(OpPassManager &passManager) {
-  passManager.addPass(createQtxToStoragePass());
-  passManager.addPass(createConvertQtxToLinalgPass());
-  // Elementwise operations on whole tensors, such as arith.addf.
-  passManager.addPass(createConvertElementwiseToLinalgPass());
-  passManager.addPass(createQtxExpandMathPass());
-  passManager.addPass(createCanonicalizerPass());
-  passManager.addPass(createCSEPass());
+  buildStorage(passManager);
+  buildReferenceTile(passManager);
 }
 
 void qtx::buildLinalgToLLVM(OpPassManager &passManager) {
-  buildBufferization(passManager);
+  buildBufferize(passManager);
   passManager.addNestedPass<func::FuncOp>(
       LLVM::createLLVMRequestCWrappersPass());
-  buildLoopsToLLVM(passManager);
+  buildVector(passManager);
+  buildLLVM(passManager);
 }
 
 void qtx::buildReferencePipeline(OpPassManager &passManager) {
@@ -80,6 +91,7 @@ void qtx::buildReferencePipeline(OpPassManager &passManager) {
 }
 
 void qtx::registerPipelines() {
+  registerQtxPipelinesPasses();
   PassPipelineRegistration<>(
       "qtx-reference-to-llvm",
       "Lower qtx operations by the reference path to the LLVM dialect",

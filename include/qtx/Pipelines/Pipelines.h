@@ -13,6 +13,20 @@
 
 namespace qtx {
 
+/// One function for each stage that is a sequence of passes; Stages.h has their
+/// order and contracts.
+
+/// Quantized types to storage integers.
+void buildStorage(mlir::OpPassManager &passManager);
+/// Operations of qtx to linalg on tensors, by the reference lowering.
+void buildReferenceTile(mlir::OpPassManager &passManager);
+/// Tensors to buffers. Callers own what public functions return.
+void buildBufferize(mlir::OpPassManager &passManager);
+/// Operations on buffers to loops.
+void buildVector(mlir::OpPassManager &passManager);
+/// Loops over buffers to the LLVM dialect.
+void buildLLVM(mlir::OpPassManager &passManager);
+
 /// The reference path from qtx operations to the LLVM dialect: storage form,
 /// linalg, bufferization across functions, loops, LLVM. Public functions get a
 /// C interface wrapper (`_mlir_ciface_NAME`).
@@ -23,7 +37,7 @@ void buildReferencePipeline(mlir::OpPassManager &passManager);
 void buildReferenceToLinalg(mlir::OpPassManager &passManager);
 void buildLinalgToLLVM(mlir::OpPassManager &passManager);
 
-/// Registers `qtx-reference-to-llvm`.
+/// Registers the passes about stages and `qtx-reference-to-llvm`.
 void registerPipelines();
 
 } // namespace qtx

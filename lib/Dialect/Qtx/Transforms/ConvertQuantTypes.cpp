@@ -13,7 +13,6 @@
 //===----------------------------------------------------------------------===//
 
 #include "RewriteUtils.h"
-#include "TypeUtils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Quant/IR/Quant.h"
 #include "mlir/Dialect/Quant/IR/QuantTypes.h"
@@ -24,6 +23,7 @@
 #include "qtx/Dialect/Qtx/IR/QtxTypes.h"
 #include "qtx/Dialect/Qtx/IR/QuantizationOps.h"
 #include "qtx/Dialect/Qtx/Transforms/Passes.h"
+#include "qtx/Dialect/Qtx/Transforms/TypeUtils.h"
 #include <cmath>
 
 namespace qtx {

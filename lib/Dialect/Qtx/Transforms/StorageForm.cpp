@@ -6,7 +6,6 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "TypeUtils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Quant/IR/Quant.h"
 #include "mlir/Dialect/Quant/IR/QuantTypes.h"
@@ -20,6 +19,7 @@
 #include "qtx/Dialect/Qtx/IR/QtxTypes.h"
 #include "qtx/Dialect/Qtx/IR/QuantParams.h"
 #include "qtx/Dialect/Qtx/Transforms/Passes.h"
+#include "qtx/Dialect/Qtx/Transforms/TypeUtils.h"
 
 namespace qtx {
 #define GEN_PASS_DEF_QTXTOSTORAGEPASS
@@ -33,16 +33,6 @@ using namespace qtx;
 //===----------------------------------------------------------------------===//
 // Quantized types
 //===----------------------------------------------------------------------===//
-
-/// Whether `type` is or contains a quantized type, of qtx or of upstream.
-static bool containsQuantizedType(Type type) {
-  WalkResult result = type.walk([](Type nested) {
-    return isa<GroupedType, quant::QuantizedType>(nested)
-               ? WalkResult::interrupt()
-               : WalkResult::advance();
-  });
-  return result.wasInterrupted();
-}
 
 /// Replaces tensors by their storage form, inside function types too.
 static AttrTypeReplacer createReplacer() {

@@ -6,18 +6,29 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "TypeUtils.h"
+#include "qtx/Dialect/Qtx/Transforms/TypeUtils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Quant/IR/QuantTypes.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/Interfaces/CallInterfaces.h"
 #include "mlir/Interfaces/ControlFlowInterfaces.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
+#include "qtx/Dialect/Qtx/IR/QtxTypes.h"
 #include "qtx/Dialect/Qtx/IR/QuantizationOps.h"
 
 using namespace mlir;
 using namespace qtx;
+
+bool qtx::containsQuantizedType(Type type) {
+  WalkResult result = type.walk([](Type nested) {
+    return isa<GroupedType, quant::QuantizedType>(nested)
+               ? WalkResult::interrupt()
+               : WalkResult::advance();
+  });
+  return result.wasInterrupted();
+}
 
 Type qtx::findType(Operation *op, function_ref<bool(Type)> matches) {
   for (Type type :

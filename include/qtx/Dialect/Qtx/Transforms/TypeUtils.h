@@ -6,13 +6,16 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef QTX_LIB_DIALECT_QTX_TRANSFORMS_TYPEUTILS_H
-#define QTX_LIB_DIALECT_QTX_TRANSFORMS_TYPEUTILS_H
+#ifndef QTX_DIALECT_QTX_TRANSFORMS_TYPEUTILS_H
+#define QTX_DIALECT_QTX_TRANSFORMS_TYPEUTILS_H
 
 #include "mlir/IR/AttrTypeSubElements.h"
 #include "mlir/IR/Operation.h"
 
 namespace qtx {
+
+/// Whether `type` is or contains a quantized type, of qtx or of upstream.
+bool containsQuantizedType(mlir::Type type);
 
 /// The first type of an operand, result, block argument or signature of `op`
 /// for which `matches` holds.
@@ -29,4 +32,4 @@ bool isTypeAgnostic(mlir::Operation *op);
 
 } // namespace qtx
 
-#endif // QTX_LIB_DIALECT_QTX_TRANSFORMS_TYPEUTILS_H
+#endif // QTX_DIALECT_QTX_TRANSFORMS_TYPEUTILS_H
