@@ -1,0 +1,132 @@
+//===- Streaming.h - Stream data through functions --------------*- C++ -*-===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Runs all feeds of calibration data through compiled functions and shows what
+// chosen values hold. Observers, Hessians, bias corrections and error reports
+// are consumers of it.
+//
+// Values are grouped into *lanes*. A lane sees the feeds one after the other,
+// in their order, so a consumer that keeps one state per lane needs no lock and
+// gives the same result for any number of threads; lanes run concurrently.
+// Memory holds the values of as many feeds as there are threads.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QTX_ANALYSIS_STREAMING_H
+#define QTX_ANALYSIS_STREAMING_H
+
+#include "qtx/Analysis/CalibrationData.h"
+#include "qtx/Target/JIT.h"
+#include <functional>
+
+namespace llvm {
+class ThreadPoolInterface;
+} // namespace llvm
+
+namespace qtx {
+
+/// A function and the values of its body to look at. They are tensors of
+/// f32 or statically quantized (these arrive dequantized), arguments or results
+/// of operations at the top level of the function, which has one block.
+struct StreamedFunction {
+  mlir::func::FuncOp function;
+  llvm::SmallVector<mlir::Value> values;
+};
+
+/// What one value holds in one feed: rows of channels (the last axis).
+struct StreamedValue {
+  const float *data;
+  llvm::ArrayRef<int64_t> shape;
+  /// One byte for each row, 0 where it is padding; empty if all rows count.
+  llvm::ArrayRef<uint8_t> validRows;
+
+  int64_t getNumChannels() const { return shape.empty() ? 1 : shape.back(); }
+  int64_t getNumRows() const {
+    int64_t rows = 1;
+    for (int64_t size : shape.drop_back(shape.empty() ? 0 : 1))
+      rows *= size;
+    return rows;
+  }
+  bool isValid(int64_t row) const {
+    return validRows.empty() || validRows[row] != 0;
+  }
+  llvm::ArrayRef<float> getRow(int64_t row) const {
+    return {data + row * getNumChannels(), size_t(getNumChannels())};
+  }
+};
+
+/// What one lane gets of one feed.
+struct LaneFeed {
+  size_t lane;
+  const Feed &feed;
+  /// In the order in which the lane lists them.
+  llvm::ArrayRef<StreamedValue> values;
+};
+
+/// Called for the feeds of one lane in their order, for several lanes at the
+/// same time.
+using ConsumeFn = llvm::function_ref<llvm::Error(const LaneFeed &)>;
+
+/// Feeds done and feeds in all; called from the thread that called `run`.
+using ProgressFn = std::function<void(size_t done, size_t total)>;
+
+struct StreamOptions {
+  unsigned numThreads = 1;
+  JITOptions jit;
+  ProgressFn progress;
+};
+
+/// Compiled copies of functions that also return values of their bodies. All
+/// functions take the same arguments.
+class StreamRunner {
+public:
+  /// Compiles copies of `functions`, one each. `lanes` groups the values,
+  /// numbered through all functions; empty for one lane per value.
+  static llvm::Expected<std::unique_ptr<StreamRunner>>
+  create(llvm::ArrayRef<StreamedFunction> functions,
+         llvm::ArrayRef<llvm::SmallVector<size_t>> lanes,
+         const StreamOptions &options);
+  ~StreamRunner();
+
+  size_t getNumLanes() const { return lanes.size(); }
+
+  /// Streams all feeds; stops at the first error, the one of the earliest feed
+  /// and lane.
+  llvm::Error run(const CalibrationData &data, ConsumeFn consume) const;
+
+private:
+  StreamRunner() = default;
+
+  struct Compiled {
+    std::unique_ptr<JITModule> module;
+    std::string name;
+  };
+  /// The values of one feed.
+  struct Slot;
+  struct LaneError;
+  llvm::Error fill(Slot &slot, const CalibrationData &data, size_t feed) const;
+  LaneError consumeLane(llvm::ArrayRef<Slot> slots, size_t lane,
+                        ConsumeFn consume) const;
+  llvm::Error consumeAll(llvm::ThreadPoolInterface *pool,
+                         llvm::ArrayRef<Slot> slots, ConsumeFn consume) const;
+
+  std::vector<Compiled> functions;
+  /// The shape of each value as its type has it.
+  std::vector<llvm::SmallVector<int64_t>> types;
+  std::vector<llvm::SmallVector<size_t>> lanes;
+  StreamOptions options;
+};
+
+/// Streams `data` through one function: `consume` gets a lane per value.
+llvm::Error stream(const StreamedFunction &function,
+                   const CalibrationData &data, const StreamOptions &options,
+                   ConsumeFn consume);
+
+} // namespace qtx
+
+#endif // QTX_ANALYSIS_STREAMING_H
