@@ -64,6 +64,10 @@ std::optional<Stage> qtx::getStage(StringRef name) {
   return entry->first;
 }
 
+std::string qtx::listStageNames() {
+  return llvm::join(llvm::map_range(getStages(), getStageName), ", ");
+}
+
 //===----------------------------------------------------------------------===//
 // Contracts
 //===----------------------------------------------------------------------===//
@@ -144,10 +148,8 @@ struct QtxVerifyStagePass
   void runOnOperation() override {
     std::optional<Stage> parsed = getStage(stage);
     if (!parsed) {
-      auto names = llvm::map_to_vector(getStages(), getStageName);
-      getOperation()->emitError()
-          << "expected a stage (" << llvm::join(names, ", ") << "), found '"
-          << stage << "'";
+      getOperation()->emitError() << "expected a stage (" << listStageNames()
+                                  << "), found '" << stage << "'";
       return signalPassFailure();
     }
     if (failed(verifyStage(getOperation(), *parsed)))

@@ -17,6 +17,7 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/ADT/StringRef.h"
 #include <optional>
+#include <string>
 
 namespace qtx {
 
@@ -43,6 +44,9 @@ llvm::StringRef getStageName(Stage stage);
 
 /// The stage of that name.
 std::optional<Stage> getStage(llvm::StringRef name);
+
+/// The names of all stages, for messages.
+std::string listStageNames();
 
 /// Checks what the IR must hold when it leaves `stage`; one diagnostic for each
 /// operation that breaks the contract.

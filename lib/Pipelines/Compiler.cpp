@@ -1,0 +1,153 @@
+//===- Compiler.cpp - A model through the stages --------------------------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "qtx/Pipelines/Compiler.h"
+#include "mlir/Parser/Parser.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Support/FileUtilities.h"
+#include "qtx/Pipelines/Pipelines.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/SourceMgr.h"
+#include "llvm/Support/raw_ostream.h"
+#include <chrono>
+
+using namespace mlir;
+using namespace qtx;
+
+/// Constants with more elements are left out of dumps.
+static constexpr int64_t kLargestDumpedConstant = 64;
+
+//===----------------------------------------------------------------------===//
+// Loading
+//===----------------------------------------------------------------------===//
+
+static Location getFileLoc(MLIRContext *context, StringRef path) {
+  return NameLoc::get(StringAttr::get(context, path));
+}
+
+static OwningOpRef<ModuleOp> loadIR(StringRef path, MLIRContext *context) {
+  std::string message;
+  auto file = openInputFile(path, &message);
+  if (!file) {
+    emitError(getFileLoc(context, path)) << message;
+    return nullptr;
+  }
+  llvm::SourceMgr sources;
+  sources.AddNewSourceBuffer(std::move(file), llvm::SMLoc());
+  SourceMgrDiagnosticHandler handler(sources, context);
+  return parseSourceFile<ModuleOp>(sources, context);
+}
+
+OwningOpRef<ModuleOp> qtx::loadModel(StringRef path, MLIRContext *context) {
+  if (path.ends_with(".mlir"))
+    return loadIR(path, context);
+  emitError(getFileLoc(context, path))
+      << "expected a model that ends in .mlir, found '" << path << "'";
+  return nullptr;
+}
+
+//===----------------------------------------------------------------------===//
+// Stages
+//===----------------------------------------------------------------------===//
+
+namespace {
+class StageRunner {
+public:
+  StageRunner(ModuleOp module, const CompileOptions &options)
+      : module(module), options(options) {}
+
+  LogicalResult run() {
+    for (Stage stage : getStages()) {
+      if (failed(runAndCheck(stage)))
+        return failure();
+      if (stage == options.lastStage)
+        break;
+    }
+    return success();
+  }
+
+private:
+  LogicalResult runAndCheck(Stage stage) {
+    auto start = std::chrono::steady_clock::now();
+    if (failed(runStage(stage)) || failed(verifyStage(module, stage)) ||
+        failed(dump(stage)))
+      return failure();
+    std::chrono::duration<double> time =
+        std::chrono::steady_clock::now() - start;
+    if (options.stageDone)
+      options.stageDone(stage, time.count());
+    return success();
+  }
+
+  LogicalResult runStage(Stage stage) {
+    switch (stage) {
+    case Stage::Import:
+    case Stage::Calibrate:
+    case Stage::Quantize:
+    case Stage::Fold:
+    case Stage::Fuse:
+      return success();
+    case Stage::Storage:
+      return runPasses(buildStorage);
+    case Stage::Configure:
+    case Stage::Pack:
+      return success();
+    case Stage::Tile:
+      return runPasses(buildReferenceTile);
+    case Stage::Bufferize:
+      return runPasses(buildBufferize);
+    case Stage::Vector:
+      return runPasses(buildVector);
+    case Stage::Object:
+      return runPasses(buildLLVM);
+    }
+    llvm_unreachable("unknown stage");
+  }
+
+  LogicalResult runPasses(void (*build)(OpPassManager &)) {
+    PassManager passManager(module.getContext());
+    build(passManager);
+    return passManager.run(module);
+  }
+
+  LogicalResult dump(Stage stage) {
+    if (options.dumpFolder.empty())
+      return success();
+    SmallString<128> path(options.dumpFolder);
+    llvm::sys::path::append(path,
+                            llvm::formatv("{0:2}-{1}.mlir", unsigned(stage) + 1,
+                                          getStageName(stage)));
+    std::error_code code =
+        llvm::sys::fs::create_directories(options.dumpFolder);
+    llvm::Error error = code ? llvm::errorCodeToError(code) : write(path);
+    if (!error)
+      return success();
+    return emitError(getFileLoc(module.getContext(), path))
+           << "cannot write the IR: " << llvm::toString(std::move(error));
+  }
+
+  llvm::Error write(StringRef path) {
+    OpPrintingFlags flags;
+    flags.elideLargeElementsAttrs(kLargestDumpedConstant);
+    flags.elideLargeResourceString(kLargestDumpedConstant);
+    return llvm::writeToOutput(path, [&](llvm::raw_ostream &stream) {
+      module->print(stream, flags);
+      return llvm::Error::success();
+    });
+  }
+
+  ModuleOp module;
+  const CompileOptions &options;
+};
+} // namespace
+
+LogicalResult qtx::runStages(ModuleOp module, const CompileOptions &options) {
+  return StageRunner(module, options).run();
+}

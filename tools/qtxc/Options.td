@@ -1,0 +1,27 @@
+//===- Options.td - Command line of qtxc -------------------*- tablegen -*-===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+include "llvm/Option/OptParser.td"
+
+// An option with a value: `--name=VALUE` or `--name VALUE`, with one dash or two.
+multiclass Value<string name, string meta, string help> {
+  def NAME : Separate<["--", "-"], name>;
+  def NAME#_eq : Joined<["--", "-"], name#"=">, Alias<!cast<Separate>(NAME)>,
+                 MetaVarName<meta>, HelpText<help>;
+}
+
+class Switch<string name, string help>
+    : Flag<["--", "-"], name>, HelpText<help>;
+
+def help : Switch<"help", "Print this text">;
+def output : Separate<["-"], "o">, MetaVarName<"<OUT>">,
+             HelpText<"File to write, or - for the standard output">;
+
+defm stop_after : Value<"stop-after", "<STAGE>", "Write the IR at the exit of a stage">;
+defm dump_stages : Value<"dump-stages", "<DIR>", "Write the IR after each stage into a folder">;
+def quiet : Switch<"quiet", "Print errors and warnings only">;
