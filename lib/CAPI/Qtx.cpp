@@ -14,6 +14,7 @@
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Transforms/Passes.h"
 #include "qtx/InitAll.h"
+#include "qtx/Support/Diagnostics.h"
 #include "qtx/Target/JIT.h"
 #include <cstring>
 #include <mutex>
@@ -67,10 +68,9 @@ public:
   void report(Diagnostic &diagnostic) const {
     std::string text;
     llvm::raw_string_ostream stream(text);
-    if (auto location =
-            diagnostic.getLocation()->findInstanceOf<FileLineColLoc>())
-      stream << location.getFilename().getValue() << ":" << location.getLine()
-             << ":" << location.getColumn() << ": ";
+    std::string place = describeLocation(diagnostic.getLocation());
+    if (!place.empty())
+      stream << place << ": ";
     stream << diagnostic;
     report(getSeverity(diagnostic), text);
     for (Diagnostic &note : diagnostic.getNotes())

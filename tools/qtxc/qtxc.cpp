@@ -7,10 +7,10 @@
 //===----------------------------------------------------------------------===//
 
 #include "Options.h"
-#include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/MLIRContext.h"
 #include "qtx/InitAll.h"
 #include "qtx/Pipelines/Compiler.h"
+#include "qtx/Support/Diagnostics.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/WithColor.h"
@@ -61,6 +61,7 @@ static llvm::Expected<bool> compile(StringRef model, StringRef output,
   registerDialects(registry);
   MLIRContext context(registry);
   context.printOpOnDiagnostic(false);
+  DiagnosticPrinter printer(&context);
   OwningOpRef<ModuleOp> module = loadModel(model, &context);
   if (!module || failed(runStages(*module, options)))
     return false;
