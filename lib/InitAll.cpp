@@ -33,6 +33,7 @@
 #include "mlir/Dialect/Tensor/IR/TensorInferTypeOpInterfaceImpl.h"
 #include "mlir/Dialect/Tensor/IR/TensorTilingInterfaceImpl.h"
 #include "mlir/Dialect/Tensor/Transforms/BufferizableOpInterfaceImpl.h"
+#include "qtx/Analysis/Passes.h"
 #include "qtx/Conversion/Passes.h"
 #include "qtx/Dialect/ONNX/IR/ONNX.h"
 #include "qtx/Dialect/Qtx/IR/QtxDialect.h"
@@ -70,6 +71,7 @@ void qtx::registerDialects(DialectRegistry &registry) {
 }
 
 void qtx::registerPasses() {
+  registerQtxAnalysisPasses();
   registerQtxConversionPasses();
   registerQtxTransformsPasses();
   registerPipelines();

@@ -1,0 +1,68 @@
+//===- Passes.td - Analysis passes --------------------------*- tablegen -*-===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QTX_ANALYSIS_PASSES
+#define QTX_ANALYSIS_PASSES
+
+include "mlir/Pass/PassBase.td"
+
+def QtxCalibratePass : Pass<"qtx-calibrate", "::mlir::ModuleOp"> {
+  let summary = "observe the range of every edge on data";
+  let description = [{
+    Compiles the function and streams the samples of an archive through it. Every
+    float tensor that an operation of qtx reads or writes, constants and masks
+    apart, gets its range per channel of the last axis: the attribute
+    `qtx.observed`, an array with a `tensor<2xCxf32>` (smallest values, largest
+    values) for each result, or the tensor alone on an argument. The operand of
+    `qtx.split_heads` carries the range of the view.
+
+    The observers are `min_max`, `running` (a moving average over the feeds,
+    with `momentum`), `percentile` (all but the (100 - `percentile`) % smallest and
+    as many of the largest values of a channel) and `mse` (the range with the
+    least error of a quantizer with `bits` bits). The last two take a second pass
+    over the data. Ranges do not depend on the number of threads.
+
+    Positions where the input `attention_mask` is 0 are padding and do not count.
+    NaN and infinities elsewhere are errors at the edge.
+
+    ```mlir
+    func.func @main(%x: tensor<?x2xf32> {qtx.name = "x"}) -> tensor<?x2xf32> {
+      %y = qtx.relu %x : (tensor<?x2xf32>) -> tensor<?x2xf32>
+      return %y : tensor<?x2xf32>
+    }
+    ```
+
+    becomes, with samples from -1 to 2,
+
+    ```mlir
+    func.func @main(%x: tensor<?x2xf32> {
+        qtx.name = "x",
+        qtx.observed = dense<[[-1.0, -1.0], [2.0, 2.0]]> : tensor<2x2xf32>}) -> tensor<?x2xf32> {
+      %y = qtx.relu %x {qtx.observed = [dense<[[0.0, 0.0], [2.0, 2.0]]> : tensor<2x2xf32>]}
+          : (tensor<?x2xf32>) -> tensor<?x2xf32>
+      return %y : tensor<?x2xf32>
+    }
+    ```
+  }];
+  let options = [
+    Option<"data", "data", "std::string", "", "Archive (.npz) of samples">,
+    Option<"entry", "entry", "std::string", "\"main\"",
+           "Function to calibrate">,
+    Option<"observer", "observer", "std::string", "\"min_max\"",
+           "min_max, running, percentile or mse">,
+    Option<"momentum", "momentum", "float", "0.9f",
+           "Share of the old range (running)">,
+    Option<"percentile", "percentile", "double", "99.99",
+           "Share of the values below the largest of the range (percentile)">,
+    Option<"bits", "bits", "unsigned", "8",
+           "Width of the quantizer (mse)">,
+    Option<"threads", "threads", "unsigned", "1", "Threads to run on">,
+  ];
+}
+
+#endif // QTX_ANALYSIS_PASSES

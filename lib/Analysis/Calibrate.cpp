@@ -1,0 +1,303 @@
+//===- Calibrate.cpp - Observe the ranges of edges ------------------------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "qtx/Analysis/Calibrate.h"
+#include "mlir/IR/Matchers.h"
+#include "mlir/IR/Remarks.h"
+#include "mlir/Pass/Pass.h"
+#include "qtx/Analysis/Passes.h"
+#include "qtx/Dialect/Qtx/IR/QtxDialect.h"
+#include "qtx/Dialect/Qtx/IR/QtxOps.h"
+#include "llvm/ADT/SetVector.h"
+
+using namespace mlir;
+using namespace qtx;
+
+namespace qtx {
+#define GEN_PASS_DEF_QTXCALIBRATEPASS
+#include "qtx/Analysis/Passes.h.inc"
+} // namespace qtx
+
+static constexpr auto kRemark =
+    remark::RemarkOpts::name("Calibrate").category("qtx-calibrate");
+
+//===----------------------------------------------------------------------===//
+// Edges
+//===----------------------------------------------------------------------===//
+
+/// Whether `value` is a float tensor that changes with the inputs and has
+/// channels.
+static bool hasChannels(Value value) {
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  return type && type.getElementType().isF32() && type.getRank() >= 2 &&
+         !type.isDynamicDim(type.getRank() - 1) &&
+         !matchPattern(value, m_Constant()) &&
+         !value.getDefiningOp<SplitHeadsOp>();
+}
+
+/// The tensors that `op` reads or writes as numbers: no additive masks, which
+/// hold infinities.
+static SmallVector<Value> getNumbers(Operation &op) {
+  SmallVector<Value> values;
+  auto attention = dyn_cast<AttentionOp>(op);
+  for (Value operand : op.getOperands())
+    if (!attention || operand != attention.getMask())
+      values.push_back(operand);
+  llvm::append_range(values, op.getResults());
+  return values;
+}
+
+SmallVector<Value> qtx::getEdges(func::FuncOp function) {
+  llvm::SetVector<Value> edges;
+  for (Operation &op : function.getBody().front())
+    if (isa_and_present<QtxDialect>(op.getDialect()))
+      for (Value value : getNumbers(op))
+        if (hasChannels(value) &&
+            value.getParentRegion() == &function.getBody())
+          edges.insert(value);
+  return edges.takeVector();
+}
+
+//===----------------------------------------------------------------------===//
+// Calibration
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// Observes the edges of one function in one or two passes over the data.
+class Calibration {
+public:
+  Calibration(func::FuncOp function, const CalibrateOptions &options)
+      : function(function), options(options), edges(getEdges(function)) {}
+
+  LogicalResult run(const CalibrationData &data);
+
+private:
+  /// An element of an edge that is NaN or infinite.
+  struct Problem {
+    size_t feed;
+    std::string where;
+    NonFinite element;
+  };
+
+  bool needsSecondPass() const {
+    return options.observer.kind == ObserverKind::Percentile ||
+           options.observer.kind == ObserverKind::Mse;
+  }
+  llvm::Error observeRanges(const StreamRunner &runner,
+                            const CalibrationData &data);
+  llvm::Error refineRanges(const StreamRunner &runner,
+                           const CalibrationData &data);
+  llvm::Error observe(size_t edge, const LaneFeed &lane);
+  ProgressFn getProgress();
+  LogicalResult reportError(llvm::Error error);
+  LogicalResult reportProblem(Value edge, const Problem &problem);
+  void annotate();
+
+  func::FuncOp function;
+  const CalibrateOptions &options;
+  SmallVector<Value> edges;
+  std::vector<RangeObserver> observers;
+  std::vector<ChannelRanges> ranges;
+  std::vector<std::optional<Problem>> problems;
+  /// Passes over the data that are done.
+  size_t numPasses = 0;
+};
+} // namespace
+
+/// Both passes together make one progress.
+ProgressFn Calibration::getProgress() {
+  if (!options.stream.progress)
+    return {};
+  return [this](size_t done, size_t total) {
+    size_t passes = needsSecondPass() ? 2 : 1;
+    options.stream.progress(numPasses * total + done, passes * total);
+  };
+}
+
+/// The row of the batch that a row of `value` belongs to.
+static int64_t getSample(const StreamedValue &value, int64_t row) {
+  int64_t batch = value.shape.front();
+  return batch == 0 ? 0
+                    : row / std::max<int64_t>(value.getNumRows() / batch, 1);
+}
+
+llvm::Error Calibration::observe(size_t edge, const LaneFeed &lane) {
+  const StreamedValue &value = lane.values.front();
+  std::optional<NonFinite> element = observers[edge].update(value);
+  if (!element)
+    return llvm::Error::success();
+  problems[edge] = {lane.feed.index,
+                    lane.feed.describe(getSample(value, element->row)),
+                    *element};
+  return llvm::createStringError("not finite");
+}
+
+/// The first pass: smallest and largest values, and how many there are.
+llvm::Error Calibration::observeRanges(const StreamRunner &runner,
+                                       const CalibrationData &data) {
+  std::optional<float> momentum;
+  if (options.observer.kind == ObserverKind::Running)
+    momentum = options.observer.momentum;
+  observers.assign(edges.size(), RangeObserver(momentum));
+  problems.resize(edges.size());
+  if (llvm::Error error = runner.run(
+          data, [&](const LaneFeed &lane) { return observe(lane.lane, lane); }))
+    return error;
+  ++numPasses;
+  for (const RangeObserver &observer : observers)
+    ranges.push_back(observer.getRanges());
+  return llvm::Error::success();
+}
+
+/// The second pass: the distribution within the bounds of the first one.
+llvm::Error Calibration::refineRanges(const StreamRunner &runner,
+                                      const CalibrationData &data) {
+  // Beyond that many values at an end a histogram takes less memory.
+  constexpr int64_t kMaxTail = 64;
+  const ObserverOptions &observer = options.observer;
+  std::vector<std::optional<TailObserver>> tails(edges.size());
+  std::vector<std::optional<HistogramObserver>> histograms(edges.size());
+  for (auto [i, known] : llvm::enumerate(observers)) {
+    int64_t rows = known.getNumRows();
+    if (observer.kind == ObserverKind::Percentile &&
+        TailObserver::getTailSize(rows, observer.percentile) <= kMaxTail)
+      tails[i].emplace(ranges[i].getNumChannels(), rows, observer.percentile);
+    else
+      histograms[i].emplace(ranges[i]);
+  }
+  if (llvm::Error error = runner.run(data, [&](const LaneFeed &lane) {
+        if (tails[lane.lane])
+          tails[lane.lane]->update(lane.values.front());
+        else
+          histograms[lane.lane]->update(lane.values.front());
+        return llvm::Error::success();
+      }))
+    return error;
+  for (size_t i = 0; i < edges.size(); ++i)
+    ranges[i] = tails[i] ? tails[i]->getRanges()
+                : observer.kind == ObserverKind::Percentile
+                    ? histograms[i]->getQuantiles(observer.percentile)
+                    : histograms[i]->getRangesOfLeastError(observer.bits);
+  return llvm::Error::success();
+}
+
+LogicalResult Calibration::reportProblem(Value edge, const Problem &problem) {
+  return emitError(edge.getLoc())
+         << "edge '" << getEdgeName(edge)
+         << "': expected finite numbers, found "
+         << (std::isnan(problem.element.value) ? "NaN" : "infinity")
+         << " in channel " << problem.element.channel << " in "
+         << problem.where;
+}
+
+/// The error of a pass: that of an edge, of the earliest feed, if there is one.
+LogicalResult Calibration::reportError(llvm::Error error) {
+  std::string text = llvm::toString(std::move(error));
+  size_t first = edges.size();
+  for (auto [i, problem] : llvm::enumerate(problems))
+    if (problem &&
+        (first == edges.size() || problem->feed < problems[first]->feed))
+      first = i;
+  if (first < edges.size())
+    return reportProblem(edges[first], *problems[first]);
+  return function.emitError() << "calibration failed: " << text;
+}
+
+void Calibration::annotate() {
+  removeObserved(function);
+  for (auto [edge, observed] : llvm::zip_equal(edges, ranges))
+    if (!observed.lo.empty() && observed.lo.front() <= observed.hi.front())
+      setObserved(edge, observed);
+}
+
+LogicalResult Calibration::run(const CalibrationData &data) {
+  if (edges.empty()) {
+    remark::missed(function.getLoc(), kRemark)
+        << remark::reason("no edge to observe");
+    return success();
+  }
+  StreamOptions stream = options.stream;
+  stream.progress = getProgress();
+  auto runner = StreamRunner::create(StreamedFunction{function, edges},
+                                     /*lanes=*/{}, stream);
+  if (!runner)
+    return reportError(runner.takeError());
+  if (llvm::Error error = observeRanges(**runner, data))
+    return reportError(std::move(error));
+  if (needsSecondPass())
+    if (llvm::Error error = refineRanges(**runner, data))
+      return reportError(std::move(error));
+  annotate();
+  remark::passed(function.getLoc(), kRemark) << remark::add(
+      "observed {0} edges in {1} samples", edges.size(), data.getNumSamples());
+  return success();
+}
+
+LogicalResult qtx::calibrate(func::FuncOp function, const CalibrationData &data,
+                             const CalibrateOptions &options) {
+  return Calibration(function, options).run(data);
+}
+
+//===----------------------------------------------------------------------===//
+// Pass
+//===----------------------------------------------------------------------===//
+
+namespace {
+struct QtxCalibratePass : qtx::impl::QtxCalibratePassBase<QtxCalibratePass> {
+  using QtxCalibratePassBase::QtxCalibratePassBase;
+
+  void runOnOperation() override {
+    auto function = getOperation().lookupSymbol<func::FuncOp>(entry);
+    if (!function || function.isDeclaration()) {
+      getOperation().emitError() << "expected a function '" << entry
+                                 << "' with a body to calibrate, found none";
+      return signalPassFailure();
+    }
+    std::optional<CalibrateOptions> options = getOptions();
+    if (!options || failed(calibrate(function, *options)))
+      signalPassFailure();
+  }
+
+private:
+  std::optional<CalibrateOptions> getOptions() {
+    std::optional<ObserverKind> kind = getObserverKind(observer);
+    if (!kind)
+      getOperation().emitError() << "expected an observer (min_max, running, "
+                                    "percentile, mse), found '"
+                                 << observer << "'";
+    else if (!(percentile > 50 && percentile <= 100))
+      getOperation().emitError()
+          << "expected a percentile in (50, 100], found " << percentile;
+    else if (!(momentum >= 0 && momentum < 1))
+      getOperation().emitError()
+          << "expected a momentum in [0, 1), found " << momentum;
+    else if (bits < 2 || bits > 16)
+      getOperation().emitError()
+          << "expected 2 to 16 bits, found " << bits.getValue();
+    else
+      return makeOptions(*kind);
+    return std::nullopt;
+  }
+
+  CalibrateOptions makeOptions(ObserverKind kind) {
+    CalibrateOptions options;
+    options.observer = {kind, momentum, percentile, bits};
+    options.stream.numThreads = threads;
+    return options;
+  }
+
+  LogicalResult calibrate(func::FuncOp function,
+                          const CalibrateOptions &options) {
+    auto warn = [&](const Twine &text) { function.emitWarning() << text; };
+    auto read = CalibrationData::read(function, data, warn);
+    if (!read)
+      return function.emitError() << llvm::toString(read.takeError());
+    return qtx::calibrate(function, *read, options);
+  }
+};
+} // namespace

@@ -1,0 +1,309 @@
+//===- Observers.cpp - Ranges of channels from data -----------------------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "qtx/Analysis/Observers.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringSwitch.h"
+#include <array>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+using namespace llvm;
+using namespace qtx;
+
+std::optional<ObserverKind> qtx::getObserverKind(StringRef name) {
+  return StringSwitch<std::optional<ObserverKind>>(name)
+      .Case("min_max", ObserverKind::MinMax)
+      .Case("running", ObserverKind::Running)
+      .Case("percentile", ObserverKind::Percentile)
+      .Case("mse", ObserverKind::Mse)
+      .Default(std::nullopt);
+}
+
+/// Calls `body` with each row that counts.
+template <typename BodyFn>
+static void forEachRow(const StreamedValue &value, BodyFn body) {
+  for (int64_t row = 0, e = value.getNumRows(); row < e; ++row)
+    if (value.isValid(row))
+      body(value.getRow(row));
+}
+
+//===----------------------------------------------------------------------===//
+// Smallest and largest values
+//===----------------------------------------------------------------------===//
+
+std::optional<NonFinite> qtx::findNonFinite(const StreamedValue &value) {
+  for (int64_t row = 0, e = value.getNumRows(); row < e; ++row)
+    if (value.isValid(row))
+      for (auto [channel, number] : enumerate(value.getRow(row)))
+        if (!std::isfinite(number))
+          return NonFinite{row, int64_t(channel), number};
+  return std::nullopt;
+}
+
+static ChannelRanges makeEmptyRanges(int64_t numChannels) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  return {std::vector<float>(numChannels, kInfinity),
+          std::vector<float>(numChannels, -kInfinity)};
+}
+
+/// Widens the ranges by a row; whether all of its elements are finite.
+static bool widen(float *lo, float *hi, ArrayRef<float> row) {
+  constexpr float kLargest = std::numeric_limits<float>::max();
+  bool isFinite = true;
+  for (size_t i = 0, e = row.size(); i < e; ++i) {
+    float number = row[i];
+    lo[i] = number < lo[i] ? number : lo[i];
+    hi[i] = number > hi[i] ? number : hi[i];
+    isFinite &= std::fabs(number) <= kLargest;
+  }
+  return isFinite;
+}
+
+std::optional<NonFinite> RangeObserver::update(const StreamedValue &value) {
+  ChannelRanges feed = makeEmptyRanges(value.getNumChannels());
+  bool isFinite = true;
+  int64_t feedRows = 0;
+  forEachRow(value, [&](ArrayRef<float> row) {
+    isFinite &= widen(feed.lo.data(), feed.hi.data(), row);
+    ++feedRows;
+  });
+  if (!isFinite)
+    return findNonFinite(value);
+  if (feedRows > 0)
+    merge(feed);
+  else if (ranges.lo.empty())
+    ranges = feed;
+  numRows += feedRows;
+  return std::nullopt;
+}
+
+void RangeObserver::merge(const ChannelRanges &feed) {
+  if (numRows == 0) {
+    ranges = feed;
+    return;
+  }
+  for (size_t i = 0, e = ranges.getNumChannels(); i < e; ++i) {
+    if (momentum) {
+      float rest = 1.0f - *momentum;
+      ranges.lo[i] = std::fma(*momentum, ranges.lo[i], rest * feed.lo[i]);
+      ranges.hi[i] = std::fma(*momentum, ranges.hi[i], rest * feed.hi[i]);
+    } else {
+      ranges.lo[i] = std::min(ranges.lo[i], feed.lo[i]);
+      ranges.hi[i] = std::max(ranges.hi[i], feed.hi[i]);
+    }
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Quantiles from the ends
+//===----------------------------------------------------------------------===//
+
+/// Values that lie above the quantile, with a fraction.
+static double getRank(int64_t numRows, double percentile) {
+  return std::max<double>(numRows - 1, 0) * (1 - percentile / 100);
+}
+
+int64_t TailObserver::getTailSize(int64_t numRows, double percentile) {
+  // The two values between which the quantile lies, and all beyond.
+  return std::min<int64_t>(int64_t(getRank(numRows, percentile)) + 2,
+                           std::max<int64_t>(numRows, 1));
+}
+
+TailObserver::TailObserver(int64_t numChannels, int64_t numRows,
+                           double percentile)
+    : rank(getRank(numRows, percentile)),
+      tailSize(getTailSize(numRows, percentile)),
+      upper(numChannels * tailSize, -std::numeric_limits<float>::infinity()),
+      lower(upper) {}
+
+/// Replaces the smallest number of an ascending list if `number` is larger.
+static void insert(MutableArrayRef<float> tail, float number) {
+  if (!(number > tail.front()))
+    return;
+  size_t at = 0;
+  for (; at + 1 < tail.size() && tail[at + 1] < number; ++at)
+    tail[at] = tail[at + 1];
+  tail[at] = number;
+}
+
+void TailObserver::update(const StreamedValue &value) {
+  forEachRow(value, [&](ArrayRef<float> row) {
+    for (auto [channel, number] : enumerate(row)) {
+      insert(MutableArrayRef(upper).slice(channel * tailSize, tailSize),
+             number);
+      insert(MutableArrayRef(lower).slice(channel * tailSize, tailSize),
+             -number);
+    }
+  });
+}
+
+/// The number `rank` places below the last one of an ascending list.
+static float interpolate(ArrayRef<float> tail, double rank) {
+  size_t below = size_t(rank);
+  double fraction = rank - double(below);
+  double larger = tail[tail.size() - 1 - below];
+  if (fraction == 0 || below + 1 >= tail.size())
+    return larger;
+  return larger + fraction * (double(tail[tail.size() - 2 - below]) - larger);
+}
+
+ChannelRanges TailObserver::getRanges() const {
+  ChannelRanges ranges;
+  for (size_t at = 0; at < upper.size(); at += tailSize) {
+    ranges.hi.push_back(interpolate(ArrayRef(upper).slice(at, tailSize), rank));
+    ranges.lo.push_back(
+        -interpolate(ArrayRef(lower).slice(at, tailSize), rank));
+  }
+  return ranges;
+}
+
+//===----------------------------------------------------------------------===//
+// Histograms
+//===----------------------------------------------------------------------===//
+
+HistogramObserver::HistogramObserver(ChannelRanges channelBounds)
+    : bounds(std::move(channelBounds)),
+      counts(bounds.getNumChannels() * kNumBins) {
+  for (auto [lo, hi] : zip_equal(bounds.lo, bounds.hi)) {
+    float width = hi - lo;
+    // A channel of one value has one bin; so has one too wide for fp32.
+    bool hasBins =
+        width > 0 && std::isfinite(kNumBins / width) && std::isfinite(width);
+    binsPerUnit.push_back(hasBins ? kNumBins / width : 0.0f);
+  }
+}
+
+void HistogramObserver::update(const StreamedValue &value) {
+  forEachRow(value, [&](ArrayRef<float> row) {
+    for (auto [channel, number] : enumerate(row)) {
+      int64_t bin =
+          int64_t((number - bounds.lo[channel]) * binsPerUnit[channel]);
+      bin = std::clamp<int64_t>(bin, 0, kNumBins - 1);
+      ++counts[channel * kNumBins + bin];
+    }
+  });
+}
+
+double HistogramObserver::getEdge(int64_t channel, double bin) const {
+  double lo = bounds.lo[channel], hi = bounds.hi[channel];
+  return lo + (hi - lo) * (bin / kNumBins);
+}
+
+/// The value below which a share of the values lies.
+float HistogramObserver::getQuantile(int64_t channel, double share) const {
+  ArrayRef<uint32_t> bins = getBins(channel);
+  double total = std::accumulate(bins.begin(), bins.end(), uint64_t(0));
+  double wanted = share * total, seen = 0;
+  for (auto [bin, count] : enumerate(bins)) {
+    if (count > 0 && seen + count >= wanted)
+      return getEdge(channel, bin + std::max(wanted - seen, 0.0) / count);
+    seen += count;
+  }
+  return bounds.hi[channel];
+}
+
+ChannelRanges HistogramObserver::getQuantiles(double percentile) const {
+  ChannelRanges ranges = bounds;
+  for (size_t i = 0, e = bounds.getNumChannels(); i < e; ++i) {
+    if (binsPerUnit[i] == 0)
+      continue;
+    ranges.lo[i] = getQuantile(i, 1 - percentile / 100);
+    ranges.hi[i] = getQuantile(i, percentile / 100);
+  }
+  return ranges;
+}
+
+namespace {
+/// The squared error of the quantization of one channel, as a function of the
+/// bins at which its range ends.
+class ErrorOfRange {
+public:
+  static constexpr int64_t kNumEdges = HistogramObserver::kNumBins + 1;
+
+  /// `edges` are the ends of the bins; a value lies in the middle of its bin.
+  ErrorOfRange(ArrayRef<uint32_t> bins, ArrayRef<double> edges, unsigned bits)
+      : edges(edges), numSteps(std::ldexp(1.0, bits) - 1) {
+    for (auto [i, count] : enumerate(bins)) {
+      double middle = (edges[i] + edges[i + 1]) / 2;
+      sums[i + 1] = {sums[i].count + count, sums[i].first + count * middle,
+                     sums[i].second + count * middle * middle};
+    }
+  }
+
+  double get(int64_t lo, int64_t hi) const {
+    double step = (getHigh(hi) - getLow(lo)) / numSteps;
+    double within = sums[hi].count - sums[lo].count;
+    return within * step * step / 12 + getSaturation(0, lo, getLow(lo)) +
+           getSaturation(hi, kNumEdges - 1, getHigh(hi));
+  }
+
+private:
+  /// Moments of the values below an edge.
+  struct Sums {
+    double count = 0, first = 0, second = 0;
+  };
+
+  /// Ranges take in zero.
+  double getLow(int64_t edge) const { return std::min(edges[edge], 0.0); }
+  double getHigh(int64_t edge) const { return std::max(edges[edge], 0.0); }
+
+  /// The squared error of the values between two edges that become `bound`.
+  double getSaturation(int64_t begin, int64_t end, double bound) const {
+    double count = sums[end].count - sums[begin].count;
+    double first = sums[end].first - sums[begin].first;
+    double second = sums[end].second - sums[begin].second;
+    return std::max(second - 2 * bound * first + bound * bound * count, 0.0);
+  }
+
+  ArrayRef<double> edges;
+  double numSteps;
+  std::array<Sums, kNumEdges> sums;
+};
+} // namespace
+
+/// The edges of the range with the smallest error: moves one end at a time
+/// until neither gains. The widest of equals, so that ties are decided.
+static std::pair<int64_t, int64_t> findLeastError(const ErrorOfRange &error,
+                                                  int64_t zeroEdge) {
+  constexpr unsigned kMaxRounds = 8;
+  int64_t lo = 0, hi = ErrorOfRange::kNumEdges - 1;
+  for (unsigned round = 0; round < kMaxRounds; ++round) {
+    int64_t oldLo = lo, oldHi = hi;
+    for (int64_t edge = hi; edge-- > std::max(zeroEdge, lo + 1);)
+      if (error.get(lo, edge) < error.get(lo, hi))
+        hi = edge;
+    for (int64_t edge = lo + 1; edge < std::min(zeroEdge, hi); ++edge)
+      if (error.get(edge, hi) < error.get(lo, hi))
+        lo = edge;
+    if (lo == oldLo && hi == oldHi)
+      break;
+  }
+  return {lo, hi};
+}
+
+ChannelRanges HistogramObserver::getRangesOfLeastError(unsigned bits) const {
+  ChannelRanges ranges = bounds;
+  std::vector<double> edges(ErrorOfRange::kNumEdges);
+  for (size_t i = 0, e = bounds.getNumChannels(); i < e; ++i) {
+    if (binsPerUnit[i] == 0)
+      continue;
+    for (auto [bin, edge] : enumerate(edges))
+      edge = getEdge(i, bin);
+    // The ends of a range lie on both sides of zero.
+    int64_t zeroEdge =
+        partition_point(edges, [](double edge) { return edge < 0; }) -
+        edges.begin();
+    auto [lo, hi] =
+        findLeastError(ErrorOfRange(getBins(i), edges, bits), zeroEdge);
+    ranges.lo[i] = edges[lo];
+    ranges.hi[i] = edges[hi];
+  }
+  return ranges;
+}

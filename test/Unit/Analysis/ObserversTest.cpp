@@ -1,0 +1,201 @@
+//===- ObserversTest.cpp - Tests of ranges from data ----------------------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "qtx/Analysis/Observers.h"
+#include "gtest/gtest.h"
+#include <algorithm>
+#include <cmath>
+#include <random>
+
+using namespace llvm;
+using namespace qtx;
+
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+/// A matrix of `channels` columns.
+struct Matrix {
+  Matrix(std::vector<float> numbers, int64_t channels,
+         std::vector<uint8_t> valid = {})
+      : numbers(std::move(numbers)),
+        shape{int64_t(this->numbers.size()) / channels, channels},
+        valid(std::move(valid)) {}
+  StreamedValue get() const { return {numbers.data(), shape, valid}; }
+
+  std::vector<float> numbers;
+  std::vector<int64_t> shape;
+  std::vector<uint8_t> valid;
+};
+
+std::vector<float> makeNormal(size_t count, unsigned seed) {
+  std::mt19937 random(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> numbers(count);
+  for (float &number : numbers)
+    number = normal(random);
+  return numbers;
+}
+
+/// The quantile as NumPy defines it, of numbers with equal steps in the list.
+double getQuantile(std::vector<float> numbers, double share) {
+  std::sort(numbers.begin(), numbers.end());
+  double at = share * (numbers.size() - 1);
+  size_t below = size_t(at);
+  if (below + 1 == numbers.size())
+    return numbers[below];
+  return numbers[below] + (at - below) * (numbers[below + 1] - numbers[below]);
+}
+
+TEST(ObserversTest, MinMax) {
+  RangeObserver observer;
+  EXPECT_FALSE(observer.update(Matrix({1, 2, -3, 4}, 2).get()));
+  EXPECT_FALSE(observer.update(Matrix({0, 9}, 2).get()));
+  EXPECT_EQ(observer.getRanges(), (ChannelRanges{{-3, 2}, {1, 9}}));
+  EXPECT_EQ(observer.getNumRows(), 3);
+}
+
+TEST(ObserversTest, RunningForgets) {
+  RangeObserver observer(0.75f);
+  EXPECT_FALSE(observer.update(Matrix({-1, 2}, 1).get()));
+  // The first range is taken as it is.
+  EXPECT_EQ(observer.getRanges(), (ChannelRanges{{-1}, {2}}));
+  EXPECT_FALSE(observer.update(Matrix({-5, 8}, 1).get()));
+  EXPECT_EQ(observer.getRanges(), (ChannelRanges{{-2}, {3.5}}));
+}
+
+TEST(ObserversTest, PaddingDoesNotCount) {
+  RangeObserver observer(0.5f);
+  EXPECT_FALSE(observer.update(Matrix({7, 8}, 1, {0, 0}).get()));
+  EXPECT_EQ(observer.getNumRows(), 0);
+  EXPECT_GT(observer.getRanges().lo[0], observer.getRanges().hi[0]);
+  EXPECT_FALSE(observer.update(Matrix({1, NAN, 3}, 1, {1, 0, 1}).get()));
+  EXPECT_EQ(observer.getRanges(), (ChannelRanges{{1}, {3}}));
+  EXPECT_FALSE(observer.update(Matrix({100}, 1, {0}).get()));
+  EXPECT_EQ(observer.getRanges(), (ChannelRanges{{1}, {3}}));
+  EXPECT_EQ(observer.getNumRows(), 2);
+}
+
+TEST(ObserversTest, NonFiniteIsFound) {
+  for (float number : {NAN, kInfinity, -kInfinity}) {
+    RangeObserver observer;
+    auto found = observer.update(Matrix({1, 2, number, 4}, 2).get());
+    ASSERT_TRUE(found.has_value());
+    EXPECT_EQ(found->row, 1);
+    EXPECT_EQ(found->channel, 0);
+    EXPECT_EQ(std::isnan(found->value), std::isnan(number));
+  }
+}
+
+TEST(ObserversTest, TailsAreExactQuantiles) {
+  constexpr int64_t kRows = 500;
+  std::vector<float> a = makeNormal(kRows, 1), b = makeNormal(kRows, 2);
+  std::vector<float> both;
+  for (int64_t i = 0; i < kRows; ++i)
+    both.insert(both.end(), {a[i], b[i]});
+  for (double percentile : {100.0, 99.9, 99.0, 95.0, 50.0}) {
+    TailObserver observer(2, kRows, percentile);
+    // Two feeds: the order does not matter.
+    std::vector<float> head(both.begin(), both.begin() + 300);
+    std::vector<float> tail(both.begin() + 300, both.end());
+    observer.update(Matrix(tail, 2).get());
+    observer.update(Matrix(head, 2).get());
+    ChannelRanges ranges = observer.getRanges();
+    double share = percentile / 100;
+    EXPECT_FLOAT_EQ(ranges.hi[0], getQuantile(a, share)) << percentile;
+    EXPECT_FLOAT_EQ(ranges.hi[1], getQuantile(b, share)) << percentile;
+    EXPECT_FLOAT_EQ(ranges.lo[0], getQuantile(a, 1 - share)) << percentile;
+    EXPECT_FLOAT_EQ(ranges.lo[1], getQuantile(b, 1 - share)) << percentile;
+  }
+}
+
+TEST(ObserversTest, TailOfOneRow) {
+  TailObserver observer(1, 1, 99.0);
+  observer.update(Matrix({5}, 1).get());
+  EXPECT_EQ(observer.getRanges(), (ChannelRanges{{5}, {5}}));
+}
+
+TEST(ObserversTest, HistogramQuantiles) {
+  std::vector<float> numbers = makeNormal(20000, 3);
+  Matrix matrix(numbers, 1);
+  RangeObserver bounds;
+  bounds.update(matrix.get());
+  HistogramObserver observer(bounds.getRanges());
+  observer.update(matrix.get());
+  float width = bounds.getRanges().hi[0] - bounds.getRanges().lo[0];
+  // The neighbours of the quantile may lie in two bins.
+  float tolerance = 2 * width / HistogramObserver::kNumBins;
+  for (double percentile : {99.9, 99.0, 90.0, 50.0}) {
+    ChannelRanges ranges = observer.getQuantiles(percentile);
+    EXPECT_NEAR(ranges.hi[0], getQuantile(numbers, percentile / 100),
+                tolerance);
+    EXPECT_NEAR(ranges.lo[0], getQuantile(numbers, 1 - percentile / 100),
+                tolerance);
+  }
+}
+
+double getError(const std::vector<float> &numbers, double lo, double hi,
+                unsigned bits) {
+  lo = std::min(lo, 0.0);
+  hi = std::max(hi, 0.0);
+  double step = (hi - lo) / (std::ldexp(1.0, bits) - 1);
+  double error = 0;
+  for (float number : numbers) {
+    double clipped = std::clamp<double>(number, lo, hi);
+    double rounded = std::nearbyint(clipped / step) * step;
+    error += (rounded - number) * (rounded - number);
+  }
+  return error;
+}
+
+// Not worse than any range that scales the bounds, within the resolution of the
+// histogram and of the model of rounding errors, which is rough for few bits: 5
+// %.
+TEST(ObserversTest, LeastError) {
+  for (unsigned bits : {3, 4, 8}) {
+    for (float shift : {0.0f, 2.0f, -6.0f}) {
+      std::vector<float> numbers = makeNormal(20000, bits);
+      for (float &number : numbers)
+        number += shift;
+      Matrix matrix(numbers, 1);
+      RangeObserver bounds;
+      bounds.update(matrix.get());
+      HistogramObserver observer(bounds.getRanges());
+      observer.update(matrix.get());
+      ChannelRanges found = observer.getRangesOfLeastError(bits);
+      float lo = bounds.getRanges().lo[0], hi = bounds.getRanges().hi[0];
+      double best = getError(numbers, lo, hi, bits);
+      for (int i = 20; i < 100; ++i)
+        for (int j = 20; j < 100; j += 4)
+          best = std::min(best,
+                          getError(numbers, lo * i / 100, hi * j / 100, bits));
+      EXPECT_LE(getError(numbers, found.lo[0], found.hi[0], bits), best * 1.05)
+          << bits << " bits, shift " << shift;
+      EXPECT_GE(found.lo[0], lo);
+      EXPECT_LE(found.hi[0], hi);
+    }
+  }
+}
+
+TEST(ObserversTest, HistogramsOfOneValue) {
+  HistogramObserver observer({{2, 0}, {2, 0}});
+  observer.update(Matrix({2, 0, 2, 0}, 2).get());
+  ChannelRanges expected = {{2, 0}, {2, 0}};
+  EXPECT_EQ(observer.getQuantiles(99), expected);
+  EXPECT_EQ(observer.getRangesOfLeastError(8), expected);
+}
+
+TEST(ObserversTest, Names) {
+  EXPECT_EQ(getObserverKind("min_max"), ObserverKind::MinMax);
+  EXPECT_EQ(getObserverKind("running"), ObserverKind::Running);
+  EXPECT_EQ(getObserverKind("percentile"), ObserverKind::Percentile);
+  EXPECT_EQ(getObserverKind("mse"), ObserverKind::Mse);
+  EXPECT_FALSE(getObserverKind("median").has_value());
+}
+
+} // namespace
