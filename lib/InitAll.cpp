@@ -33,11 +33,13 @@
 #include "mlir/Dialect/Tensor/IR/TensorInferTypeOpInterfaceImpl.h"
 #include "mlir/Dialect/Tensor/IR/TensorTilingInterfaceImpl.h"
 #include "mlir/Dialect/Tensor/Transforms/BufferizableOpInterfaceImpl.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "qtx/Analysis/Passes.h"
 #include "qtx/Conversion/Passes.h"
 #include "qtx/Dialect/ONNX/IR/ONNX.h"
 #include "qtx/Dialect/Qtx/IR/QtxDialect.h"
 #include "qtx/Dialect/Qtx/Transforms/Passes.h"
+#include "qtx/Kernel/Passes.h"
 #include "qtx/Pipelines/Pipelines.h"
 
 using namespace mlir;
@@ -61,18 +63,19 @@ static void registerInterfaces(DialectRegistry &registry) {
 }
 
 void qtx::registerDialects(DialectRegistry &registry) {
-  registry
-      .insert<QtxDialect, affine::AffineDialect, arith::ArithDialect,
-              bufferization::BufferizationDialect, cf::ControlFlowDialect,
-              func::FuncDialect, linalg::LinalgDialect, LLVM::LLVMDialect,
-              math::MathDialect, memref::MemRefDialect, onnx::ONNXDialect,
-              quant::QuantDialect, scf::SCFDialect, tensor::TensorDialect>();
+  registry.insert<QtxDialect, affine::AffineDialect, arith::ArithDialect,
+                  bufferization::BufferizationDialect, cf::ControlFlowDialect,
+                  func::FuncDialect, linalg::LinalgDialect, LLVM::LLVMDialect,
+                  math::MathDialect, memref::MemRefDialect, onnx::ONNXDialect,
+                  quant::QuantDialect, scf::SCFDialect, tensor::TensorDialect,
+                  vector::VectorDialect>();
   registerInterfaces(registry);
 }
 
 void qtx::registerPasses() {
   registerQtxAnalysisPasses();
   registerQtxConversionPasses();
+  registerQtxKernelPasses();
   registerQtxTransformsPasses();
   registerPipelines();
 }

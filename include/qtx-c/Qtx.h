@@ -31,7 +31,7 @@ extern "C" {
 #endif
 
 /// Number of this interface. It changes when a caller must be compiled again.
-#define QTX_API_VERSION 1
+#define QTX_API_VERSION 2
 
 /// QTX_API_VERSION of the library.
 QTX_EXPORT int32_t qtxGetApiVersion(void);
@@ -99,11 +99,18 @@ QTX_EXPORT QtxStatus qtxModulePrint(const QtxModule *module,
 
 typedef struct QtxProgram QtxProgram;
 
-/// Lowers a copy of the module by the reference path and compiles it for this
-/// machine, at LLVM's optimization level `optLevel`, 0 to 3; results are the
-/// same at every level. The program does not need the module any more.
+typedef enum QtxLowering {
+  /// What docs/Numerics.md says, step by step.
+  QTX_LOWERING_REFERENCE = 0,
+  /// With micro-kernels; results differ as far as docs/Numerics.md lets them.
+  QTX_LOWERING_FAST = 1
+} QtxLowering;
+
+/// Lowers a copy of the module and compiles it for this machine, at LLVM's
+/// optimization level `optLevel`, 0 to 3; results are the same at every level.
+/// The program does not need the module any more.
 QTX_EXPORT QtxStatus qtxProgramCreate(const QtxModule *module,
-                                      uint32_t optLevel,
+                                      QtxLowering lowering, uint32_t optLevel,
                                       const QtxDiagnosticHandler *handler,
                                       QtxProgram **program);
 

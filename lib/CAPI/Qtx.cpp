@@ -192,7 +192,8 @@ QtxStatus qtxModulePrint(const QtxModule *module, QtxStringCallback callback,
 // Programs
 //===----------------------------------------------------------------------===//
 
-QtxStatus qtxProgramCreate(const QtxModule *module, uint32_t optLevel,
+QtxStatus qtxProgramCreate(const QtxModule *module, QtxLowering lowering,
+                           uint32_t optLevel,
                            const QtxDiagnosticHandler *handler,
                            QtxProgram **program) {
   if (!module || !program)
@@ -204,6 +205,7 @@ QtxStatus qtxProgramCreate(const QtxModule *module, uint32_t optLevel,
                              std::to_string(optLevel));
   JITOptions options;
   options.optLevel = optLevel;
+  options.fast = lowering == QTX_LOWERING_FAST;
   auto jit = JITModule::create(*module->module, options);
   if (!jit)
     return reporter.fail(QTX_STATUS_COMPILE_ERROR, jit.takeError());

@@ -97,8 +97,9 @@ private:
     case Stage::Storage:
       return runPasses(buildStorage);
     case Stage::Configure:
+      return runPasses(buildConfigure);
     case Stage::Pack:
-      return success();
+      return runPasses(buildPack);
     case Stage::Tile:
       return runPasses(buildReferenceTile);
     case Stage::Bufferize:

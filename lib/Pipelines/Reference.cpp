@@ -18,6 +18,7 @@
 #include "mlir/Transforms/Passes.h"
 #include "qtx/Conversion/Passes.h"
 #include "qtx/Dialect/Qtx/Transforms/Passes.h"
+#include "qtx/Kernel/Passes.h"
 #include "qtx/Pipelines/Passes.h"
 #include "qtx/Pipelines/Pipelines.h"
 
@@ -25,6 +26,17 @@ using namespace mlir;
 
 void qtx::buildStorage(OpPassManager &passManager) {
   passManager.addPass(createQtxToStoragePass());
+}
+
+void qtx::buildConfigure(OpPassManager &passManager) {
+  passManager.addPass(createQtxConfigurePass());
+}
+
+void qtx::buildPack(OpPassManager &passManager) {
+  passManager.addPass(createQtxPackPass());
+  // Readers of one value share what was made of it.
+  passManager.addPass(createCanonicalizerPass());
+  passManager.addPass(createCSEPass());
 }
 
 void qtx::buildReferenceTile(OpPassManager &passManager) {
@@ -51,6 +63,7 @@ void qtx::buildBufferize(OpPassManager &passManager) {
 }
 
 void qtx::buildVector(OpPassManager &passManager) {
+  passManager.addPass(createQtxExpandKernelsPass());
   passManager.addPass(createQtxExpandCopiesPass());
   passManager.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
   passManager.addPass(createCanonicalizerPass());
@@ -62,6 +75,7 @@ void qtx::buildLLVM(OpPassManager &passManager) {
   passManager.addPass(memref::createExpandStridedMetadataPass());
   passManager.addPass(createLowerAffinePass());
   passManager.addPass(arith::createArithExpandOpsPass());
+  passManager.addPass(createConvertVectorToLLVMPass());
   passManager.addPass(createConvertMathToLLVMPass());
   passManager.addPass(createArithToLLVMConversionPass());
   passManager.addPass(createFinalizeMemRefToLLVMConversionPass());
@@ -74,6 +88,13 @@ void qtx::buildLLVM(OpPassManager &passManager) {
 
 void qtx::buildReferenceToLinalg(OpPassManager &passManager) {
   buildStorage(passManager);
+  buildReferenceTile(passManager);
+}
+
+void qtx::buildFastToLinalg(OpPassManager &passManager) {
+  buildStorage(passManager);
+  buildConfigure(passManager);
+  buildPack(passManager);
   buildReferenceTile(passManager);
 }
 
@@ -90,10 +111,19 @@ void qtx::buildReferencePipeline(OpPassManager &passManager) {
   buildLinalgToLLVM(passManager);
 }
 
+void qtx::buildFastPipeline(OpPassManager &passManager) {
+  buildFastToLinalg(passManager);
+  buildLinalgToLLVM(passManager);
+}
+
 void qtx::registerPipelines() {
   registerQtxPipelinesPasses();
   PassPipelineRegistration<>(
       "qtx-reference-to-llvm",
       "Lower qtx operations by the reference path to the LLVM dialect",
       buildReferencePipeline);
+  PassPipelineRegistration<>(
+      "qtx-fast-to-llvm",
+      "Lower qtx operations through micro-kernels to the LLVM dialect",
+      buildFastPipeline);
 }

@@ -12,7 +12,7 @@ from typing import List, Type
 
 from ._errors import Diagnostic, Error
 
-API_VERSION = 1
+API_VERSION = 2
 SEVERITIES = ("error", "warning", "remark", "note")
 
 _DIAGNOSTIC_CALLBACK = ctypes.CFUNCTYPE(None, c_int, c_char_p, c_void_p)
@@ -52,7 +52,7 @@ _PROTOTYPES = {
     "qtxModuleDestroy": (None, c_void_p),
     "qtxModuleRunPasses": (c_int, c_void_p, c_char_p, _HANDLER),
     "qtxModulePrint": (c_int, c_void_p, STRING_CALLBACK, c_void_p),
-    "qtxProgramCreate": (c_int, c_void_p, c_uint32, _HANDLER, POINTER(c_void_p)),
+    "qtxProgramCreate": (c_int, c_void_p, c_int, c_uint32, _HANDLER, POINTER(c_void_p)),
     "qtxProgramDestroy": (None, c_void_p),
     "qtxProgramGetNumFunctions": (c_size_t, c_void_p),
     "qtxProgramGetFunctionName": (c_char_p, c_void_p, c_size_t),

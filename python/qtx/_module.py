@@ -95,10 +95,13 @@ def _parse(text: str, name: str) -> _Handle:
     return handle
 
 
-def compile_ir(text: str, name: str = "-", opt_level: Optional[int] = None) -> "Module":
+def compile_ir(
+    text: str, name: str = "-", opt_level: Optional[int] = None, fast: bool = False
+) -> "Module":
     """Parses, verifies, lowers and compiles the IR in `text` for this machine.
 
-    The reference lowering is used. `name` stands in the locations of messages.
+    The reference lowering is used, or with `fast` the micro-kernels that this machine
+    has some for. `name` stands in the locations of messages.
     `opt_level` is LLVM's, 0 to 3: low levels compile sooner, high ones run faster, and
     results are the same. Without one it is that of the environment variable
     QTX_OPT_LEVEL, or 2. Raises `CompileError` with the diagnostics of the compiler.
@@ -109,7 +112,11 @@ def compile_ir(text: str, name: str = "-", opt_level: Optional[int] = None) -> "
     program = _Handle("qtxProgramDestroy")
     diagnostics = Diagnostics()
     status = library().qtxProgramCreate(
-        module.pointer, opt_level, diagnostics.handler, ctypes.byref(program.pointer)
+        module.pointer,
+        int(fast),
+        opt_level,
+        diagnostics.handler,
+        ctypes.byref(program.pointer),
     )
     diagnostics.check(status, CompileError)
     return Module(program)

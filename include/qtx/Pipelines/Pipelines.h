@@ -18,6 +18,11 @@ namespace qtx {
 
 /// Quantized types to storage integers.
 void buildStorage(mlir::OpPassManager &passManager);
+/// Micro-kernels for the operations that the target has some for: the attribute
+/// `llvm.target` of the module says what it can do. Without it there are none.
+void buildConfigure(mlir::OpPassManager &passManager);
+/// Configured operations to kernels with packed constants.
+void buildPack(mlir::OpPassManager &passManager);
 /// Operations of qtx to linalg on tensors, by the reference lowering.
 void buildReferenceTile(mlir::OpPassManager &passManager);
 /// Tensors to buffers. Callers own what public functions return.
@@ -32,12 +37,21 @@ void buildLLVM(mlir::OpPassManager &passManager);
 /// C interface wrapper (`_mlir_ciface_NAME`).
 void buildReferencePipeline(mlir::OpPassManager &passManager);
 
+/// The same with micro-kernels where the target has some (Numerics.md, "Exact and
+/// bounded results", says how results may differ).
+void buildFastPipeline(mlir::OpPassManager &passManager);
+
+/// The part of the fast path that differs from the reference path: qtx operations
+/// to linalg and kernels on tensors.
+void buildFastToLinalg(mlir::OpPassManager &passManager);
+
 /// The two parts of the reference path: qtx operations to linalg on tensors,
 /// and that to the LLVM dialect.
 void buildReferenceToLinalg(mlir::OpPassManager &passManager);
 void buildLinalgToLLVM(mlir::OpPassManager &passManager);
 
-/// Registers the passes about stages and `qtx-reference-to-llvm`.
+/// Registers the passes about stages, `qtx-reference-to-llvm` and
+/// `qtx-fast-to-llvm`.
 void registerPipelines();
 
 } // namespace qtx

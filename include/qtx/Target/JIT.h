@@ -6,7 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// Runs IR by the reference lowering: what tests compare compiled objects with.
+// Runs IR by the reference lowering, what tests compare compiled objects with, or
+// by the fast one.
 //
 //===----------------------------------------------------------------------===//
 
@@ -42,13 +43,17 @@ struct Buffer {
 struct JITOptions {
   /// LLVM's optimization level, 0 to 3.
   unsigned optLevel = 2;
+  /// Uses the micro-kernels that this machine, or the target that the module
+  /// names, has some for. Bounded results then
+  /// differ from those of the reference path, see Numerics.md.
+  bool fast = false;
 };
 
 /// A module compiled for the machine that this process runs on. Calls may run
 /// concurrently.
 class JITModule {
 public:
-  /// Lowers a copy of `module` by the reference pipeline and compiles it.
+  /// Lowers a copy of `module` and compiles it.
   /// Errors in the IR are reported as diagnostics; the error then only says
   /// which step failed.
   static llvm::Expected<std::unique_ptr<JITModule>>

@@ -13,6 +13,7 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Transforms/DialectConversion.h"
+#include "qtx/Dialect/Qtx/IR/KernelOps.h"
 #include "qtx/Dialect/Qtx/IR/QtxDialect.h"
 #include "qtx/Dialect/Qtx/IR/QuantParams.h"
 
@@ -57,6 +58,8 @@ struct ConvertQtxToLinalgPass
       return signalPassFailure();
     ConversionTarget target(getContext());
     target.addIllegalDialect<QtxDialect>();
+    // The leaves of the fast path, which qtx-expand-kernels lowers.
+    target.addLegalOp<KernelOp>();
     target.markUnknownOpDynamicallyLegal([](Operation *) { return true; });
     RewritePatternSet patterns(&getContext());
     populateQtxToLinalgPatterns(patterns);

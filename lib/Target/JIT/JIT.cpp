@@ -9,11 +9,13 @@
 #include "qtx/Target/JIT.h"
 #include "Checks.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/ExecutionEngine/ExecutionEngine.h"
 #include "mlir/ExecutionEngine/OptUtils.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
+#include "qtx/Kernel/Target.h"
 #include "qtx/Pipelines/Pipelines.h"
 #include "llvm/ADT/SmallPtrSet.h"
 #include "llvm/ExecutionEngine/Orc/JITTargetMachineBuilder.h"
@@ -195,6 +197,18 @@ static llvm::Error prepare(ModuleOp module) {
   return llvm::Error::success();
 }
 
+/// Says what this machine can do, unless the module has a target of its own,
+/// with which tests ask for micro-kernels of lesser machines.
+static llvm::Error setHostTarget(ModuleOp module) {
+  if (module->hasAttr(LLVM::LLVMDialect::getTargetAttrName()))
+    return llvm::Error::success();
+  auto machine = createTargetMachine();
+  if (!machine)
+    return machine.takeError();
+  setTarget(module, **machine);
+  return llvm::Error::success();
+}
+
 llvm::Error JITModule::compile(ModuleOp module, const JITOptions &options) {
   if (llvm::Error error = prepare(module))
     return error;
@@ -203,7 +217,10 @@ llvm::Error JITModule::compile(ModuleOp module, const JITOptions &options) {
     build(passManager);
     return passManager.run(module);
   };
-  if (failed(lower(buildReferenceToLinalg)))
+  if (options.fast)
+    if (llvm::Error error = setHostTarget(module))
+      return error;
+  if (failed(lower(options.fast ? buildFastToLinalg : buildReferenceToLinalg)))
     return llvm::createStringError("lowering failed");
   checks = insertChecks(module);
   if (failed(lower(buildLinalgToLLVM)))

@@ -41,7 +41,9 @@ protected:
   }
   void compile() {
     ASSERT_EQ(parse(kText), QTX_STATUS_OK);
-    ASSERT_EQ(qtxProgramCreate(module, 2, &handler, &program), QTX_STATUS_OK);
+    ASSERT_EQ(
+        qtxProgramCreate(module, QTX_LOWERING_REFERENCE, 2, &handler, &program),
+        QTX_STATUS_OK);
   }
 
   QtxDiagnosticHandler handler;
@@ -138,11 +140,13 @@ TEST_F(CAPITest, Errors) {
   EXPECT_EQ(module, nullptr);
 
   ASSERT_EQ(parse("func.func private @f()"), QTX_STATUS_OK);
-  EXPECT_EQ(qtxProgramCreate(module, 2, &handler, &program),
-            QTX_STATUS_COMPILE_ERROR);
+  EXPECT_EQ(
+      qtxProgramCreate(module, QTX_LOWERING_REFERENCE, 2, &handler, &program),
+      QTX_STATUS_COMPILE_ERROR);
   EXPECT_EQ(messages.back(), "function 'f' has no body");
-  EXPECT_EQ(qtxProgramCreate(module, 4, &handler, &program),
-            QTX_STATUS_INVALID_ARGUMENT);
+  EXPECT_EQ(
+      qtxProgramCreate(module, QTX_LOWERING_REFERENCE, 4, &handler, &program),
+      QTX_STATUS_INVALID_ARGUMENT);
   EXPECT_EQ(messages.back(),
             "expected an optimization level from 0 to 3, found 4");
   EXPECT_EQ(qtxModuleRunPasses(module, "func.func(cse)", &handler),
@@ -178,8 +182,9 @@ TEST_F(CAPITest, Null) {
   EXPECT_EQ(messages.back(), "null pointer");
   EXPECT_EQ(qtxModulePrint(module, nullptr, nullptr),
             QTX_STATUS_INVALID_ARGUMENT);
-  EXPECT_EQ(qtxProgramCreate(nullptr, 2, nullptr, &program),
-            QTX_STATUS_INVALID_ARGUMENT);
+  EXPECT_EQ(
+      qtxProgramCreate(nullptr, QTX_LOWERING_REFERENCE, 2, nullptr, &program),
+      QTX_STATUS_INVALID_ARGUMENT);
   EXPECT_EQ(qtxProgramGetNumFunctions(nullptr), 0u);
   EXPECT_EQ(qtxProgramGetNumInputs(program, nullptr, &handler, &count),
             QTX_STATUS_INVALID_ARGUMENT);

@@ -48,6 +48,10 @@ void QtxDialect::initialize() {
 #define GET_OP_LIST
 #include "qtx/Dialect/Qtx/IR/TrainingOps.cpp.inc"
       >();
+  addOperations<
+#define GET_OP_LIST
+#include "qtx/Dialect/Qtx/IR/KernelOps.cpp.inc"
+      >();
 }
 
 void QtxDialect::registerAttributes() {

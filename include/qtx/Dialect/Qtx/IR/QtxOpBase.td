@@ -13,7 +13,7 @@ include "mlir/IR/OpBase.td"
 include "mlir/Interfaces/InferTypeOpInterface.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
 include "qtx/Dialect/Qtx/IR/QtxDialect.td"
-include "qtx/Dialect/Qtx/IR/QtxEnums.td"
+include "qtx/Dialect/Qtx/IR/QtxAttributes.td"
 include "qtx/Dialect/Qtx/IR/QtxInterfaces.td"
 include "qtx/Dialect/Qtx/IR/QtxTypes.td"
 

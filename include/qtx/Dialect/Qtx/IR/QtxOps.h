@@ -11,6 +11,7 @@
 
 #include "qtx/Dialect/Qtx/IR/AttentionOps.h"
 #include "qtx/Dialect/Qtx/IR/ContractionOps.h"
+#include "qtx/Dialect/Qtx/IR/KernelOps.h"
 #include "qtx/Dialect/Qtx/IR/NormalisationOps.h"
 #include "qtx/Dialect/Qtx/IR/QuantizationOps.h"
 #include "qtx/Dialect/Qtx/IR/TrainingOps.h"

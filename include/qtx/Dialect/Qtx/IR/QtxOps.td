@@ -16,6 +16,7 @@
 include "qtx/Dialect/Qtx/IR/QuantizationOps.td"
 include "qtx/Dialect/Qtx/IR/ContractionOps.td"
 include "qtx/Dialect/Qtx/IR/AttentionOps.td"
+include "qtx/Dialect/Qtx/IR/KernelOps.td"
 include "qtx/Dialect/Qtx/IR/NormalisationOps.td"
 include "qtx/Dialect/Qtx/IR/TrainingOps.td"
 

@@ -1,0 +1,36 @@
+//===- Kernels.h - Code of the fast path ------------------------*- C++ -*-===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QTX_KERNEL_KERNELS_H
+#define QTX_KERNEL_KERNELS_H
+
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "qtx/Dialect/Qtx/IR/KernelOps.h"
+
+namespace qtx {
+
+/// Emits loops and vectors that compute `op`, whose operands are memrefs, at
+/// the insertion point of `builder`. The caller erases `op`. Fails after a
+/// diagnostic.
+using KernelEmitter =
+    mlir::LogicalResult (*)(mlir::ImplicitLocOpBuilder &builder, KernelOp op);
+
+/// The emitter of kernels for the operation named `op`; null if there is none.
+KernelEmitter lookupKernelEmitter(llvm::StringRef op);
+
+//===----------------------------------------------------------------------===//
+// Emitters
+//===----------------------------------------------------------------------===//
+
+/// A packed `qtx.linear`, see lib/Kernel/Linear.cpp.
+mlir::LogicalResult emitLinear(mlir::ImplicitLocOpBuilder &builder,
+                               KernelOp op);
+
+} // namespace qtx
+
+#endif // QTX_KERNEL_KERNELS_H

@@ -1,0 +1,80 @@
+//===- MicroKernel.h - Rows of micro-kernels --------------------*- C++ -*-===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// A micro-kernel multiplies a few rows of the input with a panel of the weights
+// and keeps the sums in registers. What differs between CPUs is one row: see
+// docs/HowTo/AddAMicroKernel.md.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QTX_KERNEL_MICROKERNEL_H
+#define QTX_KERNEL_MICROKERNEL_H
+
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "qtx/Kernel/Target.h"
+
+namespace qtx {
+
+/// The elements that a row multiplies: input and weight.
+enum class MicroKernelOperands {
+  F32,    // f32, f32; sums in f32
+  U8S8,   // unsigned and signed bytes; sums in i32
+  S16S16, // signed 16 bits; sums in i32
+};
+
+/// One row: a dot-product instruction and the tile that suits it. Each 32-bit
+/// lane of a vector of sums takes `getStep()` neighbours of the contracted
+/// axis.
+class MicroKernel {
+public:
+  virtual ~MicroKernel() = default;
+
+  /// TARGET-FEATURE-WHAT, such as `x86-avx512-fma`.
+  virtual llvm::StringRef getName() const = 0;
+  virtual bool isSupported(const TargetFeatures &features) const = 0;
+  virtual MicroKernelOperands getOperands() const = 0;
+  /// 32-bit lanes of a vector.
+  virtual int64_t getNumLanes() const = 0;
+  /// The tile of sums: rows times vectors.
+  virtual int64_t getNumRows() const = 0;
+  virtual int64_t getNumVectors() const = 0;
+  /// `sums` plus the products of `x` and `weight`, added up in each lane.
+  virtual mlir::Value emitDot(mlir::ImplicitLocOpBuilder &builder,
+                              mlir::Value sums, mlir::Value x,
+                              mlir::Value weight) const = 0;
+
+  bool isFloat() const { return getOperands() == MicroKernelOperands::F32; }
+  /// Elements of the contracted axis in one lane.
+  int64_t getStep() const;
+  /// The type of elements of the input and the weight.
+  mlir::Type getElementType(mlir::MLIRContext *context) const;
+  /// A vector of sums.
+  mlir::VectorType getSumType(mlir::MLIRContext *context) const;
+  /// A vector of elements of the input or the weight.
+  mlir::VectorType getVectorType(mlir::MLIRContext *context) const;
+};
+
+/// The attribute of an operation that names its micro-kernel and tile sizes.
+inline constexpr llvm::StringLiteral kConfigAttrName = "qtx.config";
+
+/// All rows; of those that a target supports the first is the fastest.
+llvm::ArrayRef<const MicroKernel *> getMicroKernels();
+
+/// The row of that name; null if there is none.
+const MicroKernel *lookupMicroKernel(llvm::StringRef name);
+
+//===----------------------------------------------------------------------===//
+// Rows, each in a file of lib/Kernel
+//===----------------------------------------------------------------------===//
+
+extern const MicroKernel &avx512Fma;
+extern const MicroKernel &avx2Fma;
+
+} // namespace qtx
+
+#endif // QTX_KERNEL_MICROKERNEL_H

@@ -1,0 +1,66 @@
+//===- Passes.td - Passes of the fast path -----------------*- tablegen -*-===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QTX_KERNEL_PASSES
+#define QTX_KERNEL_PASSES
+
+include "mlir/Pass/PassBase.td"
+
+def QtxConfigurePass : Pass<"qtx-configure"> {
+  let summary = "choose the micro-kernel that runs each contraction";
+  let description = [{
+    Puts the attribute `qtx.config`, a `#qtx.micro_kernel`, on each `qtx.linear` in
+    storage form that a micro-kernel takes. The choice depends on the operation and
+    on the CPU features of the target, the attribute `llvm.target` of the module or
+    function; later passes only read it.
+
+    An operation without the attribute takes the reference lowering; a missed remark
+    says why.
+  }];
+}
+
+def QtxPackPass : Pass<"qtx-pack"> {
+  let summary = "lay out the constants of configured operations for their kernels";
+  let description = [{
+    Replaces each `qtx.linear` that `qtx-configure` chose a micro-kernel for by a
+    `qtx.kernel` with packed operands:
+
+    | operand | is |
+    |---|---|
+    | `x` | as it was; unsigned (x + 128) or widened where the micro-kernel wants that |
+    | `weight` | panels of as many outputs as fit the sums of a tile. Within a panel the contracted axis is outermost, in steps of the neighbours that one lane takes; each segment is padded with zeros to whole steps |
+    | `weight_scale` | `[S, N]`, the product of both scales, or that of the weight where those of `x` are run-time values |
+    | `seed` | `[S, N]`, zero points included; where those are run-time values, sums of the weight |
+    | `y_scale`, `y_zero_point` | `[1]` or `[N]`, the reciprocal of the scale of `y` and its zero point |
+
+    Float operations with integer weights get the dequantized weights.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
+    "::mlir::tensor::TensorDialect"
+  ];
+}
+
+def QtxExpandKernelsPass : Pass<"qtx-expand-kernels", "::mlir::ModuleOp"> {
+  let summary = "expand kernels into loops and vectors";
+  let description = [{
+    Replaces each `qtx.kernel` on memrefs by a call of a private function that
+    holds its loops and vectors. Kernels that differ in their operands alone share
+    the function, so the layers of a model do not repeat its code.
+
+    A kernel on tensors, or one for an operation that no emitter knows, is an error.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
+    "::mlir::LLVM::LLVMDialect", "::mlir::math::MathDialect",
+    "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
+    "::mlir::vector::VectorDialect"
+  ];
+}
+
+#endif // QTX_KERNEL_PASSES

@@ -1,0 +1,38 @@
+//===- Target.h - What the target can do ------------------------*- C++ -*-===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QTX_KERNEL_TARGET_H
+#define QTX_KERNEL_TARGET_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include "llvm/ADT/StringSet.h"
+
+namespace llvm {
+class TargetMachine;
+} // namespace llvm
+
+namespace qtx {
+
+/// Puts the target of `machine`, with the whole list of its CPU features, on
+/// the module: the attribute `llvm.target`, which passes of the fast path read.
+void setTarget(mlir::ModuleOp module, const llvm::TargetMachine &machine);
+
+/// The CPU features of the target that surrounds an operation, such as
+/// `avx512f`. Without a target there are none.
+class TargetFeatures {
+public:
+  explicit TargetFeatures(mlir::Operation *op);
+  bool has(llvm::StringRef feature) const { return features.contains(feature); }
+
+private:
+  llvm::StringSet<> features;
+};
+
+} // namespace qtx
+
+#endif // QTX_KERNEL_TARGET_H

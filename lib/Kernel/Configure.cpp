@@ -1,0 +1,106 @@
+//===- Configure.cpp - Choose micro-kernels -------------------------------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "../Dialect/Qtx/Transforms/ConstantUtils.h"
+#include "mlir/IR/Remarks.h"
+#include "qtx/Dialect/Qtx/IR/QtxOps.h"
+#include "qtx/Kernel/MicroKernel.h"
+#include "qtx/Kernel/Passes.h"
+
+namespace qtx {
+#define GEN_PASS_DEF_QTXCONFIGUREPASS
+#include "qtx/Kernel/Passes.h.inc"
+} // namespace qtx
+
+using namespace mlir;
+using namespace qtx;
+
+static constexpr auto kRemark =
+    remark::RemarkOpts::name("Configure").category("qtx-configure");
+
+/// Bytes of the input that stay in the second-level cache beside the weights
+/// that pass.
+static constexpr int64_t kBlockBytes = int64_t(1) << 19;
+static constexpr int64_t kMaxBlockRows = 512;
+
+/// Why no row takes these parameters of the input; empty if some may.
+static StringRef checkInput(const QuantParams &params) {
+  if (params.getStorageType().getWidth() != 8)
+    return "the input does not have 8 bits";
+  return {};
+}
+
+/// Why no row writes results with these parameters.
+static StringRef checkResult(const QuantParams &params) {
+  if (params.isDynamic())
+    return "the scales of the result are run-time values";
+  if (params.getStorageType().getWidth() != 8)
+    return "the result does not have 8 bits";
+  return {};
+}
+
+/// Why no row takes `op`; empty if some may.
+static StringRef check(LinearOp op) {
+  auto isQuantized = [](Type type) { return getStorageForm(type) != type; };
+  if (llvm::any_of(op->getOperandTypes(), isQuantized) ||
+      llvm::any_of(op->getResultTypes(), isQuantized))
+    return "it is not in storage form";
+  if (!ConstantTensor::isConstant(op.getWeight()))
+    return "the weight is not a constant";
+  if (op.getWeightScale() && !ConstantTensor::isConstant(op.getWeightScale()))
+    return "the scales of the weight are not constant";
+  if (op.getSeed() && !ConstantTensor::isConstant(op.getSeed()))
+    return "the seed is not a constant";
+  if (op.getContractedSize() == 0 || op.getNumOutputs() == 0)
+    return "it has no channels";
+  SmallVector<QuantEdge> edges = op.getQuantEdges();
+  StringRef reason;
+  if (std::optional<QuantParams> params = getQuantParams(op, edges[0]))
+    reason = checkInput(*params);
+  if (std::optional<QuantParams> params = getQuantParams(op, edges[1]))
+    reason = reason.empty() ? checkResult(*params) : reason;
+  return reason;
+}
+
+/// The fastest row for `op` on a target; null if there is none.
+static const MicroKernel *select(LinearOp op, const TargetFeatures &features) {
+  bool isFloat = op.getX().getType().getElementType().isF32();
+  for (const MicroKernel *row : getMicroKernels())
+    if (row->isFloat() == isFloat && row->isSupported(features))
+      return row;
+  return nullptr;
+}
+
+static MicroKernelAttr configure(LinearOp op, const MicroKernel &row) {
+  int64_t rowBytes = op.getContractedSize() * 4 / row.getStep();
+  int64_t block = std::clamp<int64_t>(kBlockBytes / rowBytes, row.getNumRows(),
+                                      kMaxBlockRows);
+  block -= block % row.getNumRows();
+  return MicroKernelAttr::get(op.getContext(), row.getName(), row.getNumRows(),
+                              row.getNumVectors(), block);
+}
+
+namespace {
+struct QtxConfigurePass : qtx::impl::QtxConfigurePassBase<QtxConfigurePass> {
+  void runOnOperation() override {
+    TargetFeatures features(getOperation());
+    getOperation()->walk([&](LinearOp op) {
+      StringRef reason = check(op);
+      const MicroKernel *row = reason.empty() ? select(op, features) : nullptr;
+      if (!row) {
+        remark::missed(op.getLoc(), kRemark) << remark::reason(
+            "{0}", reason.empty() ? "the target has no micro-kernel" : reason);
+        return;
+      }
+      op->setAttr(kConfigAttrName, configure(op, *row));
+      remark::passed(op.getLoc(), kRemark)
+          << remark::add("runs on '{0}'", row->getName());
+    });
+  }
+};
+} // namespace

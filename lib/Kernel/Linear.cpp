@@ -1,0 +1,627 @@
+//===- Linear.cpp - Code of packed qtx.linear -----------------------------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Loops around micro-kernels. From the outside in: blocks of rows whose input
+// stays in the cache; panels of outputs; tiles of rows, whose sums stay in
+// registers; segments of the contracted axis; its steps.
+//
+//===----------------------------------------------------------------------===//
+
+#include "MatrixUtils.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "qtx/Dialect/Qtx/IR/ContractionOps.h"
+#include "qtx/Kernel/Kernels.h"
+#include "qtx/Kernel/MicroKernel.h"
+#include "qtx/Support/Polynomials.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace qtx;
+
+namespace {
+
+/// Neighbouring segments of one size, which a loop can run through.
+struct SegmentRun {
+  int64_t first;
+  int64_t count;
+  int64_t size;
+  /// Where the first one begins: its channel and its step in a panel.
+  int64_t channel;
+  int64_t step;
+  /// Group of the first one, and how much it grows from one to the next.
+  int64_t group;
+  int64_t groupStride;
+};
+
+/// A segment whose position may depend on a loop.
+struct SegmentAt {
+  Value index;
+  Value channel;
+  Value step;
+  Value group;
+};
+
+/// A panel: outputs that the sums of a tile cover.
+struct Panel {
+  int64_t vectors;
+  /// Lanes of the last vector that are outputs.
+  int64_t lastLanes;
+  /// The first output, and where the packed weight of the panel begins.
+  Value output;
+  Value weight;
+};
+
+/// The matrices of one call, each with rows first.
+struct Matrices {
+  Value x;
+  Value xScale;
+  Value xZeroPoint;
+  Value bias;
+  Value y;
+};
+
+/// Emits one packed `qtx.linear`.
+class LinearEmitter {
+public:
+  LinearEmitter(ImplicitLocOpBuilder &builder, KernelOp op)
+      : b(builder), op(op), view(op),
+        config(op.getParams().getAs<MicroKernelAttr>("config")),
+        row(*lookupMicroKernel(config.getKernel())), lanes(row.getNumLanes()),
+        step(row.getStep()), outputs(getLast(op.getOuts().front())),
+        sumType(row.getSumType(b.getContext())),
+        floatType(VectorType::get(lanes, b.getF32Type())) {
+    collectRuns();
+    if (auto range = op.getParams().getAs<DenseI64ArrayAttr>("result_range"))
+      resultRange = {range[0], range[1]};
+    if (auto offset = op.getParams().getAs<IntegerAttr>("input_offset"))
+      inputOffset = offset.getInt();
+  }
+
+  void emit() {
+    if (isElementary())
+      createTile();
+    SmallVector<Value> values = {view->getX(), asRows(view->getXScale()),
+                                 asRows(view->getXZeroPoint()),
+                                 asRows(view->getBias()), op.getOuts().front()};
+    forEachMatrix(b, values, [&](ImplicitLocOpBuilder &, ValueRange matrices) {
+      auto pick = [&](Value value, Value matrix) {
+        return matrix ? matrix : value;
+      };
+      m = {matrices[0], pick(view->getXScale(), matrices[1]),
+           pick(view->getXZeroPoint(), matrices[2]),
+           pick(view->getBias(), matrices[3]), matrices[4]};
+      emitBlocks();
+    });
+  }
+
+private:
+  static int64_t getLast(Value value) {
+    return cast<MemRefType>(value.getType()).getShape().back();
+  }
+  /// `value` if it has rows of its own, else null.
+  Value asRows(Value value) {
+    if (!value)
+      return {};
+    int64_t rank = cast<MemRefType>(view->getX().getType()).getRank();
+    int64_t own = cast<MemRefType>(value.getType()).getRank();
+    return rank > 1 && own == rank ? value : Value();
+  }
+  bool isElementary() {
+    return view->getActivation() != Activation::None &&
+           view->getActivation() != Activation::Relu;
+  }
+
+  Value index(int64_t value) {
+    return arith::ConstantIndexOp::create(b, value);
+  }
+  Value add(Value lhs, Value rhs) { return arith::AddIOp::create(b, lhs, rhs); }
+  Value add(Value lhs, int64_t rhs) {
+    return rhs == 0 ? lhs : add(lhs, index(rhs));
+  }
+  Value mul(Value lhs, int64_t rhs) {
+    return arith::MulIOp::create(b, lhs, index(rhs));
+  }
+  Value splat(Value scalar) {
+    return vector::BroadcastOp::create(
+        b, VectorType::get(lanes, scalar.getType()), scalar);
+  }
+
+  /// Runs `body` in a loop with values that it carries along.
+  ValueRange loop(Value lower, Value upper, int64_t stride, ValueRange carried,
+                  function_ref<SmallVector<Value>(Value, ValueRange)> body) {
+    auto loop = scf::ForOp::create(b, lower, upper, index(stride), carried);
+    OpBuilder::InsertionGuard guard(b);
+    if (carried.empty()) {
+      b.setInsertionPoint(loop.getBody()->getTerminator());
+      body(loop.getInductionVar(), {});
+    } else {
+      b.setInsertionPointToEnd(loop.getBody());
+      SmallVector<Value> next =
+          body(loop.getInductionVar(), loop.getRegionIterArgs());
+      scf::YieldOp::create(b, next);
+    }
+    return loop.getResults();
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Segments
+  //===--------------------------------------------------------------------===//
+
+  void collectRuns() {
+    auto sizes = op.getParams().getAs<DenseI64ArrayAttr>("segments");
+    auto groups = op.getParams().getAs<DenseI64ArrayAttr>("groups");
+    int64_t channel = 0;
+    for (auto [index, size] : llvm::enumerate(sizes.asArrayRef())) {
+      int64_t group = groups ? groups[index] : 0;
+      if (!extendRun(size, group))
+        runs.push_back({int64_t(index), 1, size, channel, steps, group, 0});
+      channel += size;
+      steps += llvm::divideCeil(size, step);
+    }
+  }
+
+  /// Whether the last run takes another segment.
+  bool extendRun(int64_t size, int64_t group) {
+    if (runs.empty() || runs.back().size != size)
+      return false;
+    SegmentRun &run = runs.back();
+    int64_t stride = group - run.group;
+    if (run.count == 1)
+      run.groupStride = stride;
+    else if (stride != run.groupStride * run.count)
+      return false;
+    ++run.count;
+    return true;
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Loops
+  //===--------------------------------------------------------------------===//
+
+  void emitBlocks() {
+    Value rows = memref::DimOp::create(b, m.y, 0);
+    emitResultParams();
+    loop(index(0), rows, config.getBlock(), {}, [&](Value begin, ValueRange) {
+      Value end =
+          arith::MinSIOp::create(b, rows, add(begin, config.getBlock()));
+      emitPanels(begin, end);
+      return SmallVector<Value>();
+    });
+  }
+
+  void emitPanels(Value begin, Value end) {
+    int64_t width = config.getVectors() * lanes;
+    int64_t full = outputs / width, rest = outputs % width;
+    loop(index(0), index(full), 1, {}, [&](Value number, ValueRange) {
+      emitTiles({config.getVectors(), lanes, mul(number, width),
+                 mul(number, width * step * steps)},
+                begin, end);
+      return SmallVector<Value>();
+    });
+    if (rest == 0)
+      return;
+    int64_t vectors = llvm::divideCeil(rest, lanes);
+    emitTiles({vectors, rest - (vectors - 1) * lanes, index(full * width),
+               index(full * width * step * steps)},
+              begin, end);
+  }
+
+  /// Full tiles, then smaller ones for the rows that are left.
+  void emitTiles(const Panel &panel, Value begin, Value end) {
+    Value count = arith::SubIOp::create(b, end, begin);
+    Value rest = arith::RemUIOp::create(b, count, index(config.getRows()));
+    Value current = arith::SubIOp::create(b, end, rest);
+    loop(begin, current, config.getRows(), {}, [&](Value first, ValueRange) {
+      emitTile(panel, first, config.getRows());
+      return SmallVector<Value>();
+    });
+    for (int64_t rows = llvm::PowerOf2Ceil(config.getRows()) / 2; rows > 0;
+         rows /= 2) {
+      Value enough = arith::CmpIOp::create(b, arith::CmpIPredicate::ule,
+                                           add(current, rows), end);
+      auto branch = scf::IfOp::create(b, enough, /*withElseRegion=*/false);
+      {
+        OpBuilder::InsertionGuard guard(b);
+        b.setInsertionPoint(branch.thenYield());
+        emitTile(panel, current, rows);
+      }
+      current = arith::SelectOp::create(b, enough, add(current, rows), current);
+    }
+  }
+
+  //===--------------------------------------------------------------------===//
+  // A tile
+  //===--------------------------------------------------------------------===//
+
+  void emitTile(const Panel &panel, Value first, int64_t rows) {
+    tileRows = rows;
+    SmallVector<Value> sums = row.isFloat() ? emitFloatSums(panel, first)
+                                            : emitIntegerSums(panel, first);
+    emitEpilogue(panel, first, sums);
+  }
+
+  /// One segment, summed up onto the bias.
+  SmallVector<Value> emitFloatSums(const Panel &panel, Value first) {
+    return emitSegment(panel, first, runs.front(),
+                       {index(0), index(0), index(0), index(0)},
+                       loadBias(panel, first));
+  }
+
+  /// Numerics.md, "Contractions": segments join in ascending order.
+  SmallVector<Value> emitIntegerSums(const Panel &panel, Value first) {
+    SmallVector<Value> result;
+    for (const SegmentRun &run : runs) {
+      int64_t runSteps = llvm::divideCeil(run.size, step);
+      auto at = [&](Value i) -> SegmentAt {
+        return {add(i, run.first), add(mul(i, run.size), run.channel),
+                add(mul(i, runSteps), run.step),
+                add(mul(i, run.groupStride), run.group)};
+      };
+      if (run.count == 1) {
+        result = emitAndJoin(panel, first, run, at(index(0)), result);
+        continue;
+      }
+      if (result.empty())
+        result = loadBias(panel, first);
+      ValueRange joined = loop(index(0), index(run.count), 1, result,
+                               [&](Value i, ValueRange carried) {
+                                 return emitAndJoin(panel, first, run, at(i),
+                                                    llvm::to_vector(carried));
+                               });
+      result.assign(joined.begin(), joined.end());
+    }
+    return result;
+  }
+
+  /// r = fma(f32(acc), s_x * s_w, r), where no `result` yet stands for the
+  /// bias.
+  SmallVector<Value> emitAndJoin(const Panel &panel, Value first,
+                                 const SegmentRun &run, const SegmentAt &at,
+                                 SmallVector<Value> result) {
+    SmallVector<Value> sums =
+        emitSegment(panel, first, run, at, loadSeed(panel, first, at));
+    if (result.empty())
+      result = loadBias(panel, first);
+    for (int64_t v = 0; v < panel.vectors; ++v) {
+      Value scale = loadRow(view->getWeightScale(), at.index, panel, v);
+      for (int64_t r = 0; r < tileRows; ++r) {
+        Value multiplier = scale;
+        if (view->getXScale())
+          multiplier = arith::MulFOp::create(
+              b, splat(loadOfRow(m.xScale, first, r, at.group)), scale);
+        Value &sum = result[r * panel.vectors + v];
+        Value value =
+            arith::SIToFPOp::create(b, floatType, sums[r * panel.vectors + v]);
+        sum = math::FmaOp::create(b, value, multiplier, sum);
+      }
+    }
+    return result;
+  }
+
+  /// Adds the products of one segment to `sums`.
+  SmallVector<Value> emitSegment(const Panel &panel, Value first,
+                                 const SegmentRun &run, const SegmentAt &at,
+                                 SmallVector<Value> sums) {
+    int64_t full = run.size / step, rest = run.size % step;
+    ValueRange results =
+        loop(index(0), index(full), 1, sums, [&](Value k, ValueRange carried) {
+          Value channel = add(at.channel, step == 1 ? k : mul(k, step));
+          return emitStep(
+              panel, first, add(at.step, k), carried,
+              [&](Value rowIndex) { return loadInput(rowIndex, channel); });
+        });
+    sums.assign(results.begin(), results.end());
+    if (rest == 0)
+      return sums;
+    Value channel = add(at.channel, full * step);
+    return emitStep(panel, first, add(at.step, full), sums,
+                    [&](Value rowIndex) {
+                      return loadPartialInput(rowIndex, channel, rest);
+                    });
+  }
+
+  /// One step of the contracted axis: a dot product for each sum.
+  SmallVector<Value> emitStep(const Panel &panel, Value first, Value position,
+                              ValueRange sums,
+                              function_ref<Value(Value)> loadX) {
+    int64_t vectorSize = lanes * step;
+    Value offset = add(panel.weight, mul(position, panel.vectors * vectorSize));
+    SmallVector<Value> weights, next;
+    for (int64_t v = 0; v < panel.vectors; ++v)
+      weights.push_back(vector::LoadOp::create(
+          b, row.getVectorType(b.getContext()), view->getWeight(),
+          add(offset, v * vectorSize)));
+    for (int64_t r = 0; r < tileRows; ++r) {
+      Value x = broadcastInput(loadX(add(first, r)));
+      for (int64_t v = 0; v < panel.vectors; ++v)
+        next.push_back(
+            row.emitDot(b, sums[r * panel.vectors + v], x, weights[v]));
+    }
+    return next;
+  }
+
+  /// The neighbours of one lane.
+  Value loadInput(Value rowIndex, Value channel) {
+    auto type = VectorType::get(step, row.getElementType(b.getContext()));
+    return vector::LoadOp::create(b, type, m.x, ValueRange{rowIndex, channel});
+  }
+
+  /// The same where only `count` are left: none behind them is read.
+  Value loadPartialInput(Value rowIndex, Value channel, int64_t count) {
+    Type elementType = row.getElementType(b.getContext());
+    auto type = VectorType::get(step, elementType);
+    Value result = arith::ConstantOp::create(b, b.getZeroAttr(type));
+    for (int64_t i = 0; i < count; ++i) {
+      Value element =
+          memref::LoadOp::create(b, m.x, ValueRange{rowIndex, add(channel, i)});
+      result = vector::InsertOp::create(b, element, result, i);
+    }
+    return result;
+  }
+
+  /// The neighbours of one lane in all lanes.
+  Value broadcastInput(Value x) {
+    auto lane = VectorType::get(1, row.isFloat() ? Type(b.getF32Type())
+                                                 : Type(b.getI32Type()));
+    if (x.getType() != lane)
+      x = vector::BitCastOp::create(b, lane, x);
+    Value all = vector::BroadcastOp::create(
+        b, VectorType::get(lanes, lane.getElementType()),
+        vector::ExtractOp::create(b, x, 0));
+    VectorType type = row.getVectorType(b.getContext());
+    return all.getType() == type ? all
+                                 : vector::BitCastOp::create(b, type, all);
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Operands of a tile
+  //===--------------------------------------------------------------------===//
+
+  /// Loads vector `v` of the panel at `indices`, to which the output is added.
+  Value load(Value memref, SmallVector<Value> indices, const Panel &panel,
+             int64_t v) {
+    auto type = VectorType::get(
+        lanes, cast<MemRefType>(memref.getType()).getElementType());
+    indices.push_back(add(panel.output, v * lanes));
+    if (isWhole(panel, v))
+      return vector::LoadOp::create(b, type, memref, indices);
+    Value zero = arith::ConstantOp::create(b, b.getZeroAttr(type));
+    return vector::MaskedLoadOp::create(b, type, memref, indices,
+                                        createMask(panel), zero);
+  }
+  Value loadRow(Value memref, Value rowIndex, const Panel &panel, int64_t v) {
+    return load(memref, {rowIndex}, panel, v);
+  }
+  bool isWhole(const Panel &panel, int64_t v) {
+    return v + 1 < panel.vectors || panel.lastLanes == lanes;
+  }
+  Value createMask(const Panel &panel) {
+    return vector::ConstantMaskOp::create(
+        b, VectorType::get(lanes, b.getI1Type()), ArrayRef{panel.lastLanes});
+  }
+
+  /// A run-time parameter of a row and group: `[groups]` or `[rows, groups]`.
+  Value loadOfRow(Value memref, Value first, int64_t r, Value group) {
+    if (cast<MemRefType>(memref.getType()).getRank() == 1)
+      return memref::LoadOp::create(b, memref, group);
+    return memref::LoadOp::create(b, memref, ValueRange{add(first, r), group});
+  }
+
+  /// The bias of every sum of a tile, or zeros.
+  SmallVector<Value> loadBias(const Panel &panel, Value first) {
+    SmallVector<Value> result(tileRows * panel.vectors);
+    for (int64_t v = 0; v < panel.vectors; ++v) {
+      Value shared = loadSharedBias(panel, v);
+      for (int64_t r = 0; r < tileRows; ++r)
+        result[r * panel.vectors + v] =
+            shared ? shared : loadRow(m.bias, add(first, r), panel, v);
+    }
+    return result;
+  }
+
+  /// The bias of all rows; null if each has its own.
+  Value loadSharedBias(const Panel &panel, int64_t v) {
+    if (!m.bias)
+      return arith::ConstantOp::create(b, b.getZeroAttr(floatType));
+    if (cast<MemRefType>(m.bias.getType()).getRank() == 1)
+      return load(m.bias, {}, panel, v);
+    return {};
+  }
+
+  /// What the integer sums of a segment start from.
+  SmallVector<Value> loadSeed(const Panel &panel, Value first,
+                              const SegmentAt &at) {
+    SmallVector<Value> result(tileRows * panel.vectors);
+    Value zero = arith::ConstantOp::create(b, b.getZeroAttr(sumType));
+    for (int64_t v = 0; v < panel.vectors; ++v) {
+      Value seed =
+          view->getSeed() ? loadRow(view->getSeed(), at.index, panel, v) : zero;
+      for (int64_t r = 0; r < tileRows; ++r)
+        result[r * panel.vectors + v] =
+            view->getXZeroPoint() && view->getSeed()
+                ? emitRunTimeSeed(seed, zero, first, r, at.group)
+                : seed;
+    }
+    return result;
+  }
+
+  /// -z * sum w, with the zero point of a row.
+  Value emitRunTimeSeed(Value sum, Value zero, Value first, int64_t r,
+                        Value group) {
+    Value zeroPoint = loadOfRow(m.xZeroPoint, first, r, group);
+    if (inputOffset != 0)
+      zeroPoint = arith::AddIOp::create(
+          b, zeroPoint, arith::ConstantIntOp::create(b, inputOffset, 32));
+    return arith::SubIOp::create(
+        b, zero, arith::MulIOp::create(b, splat(zeroPoint), sum));
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Epilogue
+  //===--------------------------------------------------------------------===//
+
+  /// The parameters of a quantized result in the lanes of a vector.
+  struct ResultParams {
+    Value reciprocal;
+    Value lower;
+    Value upper;
+    Value zeroPoint;
+  };
+
+  ResultParams createResultParams(Value reciprocal, Value zeroPoint) {
+    auto bound = [&](int64_t value) -> Value {
+      Value limit = arith::ConstantOp::create(
+          b, DenseElementsAttr::get(cast<VectorType>(zeroPoint.getType()),
+                                    b.getI32IntegerAttr(value)));
+      return arith::SIToFPOp::create(
+          b, floatType, arith::SubIOp::create(b, limit, zeroPoint));
+    };
+    return {reciprocal, bound(resultRange->first), bound(resultRange->second),
+            zeroPoint};
+  }
+
+  bool hasSharedResultParams() { return getLast(view->getYScale()) == 1; }
+
+  /// The parameters of all outputs, outside the loops.
+  void emitResultParams() {
+    if (!resultRange || !hasSharedResultParams())
+      return;
+    auto loadSplat = [&](Value memref) {
+      return splat(memref::LoadOp::create(b, memref, index(0)));
+    };
+    sharedParams = createResultParams(loadSplat(view->getYScale()),
+                                      loadSplat(view->getYZeroPoint()));
+  }
+
+  SmallVector<ResultParams> loadResultParams(const Panel &panel) {
+    SmallVector<ResultParams> params;
+    if (!resultRange)
+      return params;
+    for (int64_t v = 0; v < panel.vectors; ++v)
+      params.push_back(
+          hasSharedResultParams()
+              ? sharedParams
+              : createResultParams(load(view->getYScale(), {}, panel, v),
+                                   load(view->getYZeroPoint(), {}, panel, v)));
+    return params;
+  }
+
+  /// Room for the sums of a tile, in the function's frame.
+  void createTile() {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(&op->getParentRegion()->front());
+    auto type = MemRefType::get({config.getRows(), config.getVectors() * lanes},
+                                b.getF32Type());
+    tile = memref::AllocaOp::create(b, type, b.getI64IntegerAttr(64));
+  }
+
+  void emitEpilogue(const Panel &panel, Value first, ArrayRef<Value> sums) {
+    SmallVector<ResultParams> params = loadResultParams(panel);
+    if (!isElementary()) {
+      for (int64_t r = 0; r < tileRows; ++r)
+        for (int64_t v = 0; v < panel.vectors; ++v)
+          finish(panel, add(first, r), v, sums[r * panel.vectors + v], params);
+      return;
+    }
+    // The code of an elementary function is long: a loop over the rows.
+    for (int64_t r = 0; r < tileRows; ++r)
+      for (int64_t v = 0; v < panel.vectors; ++v)
+        vector::StoreOp::create(b, sums[r * panel.vectors + v], tile,
+                                ValueRange{index(r), index(v * lanes)});
+    loop(index(0), index(tileRows), 1, {}, [&](Value r, ValueRange) {
+      for (int64_t v = 0; v < panel.vectors; ++v) {
+        Value sum = vector::LoadOp::create(b, floatType, tile,
+                                           ValueRange{r, index(v * lanes)});
+        finish(panel, add(first, r), v, sum, params);
+      }
+      return SmallVector<Value>();
+    });
+  }
+
+  /// Activation, quantization and store of one vector.
+  void finish(const Panel &panel, Value rowIndex, int64_t v, Value value,
+              ArrayRef<ResultParams> params) {
+    value = activate(value);
+    if (resultRange)
+      value = quantize(value, params[v]);
+    SmallVector<Value> indices = {rowIndex, add(panel.output, v * lanes)};
+    if (isWhole(panel, v))
+      vector::StoreOp::create(b, value, m.y, indices);
+    else
+      vector::MaskedStoreOp::create(b, m.y, indices, createMask(panel), value);
+  }
+
+  Value activate(Value value) {
+    switch (view->getActivation()) {
+    case Activation::None:
+      return value;
+    case Activation::Relu: {
+      // `maximum(x, 0)`: NaN is not below zero and stays.
+      Value zero = arith::ConstantOp::create(b, b.getZeroAttr(floatType));
+      Value below =
+          arith::CmpFOp::create(b, arith::CmpFPredicate::OLE, value, zero);
+      return arith::SelectOp::create(b, below, zero, value);
+    }
+    case Activation::Gelu:
+      return createGelu(b, value);
+    case Activation::GeluTanh:
+      return createGeluTanh(b, value);
+    case Activation::Silu:
+      return createSilu(b, value);
+    }
+    llvm_unreachable("unknown activation");
+  }
+
+  /// Numerics.md, "Quantize". The bounds are integers, so rounding and clamping
+  /// may change places; a comparison with NaN is false, which leaves the lower
+  /// bound.
+  Value quantize(Value value, const ResultParams &params) {
+    Value scaled = arith::MulFOp::create(b, value, params.reciprocal);
+    Value above = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, scaled,
+                                        params.lower);
+    scaled = arith::SelectOp::create(b, above, scaled, params.lower);
+    Value below = arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, scaled,
+                                        params.upper);
+    scaled = arith::SelectOp::create(b, below, scaled, params.upper);
+    auto integers = VectorType::get(lanes, b.getI32Type());
+    Value rounded = arith::FPToSIOp::create(
+        b, integers, math::RoundEvenOp::create(b, scaled));
+    Value stored = arith::AddIOp::create(b, rounded, params.zeroPoint);
+    return arith::TruncIOp::create(b, VectorType::get(lanes, b.getI8Type()),
+                                   stored);
+  }
+
+  ImplicitLocOpBuilder &b;
+  KernelOp op;
+  KernelView<LinearOp> view;
+  MicroKernelAttr config;
+  const MicroKernel &row;
+  int64_t lanes, step, outputs;
+  VectorType sumType, floatType;
+  SmallVector<SegmentRun> runs;
+  /// Steps of a panel.
+  int64_t steps = 0;
+  std::optional<std::pair<int64_t, int64_t>> resultRange;
+  int64_t inputOffset = 0;
+
+  Matrices m;
+  int64_t tileRows = 0;
+  Value tile;
+  ResultParams sharedParams;
+};
+
+} // namespace
+
+LogicalResult qtx::emitLinear(ImplicitLocOpBuilder &builder, KernelOp op) {
+  LinearEmitter(builder, op).emit();
+  return success();
+}

@@ -1,0 +1,372 @@
+//===- PackLinear.cpp - Lay out the constants of qtx.linear ---------------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "../Dialect/Qtx/Transforms/ConstantUtils.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/AsmState.h"
+#include "mlir/IR/DialectResourceBlobManager.h"
+#include "mlir/IR/Remarks.h"
+#include "qtx/Dialect/Qtx/IR/QtxOps.h"
+#include "qtx/Kernel/MicroKernel.h"
+#include "qtx/Kernel/Passes.h"
+
+namespace qtx {
+#define GEN_PASS_DEF_QTXPACKPASS
+#include "qtx/Kernel/Passes.h.inc"
+} // namespace qtx
+
+using namespace mlir;
+using namespace qtx;
+
+/// What is added to signed bytes for an instruction that takes unsigned ones.
+static constexpr int64_t kUnsignedOffset = 128;
+
+/// A constant of the elements `bytes`, without another copy in an attribute's
+/// uniquer.
+static Value createResource(OpBuilder &builder, Location loc,
+                            RankedTensorType type, ArrayRef<char> bytes) {
+  auto attr = DenseResourceElementsAttr::get(
+      type, "qtx_packed",
+      HeapAsmResourceBlob::allocateAndCopyWithAlign(bytes, /*align=*/64,
+                                                    /*dataIsMutable=*/false));
+  return arith::ConstantOp::create(builder, loc, attr);
+}
+
+template <typename T>
+static Value createTensor(OpBuilder &builder, Location loc,
+                          ArrayRef<int64_t> shape, Type elementType,
+                          ArrayRef<T> values) {
+  auto type = RankedTensorType::get(shape, elementType);
+  auto data = reinterpret_cast<const char *>(values.data());
+  return createResource(builder, loc, type,
+                        ArrayRef<char>(data, values.size() * sizeof(T)));
+}
+
+namespace {
+
+/// Packs one `qtx.linear`.
+class LinearPacker {
+public:
+  LinearPacker(LinearOp op, MicroKernelAttr config)
+      : op(op), config(config), row(*lookupMicroKernel(config.getKernel())),
+        builder(op), loc(op.getLoc()), size(op.getContractedSize()),
+        outputs(op.getNumOutputs()), segments(op.getSegments()),
+        input(getQuantParams(op, op.getQuantEdges()[0])) {
+    // Float inputs have one segment; blocks of the weight are dequantized.
+    if (!input)
+      segments = {{0, size, 0, 0}};
+  }
+
+  /// The kernel that replaces the operation.
+  Value pack() {
+    SmallVector<Value> operands;
+    SmallVector<int32_t> counts;
+    auto add = [&](Value value) {
+      counts.push_back(bool(value));
+      if (value)
+        operands.push_back(value);
+    };
+    add(convertInput());
+    add(input && input->isDynamic() ? op.getXScale() : Value());
+    add(hasDynamicZeroPoints() ? op.getXZeroPoint() : Value());
+    add(row.isFloat() ? packWeight(getFloatWeight())
+                      : packWeight(getIntegerWeight()));
+    add(packScales());
+    add(op.getBias());
+    add(packSeed());
+    add(packResultScales());
+    add(packResultZeroPoints());
+    auto kernel =
+        KernelOp::create(builder, loc, op.getY().getType(), "qtx.linear",
+                         operands, createDestination(), getParams(counts));
+    return kernel.getResult(0);
+  }
+
+private:
+  //===--------------------------------------------------------------------===//
+  // Input and result
+  //===--------------------------------------------------------------------===//
+
+  bool hasDynamicZeroPoints() {
+    return input && input->isDynamic() && op.getXZeroPoint();
+  }
+
+  /// What has to be added to elements of `x` for the micro-kernel.
+  int64_t getInputOffset() {
+    bool isUnsigned = row.getOperands() == MicroKernelOperands::U8S8;
+    return isUnsigned && input->isSigned() ? kUnsignedOffset : 0;
+  }
+
+  /// `x` with the elements that the micro-kernel multiplies.
+  Value convertInput() {
+    Value x = op.getX();
+    Type elementType = row.getElementType(op.getContext());
+    bool isWide = row.getOperands() == MicroKernelOperands::S16S16;
+    if (!isWide && (!input || getInputOffset() == 0))
+      return x;
+    bool isSigned = input->isSigned();
+    return createElementwise(
+        x, elementType, [&](OpBuilder &b, Location loc, Value value) -> Value {
+          if (isWide && isSigned)
+            return arith::ExtSIOp::create(b, loc, elementType, value);
+          if (isWide)
+            return arith::ExtUIOp::create(b, loc, elementType, value);
+          // Adds 128: the highest bit has no carry to hand on.
+          Value bit = arith::ConstantIntOp::create(b, loc, -128, 8);
+          return arith::XOrIOp::create(b, loc, value, bit);
+        });
+  }
+
+  Value
+  createElementwise(Value x, Type elementType,
+                    function_ref<Value(OpBuilder &, Location, Value)> body) {
+    SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(builder, loc, x);
+    Value init = tensor::EmptyOp::create(builder, loc, sizes, elementType);
+    SmallVector<AffineMap> maps(2,
+                                builder.getMultiDimIdentityMap(sizes.size()));
+    SmallVector<utils::IteratorType> iterators(sizes.size(),
+                                               utils::IteratorType::parallel);
+    auto generic = linalg::GenericOp::create(
+        builder, loc, init.getType(), x, init, maps, iterators,
+        [&](OpBuilder &b, Location loc, ValueRange args) {
+          linalg::YieldOp::create(b, loc, body(b, loc, args[0]));
+        });
+    return generic.getResult(0);
+  }
+
+  Value createDestination() {
+    SmallVector<OpFoldResult> sizes =
+        tensor::getMixedSizes(builder, loc, op.getX());
+    sizes.back() = builder.getIndexAttr(outputs);
+    auto type = op.getY().getType();
+    Value empty =
+        tensor::EmptyOp::create(builder, loc, sizes, type.getElementType());
+    if (empty.getType() == type)
+      return empty;
+    return tensor::CastOp::create(builder, loc, type, empty);
+  }
+
+  DictionaryAttr getParams(ArrayRef<int32_t> operandCounts) {
+    SmallVector<int64_t> sizes, groups;
+    for (const Segment &segment : segments) {
+      sizes.push_back(segment.size);
+      groups.push_back(segment.group);
+    }
+    SmallVector<NamedAttribute> attrs = {
+        {"activation", op.getActivationAttr()},
+        {"config", config},
+        {"operandSegmentSizes", builder.getDenseI32ArrayAttr(operandCounts)},
+        {"segments", builder.getDenseI64ArrayAttr(sizes)},
+    };
+    auto add = [&](StringRef name, Attribute attr) {
+      attrs.emplace_back(builder.getStringAttr(name), attr);
+    };
+    if (input && input->isDynamic())
+      add("groups", builder.getDenseI64ArrayAttr(groups));
+    if (hasDynamicZeroPoints() && getInputOffset() != 0)
+      add("input_offset", builder.getI64IntegerAttr(getInputOffset()));
+    if (auto params = getQuantParams(op, op.getQuantEdges()[1]))
+      add("result_range",
+          builder.getDenseI64ArrayAttr(
+              {params->getStorageMin(), params->getStorageMax()}));
+    return builder.getDictionaryAttr(attrs);
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Weights
+  //===--------------------------------------------------------------------===//
+
+  std::vector<int64_t> getIntegerWeight() {
+    return ConstantTensor::get(op.getWeight())->getIntegers();
+  }
+
+  /// The scale of one block of the weight and one output.
+  float getWeightScale(ArrayRef<float> scales, int64_t output, int64_t block) {
+    if (scales.size() == 1)
+      return scales[0];
+    auto type = cast<RankedTensorType>(op.getWeightScale().getType());
+    int64_t blocks = type.getRank() == 2 ? type.getDimSize(1) : 1;
+    return scales[output * blocks + (type.getRank() == 2 ? block : 0)];
+  }
+
+  std::vector<float> getFloatWeight() {
+    auto weight = *ConstantTensor::get(op.getWeight());
+    if (weight.getType().getElementType().isF32())
+      return weight.getFloats();
+    std::vector<float> scales =
+        ConstantTensor::get(op.getWeightScale())->getFloats();
+    std::vector<int64_t> integers = weight.getIntegers();
+    std::vector<float> result(integers.size());
+    int64_t block = op.getWeightBlock().value_or(size);
+    for (int64_t n = 0; n < outputs; ++n)
+      for (int64_t k = 0; k < size; ++k)
+        result[n * size + k] = float(integers[n * size + k]) *
+                               getWeightScale(scales, n, k / block);
+    return result;
+  }
+
+  /// The weight in panels. The last one is as narrow as whole vectors allow.
+  template <typename T> Value packWeight(const std::vector<T> &weight) {
+    if constexpr (std::is_same_v<T, float>)
+      return packPanels<float>(weight);
+    else if (row.getStep() == 4)
+      return packPanels<int8_t>(weight);
+    else
+      return packPanels<int16_t>(weight);
+  }
+
+  template <typename Packed, typename T>
+  Value packPanels(const std::vector<T> &weight) {
+    int64_t lanes = row.getNumLanes();
+    int64_t width = config.getVectors() * lanes;
+    std::vector<Packed> packed;
+    for (int64_t first = 0; first < outputs; first += width) {
+      int64_t left = llvm::alignTo(std::min(width, outputs - first), lanes);
+      for (const Segment &segment : segments)
+        packSegment(weight, segment, first, left, packed);
+    }
+    return createTensor<Packed>(builder, loc, {int64_t(packed.size())},
+                                row.getElementType(op.getContext()), packed);
+  }
+
+  template <typename Packed, typename T>
+  void packSegment(const std::vector<T> &weight, const Segment &segment,
+                   int64_t first, int64_t width, std::vector<Packed> &packed) {
+    int64_t step = row.getStep();
+    for (int64_t k = 0; k < segment.size; k += step)
+      for (int64_t n = first; n < first + width; ++n)
+        for (int64_t i = k; i < k + step; ++i)
+          packed.push_back(n < outputs && i < segment.size
+                               ? Packed(weight[n * size + segment.offset + i])
+                               : Packed(0));
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Parameters
+  //===--------------------------------------------------------------------===//
+
+  /// The multiplier of every segment and output (Numerics.md, "Contractions").
+  Value packScales() {
+    if (!input)
+      return {};
+    std::vector<float> scales =
+        ConstantTensor::get(op.getWeightScale())->getFloats();
+    std::vector<float> result;
+    for (const Segment &segment : segments)
+      for (int64_t n = 0; n < outputs; ++n) {
+        float scale = getWeightScale(scales, n, segment.block);
+        result.push_back(input->isDynamic()
+                             ? scale
+                             : input->getScale(segment.group) * scale);
+      }
+    return createTensor<float>(builder, loc,
+                               {int64_t(segments.size()), outputs},
+                               builder.getF32Type(), result);
+  }
+
+  /// The value that each sum starts from. Addition wraps, as the sums do.
+  Value packSeed() {
+    if (!input)
+      return {};
+    std::vector<int64_t> weight = getIntegerWeight(), seed;
+    if (op.getSeed())
+      seed = ConstantTensor::get(op.getSeed())->getIntegers();
+    std::vector<int32_t> result;
+    for (auto [index, segment] : llvm::enumerate(segments))
+      for (int64_t n = 0; n < outputs; ++n) {
+        int64_t sum = 0;
+        for (int64_t k = 0; k < segment.size; ++k)
+          sum += weight[n * size + segment.offset + k];
+        result.push_back(
+            uint32_t(getSeed(seed, segment, sum, index * outputs + n)));
+      }
+    if (llvm::all_of(result, [](int32_t value) { return value == 0; }))
+      return {};
+    return createTensor<int32_t>(builder, loc,
+                                 {int64_t(segments.size()), outputs},
+                                 builder.getI32Type(), result);
+  }
+
+  /// The seed of one segment and output, whose weights add up to `sum`.
+  int64_t getSeed(ArrayRef<int64_t> seed, const Segment &segment, int64_t sum,
+                  int64_t index) {
+    if (op.getSeed())
+      return seed[index] - getInputOffset() * sum;
+    // The kernel multiplies these by the zero point.
+    if (hasDynamicZeroPoints())
+      return sum;
+    int64_t zeroPoint =
+        input->isDynamic() ? 0 : input->getZeroPoint(segment.group);
+    return -(zeroPoint + getInputOffset()) * sum;
+  }
+
+  /// One value, or one per output, from the parameters of the result.
+  template <typename T>
+  Value packResultParams(Type type,
+                         function_ref<T(const QuantParams &, int64_t)> get) {
+    auto params = getQuantParams(op, op.getQuantEdges()[1]);
+    if (!params)
+      return {};
+    SmallVector<int64_t> groups = {0};
+    if (params->isGrouped())
+      groups = params->getGroupOfChannel();
+    std::vector<T> values;
+    for (int64_t group : groups)
+      values.push_back(get(*params, group));
+    return createTensor<T>(builder, loc, {int64_t(values.size())}, type,
+                           values);
+  }
+  Value packResultScales() {
+    return packResultParams<float>(
+        builder.getF32Type(), [](const QuantParams &params, int64_t group) {
+          return 1.0f / params.getScale(group);
+        });
+  }
+  Value packResultZeroPoints() {
+    return packResultParams<int32_t>(
+        builder.getI32Type(), [](const QuantParams &params, int64_t group) {
+          return int32_t(params.getZeroPoint(group));
+        });
+  }
+
+  LinearOp op;
+  MicroKernelAttr config;
+  const MicroKernel &row;
+  OpBuilder builder;
+  Location loc;
+  int64_t size, outputs;
+  SmallVector<Segment> segments;
+  std::optional<QuantParams> input;
+};
+
+struct QtxPackPass : qtx::impl::QtxPackPassBase<QtxPackPass> {
+  void runOnOperation() override {
+    SmallVector<LinearOp> ops;
+    getOperation()->walk([&](LinearOp op) { ops.push_back(op); });
+    for (LinearOp op : ops) {
+      auto config = op->getAttrOfType<MicroKernelAttr>(kConfigAttrName);
+      if (!config)
+        continue;
+      if (!lookupMicroKernel(config.getKernel())) {
+        op.emitOpError("expected a known micro-kernel, found '")
+            << config.getKernel() << "'";
+        return signalPassFailure();
+      }
+      Value packed = LinearPacker(op, config).pack();
+      remark::passed(op.getLoc(),
+                     remark::RemarkOpts::name("Pack").category("qtx-pack"))
+          << remark::add("packed for '{0}'", config.getKernel());
+      op.getY().replaceAllUsesWith(packed);
+      op.erase();
+    }
+  }
+};
+
+} // namespace

@@ -1,0 +1,42 @@
+//===- Target.cpp - What the target can do --------------------------------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "qtx/Kernel/Target.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "llvm/MC/MCSubtargetInfo.h"
+#include "llvm/Target/TargetMachine.h"
+
+using namespace mlir;
+using namespace qtx;
+
+void qtx::setTarget(ModuleOp module, const llvm::TargetMachine &machine) {
+  MLIRContext *context = module.getContext();
+  context->getOrLoadDialect<LLVM::LLVMDialect>();
+  std::vector<std::string> names;
+  for (const auto &feature :
+       machine.getMCSubtargetInfo()->getEnabledProcessorFeatures())
+    names.push_back((Twine("+") + feature.Key).str());
+  SmallVector<StringRef> features(names.begin(), names.end());
+  auto target = LLVM::TargetAttr::get(
+      context, StringAttr::get(context, machine.getTargetTriple().str()),
+      StringAttr::get(context, machine.getTargetCPU()),
+      LLVM::TargetFeaturesAttr::get(context, features));
+  module->setAttr(LLVM::LLVMDialect::getTargetAttrName(), target);
+}
+
+TargetFeatures::TargetFeatures(Operation *op) {
+  LLVM::TargetAttr target;
+  for (; op && !target; op = op->getParentOp())
+    target = op->getAttrOfType<LLVM::TargetAttr>(
+        LLVM::LLVMDialect::getTargetAttrName());
+  if (!target || !target.getFeatures())
+    return;
+  for (StringAttr feature : target.getFeatures().getFeatures())
+    if (StringRef name = feature.getValue(); name.consume_front("+"))
+      features.insert(name);
+}

@@ -1,0 +1,37 @@
+//===- AVX512Fma.cpp - AVX-512, fp32 --------------------------------------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "qtx/Kernel/MicroKernel.h"
+
+using namespace mlir;
+using namespace qtx;
+
+namespace {
+class AVX512Fma : public MicroKernel {
+public:
+  StringRef getName() const override { return "x86-avx512-fma"; }
+  bool isSupported(const TargetFeatures &features) const override {
+    return features.has("avx512f");
+  }
+  MicroKernelOperands getOperands() const override {
+    return MicroKernelOperands::F32;
+  }
+  int64_t getNumLanes() const override { return 16; }
+  // 24 sums, 3 weights and a broadcast, of 32 registers.
+  int64_t getNumRows() const override { return 8; }
+  int64_t getNumVectors() const override { return 3; }
+  Value emitDot(ImplicitLocOpBuilder &builder, Value sums, Value x,
+                Value weight) const override {
+    return math::FmaOp::create(builder, x, weight, sums);
+  }
+};
+} // namespace
+
+static const AVX512Fma row;
+const MicroKernel &qtx::avx512Fma = row;

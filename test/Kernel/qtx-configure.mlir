@@ -1,0 +1,76 @@
+// RUN: qtx-opt %s -qtx-configure -split-input-file | FileCheck %s
+// RUN: qtx-opt %s -qtx-configure -split-input-file --remark-format=emitRemark --remarks-filter="qtx.*" -o /dev/null 2>&1 | FileCheck %s --check-prefix=REMARK
+
+module attributes {llvm.target = #llvm.target<triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <["+avx2", "+fma", "+avx512f"]>>} {
+// CHECK-LABEL: func.func @float
+// CHECK: qtx.config = #qtx.micro_kernel<"x86-avx512-fma", rows = 8, vectors = 3, block = 512>
+// REMARK: [Passed] Configure | Category:qtx-configure | Remark="runs on 'x86-avx512-fma'"
+func.func @float(%x: tensor<?x4xf32>) -> tensor<?x2xf32> {
+  %w = arith.constant dense<1.0> : tensor<2x4xf32>
+  %y = qtx.linear %x, %w : (tensor<?x4xf32>, tensor<2x4xf32>) -> tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}
+
+// The input of a block stays in the cache.
+// CHECK-LABEL: func.func @large
+// CHECK: block = 128>
+func.func @large(%x: tensor<?x1024xf32>) -> tensor<?x2xf32> {
+  %w = arith.constant dense<1.0> : tensor<2x1024xf32>
+  %y = qtx.linear %x, %w : (tensor<?x1024xf32>, tensor<2x1024xf32>) -> tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}
+
+// CHECK-LABEL: func.func @missed
+// CHECK-NOT: qtx.config
+// REMARK: [Missed] {{.*}} Reason="it is not in storage form"
+// REMARK: [Missed] {{.*}} Reason="the weight is not a constant"
+// REMARK: [Missed] {{.*}} Reason="the scales of the weight are not constant"
+// REMARK: [Missed] {{.*}} Reason="the seed is not a constant"
+// REMARK: [Missed] {{.*}} Reason="it has no channels"
+// REMARK: [Missed] {{.*}} Reason="the input does not have 8 bits"
+// REMARK: [Missed] {{.*}} Reason="the scales of the result are run-time values"
+// REMARK: [Missed] {{.*}} Reason="the result does not have 8 bits"
+func.func @missed(%q: tensor<?x4x!quant.uniform<i8:f32, 0.5>>, %x: tensor<?x4xf32>, %i: tensor<?x4xi8>,
+                  %j: tensor<?x4xi16>, %e: tensor<?x0xf32>, %v: tensor<2x4xf32>, %s: tensor<1xf32>,
+                  %seed: tensor<1x2xi32>) {
+  %w = arith.constant dense<1> : tensor<2x4xi8>
+  %f = arith.constant dense<1.0> : tensor<2x4xf32>
+  %c = arith.constant dense<1.0> : tensor<1xf32>
+  %n = arith.constant dense<1.0> : tensor<2x0xf32>
+  %0 = qtx.linear %q, %w scale(%c) : (tensor<?x4x!quant.uniform<i8:f32, 0.5>>, tensor<2x4xi8>, tensor<1xf32>) -> tensor<?x2xf32>
+  %1 = qtx.linear %x, %v : (tensor<?x4xf32>, tensor<2x4xf32>) -> tensor<?x2xf32>
+  %2 = qtx.linear %x, %w scale(%s) : (tensor<?x4xf32>, tensor<2x4xi8>, tensor<1xf32>) -> tensor<?x2xf32>
+  %3 = qtx.linear %i as !quant.uniform<i8:f32, 0.5>, %w scale(%c) seed(%seed)
+      : (tensor<?x4xi8>, tensor<2x4xi8>, tensor<1xf32>, tensor<1x2xi32>) -> tensor<?x2xf32>
+  %4 = qtx.linear %e, %n : (tensor<?x0xf32>, tensor<2x0xf32>) -> tensor<?x2xf32>
+  %5 = qtx.linear %j as !quant.uniform<i16:f32, 0.5>, %w scale(%c)
+      : (tensor<?x4xi16>, tensor<2x4xi8>, tensor<1xf32>) -> tensor<?x2xf32>
+  %6 = qtx.linear %x, %f out_scale(%c) to !qtx.grouped<i8:f32, axis=-1, [2], ?>
+      : (tensor<?x4xf32>, tensor<2x4xf32>, tensor<1xf32>) -> tensor<?x2xi8>
+  %7 = qtx.linear %x, %f to !quant.uniform<i16:f32, 0.5> : (tensor<?x4xf32>, tensor<2x4xf32>) -> tensor<?x2xi16>
+  return
+}
+}
+
+// -----
+
+module attributes {llvm.target = #llvm.target<triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <["+avx2", "+fma"]>>} {
+// CHECK-LABEL: func.func @avx2
+// CHECK: "x86-avx2-fma", rows = 6, vectors = 2
+func.func @avx2(%x: tensor<?x4xf32>) -> tensor<?x2xf32> {
+  %w = arith.constant dense<1.0> : tensor<2x4xf32>
+  %y = qtx.linear %x, %w : (tensor<?x4xf32>, tensor<2x4xf32>) -> tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}
+}
+
+// -----
+
+// CHECK-LABEL: func.func @no_target
+// CHECK-NOT: qtx.config
+// REMARK: [Missed] {{.*}} Reason="the target has no micro-kernel"
+func.func @no_target(%x: tensor<?x4xf32>) -> tensor<?x2xf32> {
+  %w = arith.constant dense<1.0> : tensor<2x4xf32>
+  %y = qtx.linear %x, %w : (tensor<?x4xf32>, tensor<2x4xf32>) -> tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}

@@ -1,0 +1,45 @@
+// RUN: qtx-opt %s -qtx-expand-kernels -split-input-file -verify-diagnostics | FileCheck %s
+// RUN: not qtx-opt %s -qtx-expand-kernels -split-input-file --remark-format=emitRemark --remarks-filter="qtx.*" -o /dev/null 2>&1 | FileCheck %s --check-prefix=REMARK
+
+// Both layers run the same code.
+// CHECK-LABEL: func.func @twice
+// CHECK: call @qtx_linear_kernel(%arg0, %arg1, %arg3)
+// CHECK: call @qtx_linear_kernel(%arg0, %arg2, %arg4)
+// REMARK: [Passed] ExpandKernels | Category:qtx-expand-kernels | Remark="'qtx.linear' is a call of 'qtx_linear_kernel'"
+func.func @twice(%x: memref<?x3xf32>, %v: memref<24xf32>, %w: memref<24xf32>, %y: memref<?x8xf32>, %z: memref<?x8xf32>) {
+  qtx.kernel "qtx.linear"(%x, %v) outs(%y) {activation = #qtx<activation none>,
+      config = #qtx.micro_kernel<"x86-avx2-fma", rows = 2, vectors = 1, block = 96>,
+      operandSegmentSizes = array<i32: 1, 0, 0, 1, 0, 0, 0, 0, 0>, segments = array<i64: 3>}
+      : (memref<?x3xf32>, memref<24xf32>, memref<?x8xf32>) -> ()
+  qtx.kernel "qtx.linear"(%x, %w) outs(%z) {activation = #qtx<activation none>,
+      config = #qtx.micro_kernel<"x86-avx2-fma", rows = 2, vectors = 1, block = 96>,
+      operandSegmentSizes = array<i32: 1, 0, 0, 1, 0, 0, 0, 0, 0>, segments = array<i64: 3>}
+      : (memref<?x3xf32>, memref<24xf32>, memref<?x8xf32>) -> ()
+  return
+}
+// CHECK: func.func private @qtx_linear_kernel(
+// CHECK: scf.for
+// CHECK: scf.for
+// CHECK: scf.for
+// CHECK: %[[SUMS:.*]]:2 = scf.for {{.*}} iter_args(%[[A:.*]] = %{{.*}}, %[[B:.*]] = %{{.*}})
+// CHECK: %[[W:.*]] = vector.load %arg1[{{.*}}] : memref<24xf32>, vector<8xf32>
+// CHECK: %[[C:.*]] = math.fma %{{.*}}, %[[W]], %[[A]]
+// CHECK: %[[D:.*]] = math.fma %{{.*}}, %[[W]], %[[B]]
+// CHECK: scf.yield %[[C]], %[[D]]
+// CHECK: vector.store %[[SUMS]]#0, %arg2
+
+// -----
+
+func.func @unknown(%x: memref<?x3xf32>, %y: memref<?x3xf32>) {
+  // expected-error @below {{expected an operation with a kernel, found 'qtx.abacus'}}
+  qtx.kernel "qtx.abacus"(%x) outs(%y) {} : (memref<?x3xf32>, memref<?x3xf32>) -> ()
+  return
+}
+
+// -----
+
+func.func @tensors(%x: tensor<?x3xf32>, %w: tensor<24xf32>, %init: tensor<?x8xf32>) -> tensor<?x8xf32> {
+  // expected-error @below {{expected memrefs; bufferize first}}
+  %y = qtx.kernel "qtx.linear"(%x, %w) outs(%init) {} : (tensor<?x3xf32>, tensor<24xf32>, tensor<?x8xf32>) -> tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}
