@@ -20,8 +20,11 @@ std::string qtx::describeLocation(Location location) {
     return (place.getFilename().getValue() + ":" + Twine(place.getLine()) +
             ":" + Twine(place.getColumn()))
         .str();
-  if (auto name = location->findInstanceOf<NameLoc>())
-    return name.getName().str();
+  if (auto name = location->findInstanceOf<NameLoc>()) {
+    // A node is named inside of its file.
+    std::string file = describeLocation(name.getChildLoc());
+    return (file.empty() ? "" : file + ":") + name.getName().str();
+  }
   return "";
 }
 
