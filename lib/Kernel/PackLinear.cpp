@@ -94,8 +94,10 @@ private:
   // Input and result
   //===--------------------------------------------------------------------===//
 
+  /// Whether sums start from a product with run-time zero points. A seed
+  /// replaces them.
   bool hasDynamicZeroPoints() {
-    return input && input->isDynamic() && op.getXZeroPoint();
+    return input && input->isDynamic() && op.getXZeroPoint() && !op.getSeed();
   }
 
   /// What has to be added to elements of `x` for the micro-kernel.

@@ -5,6 +5,7 @@
 
 import functools
 import pathlib
+from typing import NamedTuple, Tuple
 
 import numpy as np
 import pytest
@@ -22,7 +23,12 @@ SIZES = (1, 2, 3, 4, 5, 7, 16, 31, 33, 64, 129)
 FEATURES = {
     "x86-avx512-fma": ("avx512f",),
     "x86-avx2-fma": ("avx2", "fma"),
+    "x86-avx512-vnni": ("avx512vnni", "avx512bw"),
+    "x86-avx-vnni": ("avxvnni",),
+    "x86-avx2-int16": ("avx2",),
 }
+# What /proc/cpuinfo calls them, where that differs.
+FLAGS = {"avx512vnni": "avx512_vnni", "avxvnni": "avx_vnni"}
 
 
 def cpu_flags():
@@ -30,11 +36,14 @@ def cpu_flags():
     return next((set(line.split()) for line in lines if line.startswith("flags")), set())
 
 
-FLOAT_ROWS = [
-    pytest.param(row, marks=pytest.mark.skipif(
-        not cpu_flags().issuperset(FEATURES[row]), reason=f"no {FEATURES[row]}"))
-    for row in FEATURES if row.endswith("-fma")
-]
+def make_param(row):
+    flags = {FLAGS.get(feature, feature) for feature in FEATURES[row]}
+    is_missing = not cpu_flags().issuperset(flags)
+    return pytest.param(row, marks=pytest.mark.skipif(is_missing, reason=f"no {flags}"))
+
+
+FLOAT_ROWS = [make_param(row) for row in FEATURES if row.endswith("-fma")]
+INTEGER_ROWS = [make_param(row) for row in FEATURES if not row.endswith("-fma")]
 
 
 def dense(array):
@@ -188,3 +197,166 @@ def test_shared_code():
     }"""
     (z,) = qtx.compile_ir(text, fast=True).run("main", np.float32([[1, 2, 3]]))
     assert np.array_equal(z, np.float32([[12, 24, 36]]))
+
+
+class IntegerLinear(NamedTuple):
+    """A linear of integers. Groups are sizes of parts of the contracted axis."""
+
+    rows: int
+    groups: Tuple[int, ...]
+    outputs: int
+    dynamic: str = ""  # "", "scale", "zero_point"
+    per_token: bool = False
+    unsigned: bool = False
+    weight: str = "i8"
+    block: int = 0
+    seed: bool = False
+    bias: str = "none"
+    activation: str = "none"
+    result: str = "f32"  # "f32", "tensor", "groups", "unsigned"
+    values: str = "random"
+
+    @property
+    def size(self):
+        return sum(self.groups)
+
+
+def group_type(storage, sizes, scales, zero_points):
+    if len(sizes) == 1:
+        return f"!quant.uniform<{storage}:f32, {scales[0]:.9e}:{zero_points[0]}>"
+    pairs = ", ".join(f"{s:.9e}:{z}" for s, z in zip(scales, zero_points))
+    return f"!qtx.grouped<{storage}:f32, axis=-1, {list(sizes)}, {{{pairs}}}>"
+
+
+def integers(rng, kind, low, high, shape):
+    if kind == "random":
+        return rng.integers(low, high + 1, shape)
+    return np.full(shape, low if kind == "low" else high)
+
+
+def result_type(case, rng):
+    """The type attribute of the result and of its tensor's elements."""
+    if case.result == "f32":
+        return "", "f32"
+    if case.result == "groups":
+        sizes = [n for n in (case.outputs // 2, case.outputs - case.outputs // 2) if n]
+        scales, zero_points = rng.uniform(1e-3, 1, len(sizes)), rng.integers(-128, 128, len(sizes))
+        return "to " + group_type("i8", sizes, scales, zero_points), "i8"
+    storage, shift = ("u8", 128) if case.result == "unsigned" else ("i8", 0)
+    zero_point = rng.integers(-128, 128) + shift
+    return f"to !quant.uniform<{storage}:f32, {rng.uniform(1e-3, 1):.9e}:{zero_point}>", "i8"
+
+
+def integer_linear(case, seed):
+    """The text of a module and its arguments."""
+    rng = np.random.default_rng(seed)
+    size, outputs, count = case.size, case.outputs, len(case.groups)
+    low = 0 if case.unsigned else -128
+    dims, arrays, arguments, clauses, types = f"?x{size}", [], [], [], []
+
+    def add(name, type, array, clause):
+        arguments.append(f"%{name}: {type}")
+        arrays.append(array)
+        use(name, type, clause)
+
+    def use(name, type, clause):
+        clauses.append(clause.format(f"%{name}"))
+        types.append(type)
+
+    x = integers(rng, case.values, low, low + 255, (case.rows, size))
+    add("x", f"tensor<{dims}xi8>", x.astype(np.uint8).view(np.int8), "{}")
+    storage = "u8" if case.unsigned else "i8"
+    if case.dynamic:
+        shape = (case.rows, count) if case.per_token else (count,)
+        text = f"?x{count}" if case.per_token else f"{count}"
+        scale = rng.uniform(1e-3, 1, shape).astype(np.float32)
+        add("xs", f"tensor<{text}xf32>", scale, "scale({})")
+        if case.dynamic == "zero_point":
+            zero_point = rng.integers(low, low + 256, shape).astype(np.int32)
+            add("xz", f"tensor<{text}xi32>", zero_point, "zero_point({})")
+        clauses.append(f"as !qtx.grouped<{storage}:f32, axis=-1, {list(case.groups)}, ?>")
+    else:
+        scales, zero_points = rng.uniform(1e-3, 1, count), rng.integers(low, low + 256, count)
+        clauses.append("as " + group_type(storage, case.groups, scales, zero_points))
+    clauses.append(",")
+
+    constants = []
+
+    def constant(name, array, type, clause):
+        constants.append(f"%{name} = arith.constant {dense(array)} : {type}")
+        use(name, type, clause)
+
+    bound = 127 if case.weight == "i8" else 7
+    weight = integers(rng, case.values, -bound, bound, (outputs, size)).astype(np.int8)
+    if case.weight == "i4":
+        text = "[" + ", ".join(str(list(map(int, row))) for row in weight) + "]"
+        constants.append(f"%w = arith.constant dense<{text}> : tensor<{outputs}x{size}xi4>")
+        use("w", f"tensor<{outputs}x{size}xi4>", "{}")
+    else:
+        constant("w", weight, f"tensor<{outputs}x{size}xi8>", "{}")
+    shape = (outputs, -(-size // case.block)) if case.block else (outputs,)
+    scale = rng.uniform(1e-3, 1, shape).astype(np.float32)
+    constant("ws", scale, f"tensor<{'x'.join(map(str, shape))}xf32>", "scale({})")
+    if case.block:
+        clauses.append(f"block {case.block}")
+    y_text, y_element = result_type(case, rng)
+    y_type = f"tensor<?x{outputs}x{y_element}>"
+    if case.bias != "none":
+        shape = (outputs,) if case.bias == "vector" else (case.rows, outputs)
+        text = f"{outputs}" if case.bias == "vector" else f"?x{outputs}"
+        bias = rng.standard_normal(shape).astype(np.float32)
+        if bias.size > 2:
+            bias.flat[1] = np.nan
+            bias.flat[2] = -np.inf
+        add("b", f"tensor<{text}xf32>", bias, "bias({})")
+    if case.seed:
+        boundaries = set(np.cumsum(case.groups)) | set(range(case.block or size, size, case.block or size))
+        segments = len(boundaries)
+        seeds = rng.integers(-1000, 1000, (segments, outputs)).astype(np.int32)
+        constant("seed", seeds, f"tensor<{segments}x{outputs}xi32>", "seed({})")
+    text = f"""
+    func.func @main({", ".join(arguments)}) -> {y_type} {{
+      {"".join(line + chr(10) for line in constants)}
+      %y = qtx.linear {" ".join(clauses)} activation {case.activation} {y_text}
+          : ({", ".join(types)}) -> {y_type}
+      return %y : {y_type}
+    }}"""
+    return text, arrays
+
+
+def check_integer_linear(case, row, seed):
+    text, arrays = integer_linear(case, seed)
+    reference, fast = run_both(text, row, *arrays)
+    # Bits, for NaN and the sign of zero too.
+    np.testing.assert_array_equal(fast.view(np.uint8), reference.view(np.uint8))
+
+
+PARTITIONS = ((1,), (2,), (3,), (4,), (7,), (64,), (129,), (6, 1), (5, 3, 9), (8, 8, 8), (64, 3),
+              (1,) * 5, (32, 32, 32, 32, 1), (4, 4, 5, 5, 5, 4))
+
+
+@pytest.mark.parametrize("row", INTEGER_ROWS)
+@given(st.builds(
+    IntegerLinear, st.sampled_from(ROWS), st.sampled_from(PARTITIONS), st.sampled_from(OUTPUTS),
+    dynamic=st.sampled_from(("", "", "scale", "zero_point")), per_token=st.booleans(),
+    unsigned=st.booleans(), weight=st.sampled_from(("i8", "i8", "i4")),
+    block=st.sampled_from((0, 0, 3, 32)), seed=st.booleans(),
+    bias=st.sampled_from(("none", "vector", "full")), activation=st.sampled_from(("none", "relu")),
+    result=st.sampled_from(("f32", "tensor", "groups", "unsigned")),
+    values=st.sampled_from(("random", "random", "low", "high"))), st.integers(0, 2**32 - 1))
+def test_integer_linear(row, case, seed):
+    check_integer_linear(case, row, seed)
+
+
+@pytest.mark.parametrize("row", INTEGER_ROWS)
+@pytest.mark.parametrize("rows", ROWS)
+def test_integer_rows(row, rows):
+    check_integer_linear(IntegerLinear(rows, (64, 32, 7), 49, bias="vector", result="tensor"), row, rows)
+
+
+@pytest.mark.parametrize("row", INTEGER_ROWS)
+@pytest.mark.parametrize("activation", ("gelu", "gelu_tanh", "silu"))
+def test_integer_activations(row, activation):
+    """The same sums and the same polynomials: no bound is needed."""
+    case = IntegerLinear(13, (33, 8), 49, bias="full", activation=activation, result="tensor")
+    check_integer_linear(case, row, 0)

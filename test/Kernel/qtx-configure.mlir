@@ -66,6 +66,45 @@ func.func @avx2(%x: tensor<?x4xf32>) -> tensor<?x2xf32> {
 
 // -----
 
+module attributes {llvm.target = #llvm.target<triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <["+avx2", "+avx512bw", "+avx512vnni"]>>} {
+// CHECK-LABEL: func.func @vnni
+// CHECK: "x86-avx512-vnni", rows = 8, vectors = 3
+func.func @vnni(%x: tensor<?x4xi8>) -> tensor<?x2xf32> {
+  %w = arith.constant dense<1> : tensor<2x4xi8>
+  %s = arith.constant dense<1.0> : tensor<1xf32>
+  %y = qtx.linear %x as !quant.uniform<i8:f32, 0.5>, %w scale(%s) : (tensor<?x4xi8>, tensor<2x4xi8>, tensor<1xf32>) -> tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}
+}
+
+// -----
+
+module attributes {llvm.target = #llvm.target<triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <["+avx2", "+avxvnni"]>>} {
+// CHECK-LABEL: func.func @avx_vnni
+// CHECK: "x86-avx-vnni", rows = 6, vectors = 2
+func.func @avx_vnni(%x: tensor<?x4xi8>) -> tensor<?x2xf32> {
+  %w = arith.constant dense<1> : tensor<2x4xi8>
+  %s = arith.constant dense<1.0> : tensor<1xf32>
+  %y = qtx.linear %x as !quant.uniform<i8:f32, 0.5>, %w scale(%s) : (tensor<?x4xi8>, tensor<2x4xi8>, tensor<1xf32>) -> tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}
+}
+
+// -----
+
+module attributes {llvm.target = #llvm.target<triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <["+avx2"]>>} {
+// CHECK-LABEL: func.func @avx2_int16
+// CHECK: "x86-avx2-int16", rows = 6, vectors = 2
+func.func @avx2_int16(%x: tensor<?x4xi8>) -> tensor<?x2xf32> {
+  %w = arith.constant dense<1> : tensor<2x4xi8>
+  %s = arith.constant dense<1.0> : tensor<1xf32>
+  %y = qtx.linear %x as !quant.uniform<i8:f32, 0.5>, %w scale(%s) : (tensor<?x4xi8>, tensor<2x4xi8>, tensor<1xf32>) -> tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}
+}
+
+// -----
+
 // CHECK-LABEL: func.func @no_target
 // CHECK-NOT: qtx.config
 // REMARK: [Missed] {{.*}} Reason="the target has no micro-kernel"

@@ -31,6 +31,46 @@ func.func @unknown(%x: tensor<?x3xf32>) -> tensor<?x2xf32> {
 
 // -----
 
+// The instruction takes unsigned bytes: x + 128, and seeds -(z + 128) * sum w. The
+// first segment is padded to a step.
+// CHECK-LABEL: func.func @bytes
+// CHECK: %[[X:.*]] = linalg.generic {{.*}} ins(%arg0
+// CHECK: arith.xori
+// CHECK-DAG: arith.constant dense_resource<[[WEIGHT:.*]]> : tensor<64xi8>
+// CHECK-DAG: arith.constant dense_resource<[[SCALE:.*]]> : tensor<2x1xf32>
+// CHECK-DAG: arith.constant dense_resource<[[SEED:.*]]> : tensor<2x1xi32>
+// CHECK: qtx.kernel "qtx.linear"(%[[X]],
+// CHECK-SAME: result_range = array<i64: -128, 127>
+// CHECK-SAME: segments = array<i64: 3, 2>
+// CHECK-DAG: [[WEIGHT]]: "0x40000000010203000000{{0+}}0405000000{{0+}}"
+// CHECK-DAG: [[SCALE]]: "0x400000000000803E0000803F"
+// CHECK-DAG: [[SEED]]: "0x40000000F4FCFFFF9BFBFFFF"
+func.func @bytes(%x: tensor<?x5xi8>) -> tensor<?x1xi8> {
+  %w = arith.constant dense<[[1, 2, 3, 4, 5]]> : tensor<1x5xi8>
+  %s = arith.constant dense<0.5> : tensor<1xf32>
+  %y = qtx.linear %x as !qtx.grouped<i8:f32, axis=-1, [3, 2], {0.5:2, 2.0:-3}>, %w scale(%s)
+      to !quant.uniform<i8:f32, 0.5:1>
+      {qtx.config = #qtx.micro_kernel<"x86-avx-vnni", rows = 6, vectors = 2, block = 96>}
+      : (tensor<?x5xi8>, tensor<1x5xi8>, tensor<1xf32>) -> tensor<?x1xi8>
+  return %y : tensor<?x1xi8>
+}
+
+// -----
+
+// CHECK-LABEL: func.func @widened
+// CHECK: arith.extsi %{{.*}} : i8 to i16
+// CHECK: qtx.kernel "qtx.linear"
+func.func @widened(%x: tensor<?x4xi8>) -> tensor<?x1xf32> {
+  %w = arith.constant dense<1> : tensor<1x4xi8>
+  %s = arith.constant dense<0.5> : tensor<1xf32>
+  %y = qtx.linear %x as !quant.uniform<i8:f32, 0.5>, %w scale(%s)
+      {qtx.config = #qtx.micro_kernel<"x86-avx2-int16", rows = 6, vectors = 2, block = 96>}
+      : (tensor<?x4xi8>, tensor<1x4xi8>, tensor<1xf32>) -> tensor<?x1xf32>
+  return %y : tensor<?x1xf32>
+}
+
+// -----
+
 // CHECK-LABEL: func.func @not_configured
 // CHECK: qtx.linear
 func.func @not_configured(%x: tensor<?x3xf32>, %w: tensor<2x3xf32>) -> tensor<?x2xf32> {

@@ -74,6 +74,9 @@ const MicroKernel *lookupMicroKernel(llvm::StringRef name);
 
 extern const MicroKernel &avx512Fma;
 extern const MicroKernel &avx2Fma;
+extern const MicroKernel &avx2Int16;
+extern const MicroKernel &avx512Vnni;
+extern const MicroKernel &avxVnni;
 
 } // namespace qtx
 

@@ -6,8 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// Runs IR by the reference lowering, what tests compare compiled objects with, or
-// by the fast one.
+// Runs IR by the reference lowering, what tests compare compiled objects with,
+// or by the fast one.
 //
 //===----------------------------------------------------------------------===//
 

@@ -22,10 +22,9 @@
 
 namespace qtx {
 
-/// The operands and attributes of a `qtx.kernel` by the names that the operation
-/// `OpTy`, which it stands for, gives them.
-template <typename OpTy>
-class KernelView {
+/// The operands and attributes of a `qtx.kernel` by the names that the
+/// operation `OpTy`, which it stands for, gives them.
+template <typename OpTy> class KernelView {
 public:
   explicit KernelView(KernelOp op)
       : properties(parse(op)),

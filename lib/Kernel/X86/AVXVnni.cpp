@@ -1,0 +1,41 @@
+//===- AVXVnni.cpp - AVX-VNNI, bytes --------------------------------------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "qtx/Kernel/MicroKernel.h"
+
+using namespace mlir;
+using namespace qtx;
+
+namespace {
+class AVXVnni : public MicroKernel {
+public:
+  StringRef getName() const override { return "x86-avx-vnni"; }
+  bool isSupported(const TargetFeatures &features) const override {
+    return features.has("avxvnni");
+  }
+  MicroKernelOperands getOperands() const override {
+    return MicroKernelOperands::U8S8;
+  }
+  int64_t getNumLanes() const override { return 8; }
+  // 12 sums, 2 weights and a broadcast, of 16 registers.
+  int64_t getNumRows() const override { return 6; }
+  int64_t getNumVectors() const override { return 2; }
+  Value emitDot(ImplicitLocOpBuilder &builder, Value sums, Value x,
+                Value weight) const override {
+    return LLVM::CallIntrinsicOp::create(
+               builder, sums.getType(),
+               builder.getStringAttr("llvm.x86.avx512.vpdpbusd.256"),
+               ValueRange{sums, x, weight})
+        .getResult(0);
+  }
+};
+} // namespace
+
+static const AVXVnni row;
+const MicroKernel &qtx::avxVnni = row;
