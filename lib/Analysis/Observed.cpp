@@ -95,10 +95,12 @@ std::string qtx::getEdgeName(Value value) {
   }
   auto result = cast<OpResult>(value);
   Operation *op = result.getOwner();
-  std::string number = op->getNumResults() == 1
-                           ? ""
-                           : "#" + std::to_string(result.getResultNumber());
-  if (auto name = op->getLoc()->findInstanceOf<NameLoc>())
-    return name.getName().str() + number;
-  return op->getName().getStringRef().str() + number;
+  std::string name = op->getName().stripDialect().str();
+  if (auto known = op->getLoc()->findInstanceOf<NameLoc>())
+    name = known.getName().str();
+  else if (auto place = op->getLoc()->findInstanceOf<FileLineColLoc>())
+    name += "@" + std::to_string(place.getStartLine());
+  if (op->getNumResults() > 1)
+    name += "#" + std::to_string(result.getResultNumber());
+  return name;
 }

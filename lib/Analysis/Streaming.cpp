@@ -234,6 +234,8 @@ llvm::Error StreamRunner::consumeAll(llvm::ThreadPoolInterface *pool,
 llvm::Error StreamRunner::run(const CalibrationData &data,
                               ConsumeFn consume) const {
   size_t total = data.getNumFeeds();
+  if (options.maxFeeds > 0)
+    total = std::min(total, options.maxFeeds);
   size_t numThreads = std::clamp<size_t>(options.numThreads, 1, total);
   std::optional<llvm::DefaultThreadPool> threads;
   if (numThreads > 1)

@@ -11,6 +11,8 @@
 
 namespace qtx {
 
+void registerTestReportPass();
+
 /// Registers the passes named `test-qtx-...`.
 void registerTestPasses();
 

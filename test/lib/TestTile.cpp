@@ -68,4 +68,7 @@ private:
 
 } // namespace
 
-void qtx::registerTestPasses() { PassRegistration<TestTilePass>(); }
+void qtx::registerTestPasses() {
+  PassRegistration<TestTilePass>();
+  registerTestReportPass();
+}

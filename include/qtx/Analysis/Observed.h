@@ -50,7 +50,8 @@ void setObserved(mlir::Value value, const ChannelRanges &ranges);
 /// Removes all annotations in `root`.
 void removeObserved(mlir::Operation *root);
 
-/// A name of the edge for people: that of the location, else what defines it.
+/// A name of the edge for people: that of the location, else the operation and
+/// its line.
 std::string getEdgeName(mlir::Value value);
 
 } // namespace qtx

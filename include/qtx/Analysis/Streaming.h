@@ -77,8 +77,10 @@ using ProgressFn = std::function<void(size_t done, size_t total)>;
 
 struct StreamOptions {
   unsigned numThreads = 1;
-  JITOptions jit;
+  JITOptions jit = {/*optLevel=*/2, /*fast=*/true};
   ProgressFn progress;
+  /// Feeds to stream, the first ones; 0 for all.
+  size_t maxFeeds = 0;
 };
 
 /// Compiled copies of functions that also return values of their bodies. All

@@ -1,0 +1,39 @@
+//===- Measure.h - What quantization costs ----------------------*- C++ -*-===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Fills a report from the IR and by running models. Entries of the float and
+// the quantized model meet by the names of their locations.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QTX_ANALYSIS_MEASURE_H
+#define QTX_ANALYSIS_MEASURE_H
+
+#include "qtx/Analysis/Report.h"
+#include "qtx/Analysis/Streaming.h"
+
+namespace qtx {
+
+/// Adds the edges of the float model `function`, with the ranges that
+/// calibration observed, and its layers.
+void reportModel(mlir::func::FuncOp function, Report &report);
+
+/// Adds the types and groups that the edges and weights have in `function`, the
+/// quantized form of the model. Channels are traced back through permutations.
+void reportQuantization(mlir::func::FuncOp function, Report &report);
+
+/// Runs the quantized form on data and adds the noise of each edge that it
+/// quantizes. With `model`, the float function, also the noise of the results
+/// of layers against it.
+llvm::Error measureNoise(mlir::func::FuncOp model, mlir::func::FuncOp quantized,
+                         const CalibrationData &data,
+                         const StreamOptions &options, Report &report);
+
+} // namespace qtx
+
+#endif // QTX_ANALYSIS_MEASURE_H
