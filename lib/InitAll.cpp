@@ -37,6 +37,7 @@
 #include "qtx/Analysis/Passes.h"
 #include "qtx/Conversion/Passes.h"
 #include "qtx/Dialect/ONNX/IR/ONNX.h"
+#include "qtx/Dialect/ONNX/Transforms/Passes.h"
 #include "qtx/Dialect/Qtx/IR/QtxDialect.h"
 #include "qtx/Dialect/Qtx/Transforms/Passes.h"
 #include "qtx/Kernel/Passes.h"
@@ -76,6 +77,7 @@ void qtx::registerPasses() {
   registerQtxAnalysisPasses();
   registerQtxConversionPasses();
   registerQtxKernelPasses();
+  registerQtxONNXTransformsPasses();
   registerQtxTransformsPasses();
   registerPipelines();
 }

@@ -1,0 +1,73 @@
+//===- Passes.td - Passes on ONNX graphs -------------------*- tablegen -*-===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QTX_DIALECT_ONNX_TRANSFORMS_PASSES
+#define QTX_DIALECT_ONNX_TRANSFORMS_PASSES
+
+include "mlir/Pass/PassBase.td"
+
+def ONNXRecognizePass : Pass<"onnx-recognize", "::mlir::ModuleOp"> {
+  let summary = "find qtx operations in an ONNX graph";
+  let description = [{
+    Replaces nodes, and groups of nodes as exporters write them, by the `qtx` operation
+    that computes the same:
+
+    | operation | found as |
+    |---|---|
+    | `qtx.linear` | `MatMul` or `Gemm` by a constant, with the bias added to it, also between two `Reshape`; `Conv` of patches; one projection that is `Split` becomes one per part |
+    | `qtx.layer_norm`, `qtx.rms_norm` | the operator, or its formula with `ReduceMean` |
+    | `qtx.gelu`, `qtx.silu`, `qtx.relu` | the operator, or its formula with `Erf`, `Tanh` or `Sigmoid`, the factors in any order |
+    | `qtx.embedding` | `Gather` of rows of a constant |
+    | `qtx.split_heads`, `qtx.merge_heads` | `Reshape` and `Transpose` |
+    | `qtx.attention` | `Softmax` between two `MatMul`, with scales, masks, clip, soft cap, gate and shared key heads; the `Attention` operator |
+    | `qtx.add` | an `Add` to the result of one of these |
+
+    Everything else stays for `convert-onnx-to-linalg`, so that what is not found is
+    slower and never wrong. What the operations read and yield are tensors without
+    symbolic sizes; `builtin.unrealized_conversion_cast` stands between them and the
+    nodes that stay. Weights become `[N, K]` constants, transposed where they need to be;
+    a constant that is read no more gives its memory back.
+
+    A mask of padding, one flag per key, becomes an i1 mask, and one that excludes the
+    keys behind the query becomes `causal`, where that follows from the graph
+    (docs/Rationale/RecognizingONNX.md says when they are the same). Any other mask
+    stays what it is, a tensor that is added or tested.
+
+    Each operation that is found is a passed remark. A softmax that is part of no
+    attention, a product with a constant and a normalization that stay are missed
+    remarks with the reason.
+
+    ```mlir
+    func.func @main(%x: tensor<4x2xf32>) -> tensor<4x3xf32> {
+      %w = arith.constant dense<[[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]> : tensor<2x3xf32>
+      %b = arith.constant dense<[0.5, 0.25, 0.125]> : tensor<3xf32>
+      %0 = onnx.node "MatMul"(%x, %w) : (tensor<4x2xf32>, tensor<2x3xf32>) -> tensor<4x3xf32>
+      %1 = onnx.node "Add"(%b, %0) : (tensor<3xf32>, tensor<4x3xf32>) -> tensor<4x3xf32>
+      return %1 : tensor<4x3xf32>
+    }
+    ```
+
+    becomes
+
+    ```mlir
+    func.func @main(%x: tensor<4x2xf32>) -> tensor<4x3xf32> {
+      %b = arith.constant dense<[0.5, 0.25, 0.125]> : tensor<3xf32>
+      %w = arith.constant dense<[[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]]> : tensor<3x2xf32>
+      %0 = qtx.linear %x, %w bias(%b)
+          : (tensor<4x2xf32>, tensor<3x2xf32>, tensor<3xf32>) -> tensor<4x3xf32>
+      return %0 : tensor<4x3xf32>
+    }
+    ```
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect",
+    "::qtx::onnx::ONNXDialect", "::qtx::QtxDialect"
+  ];
+}
+
+#endif // QTX_DIALECT_ONNX_TRANSFORMS_PASSES
