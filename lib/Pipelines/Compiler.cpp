@@ -101,7 +101,7 @@ private:
     case Stage::Pack:
       return runPasses(buildPack);
     case Stage::Tile:
-      return runPasses(buildReferenceTile);
+      return runPasses(buildTile);
     case Stage::Bufferize:
       return runPasses(buildBufferize);
     case Stage::Vector:

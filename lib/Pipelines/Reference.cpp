@@ -48,6 +48,12 @@ void qtx::buildReferenceTile(OpPassManager &passManager) {
   passManager.addPass(createCSEPass());
 }
 
+void qtx::buildTile(OpPassManager &passManager) {
+  passManager.addPass(createConvertQtxToRowsPass());
+  passManager.addPass(createQtxFuseRowsPass());
+  buildReferenceTile(passManager);
+}
+
 void qtx::buildBufferize(OpPassManager &passManager) {
   passManager.addPass(bufferization::createEmptyTensorEliminationPass());
   bufferization::OneShotBufferizePassOptions options;
@@ -64,6 +70,7 @@ void qtx::buildBufferize(OpPassManager &passManager) {
 
 void qtx::buildVector(OpPassManager &passManager) {
   passManager.addPass(createQtxExpandKernelsPass());
+  passManager.addPass(createQtxExpandRowsPass());
   passManager.addPass(createQtxExpandCopiesPass());
   passManager.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
   passManager.addPass(createCanonicalizerPass());
@@ -95,7 +102,7 @@ void qtx::buildFastToLinalg(OpPassManager &passManager) {
   buildStorage(passManager);
   buildConfigure(passManager);
   buildPack(passManager);
-  buildReferenceTile(passManager);
+  buildTile(passManager);
 }
 
 void qtx::buildLinalgToLLVM(OpPassManager &passManager) {

@@ -11,7 +11,9 @@
 
 #include "qtx/Conversion/ExpandCopies/ExpandCopies.h"
 #include "qtx/Conversion/ExpandMath/ExpandMath.h"
+#include "qtx/Conversion/ExpandRows/ExpandRows.h"
 #include "qtx/Conversion/QtxToLinalg/QtxToLinalg.h"
+#include "qtx/Conversion/QtxToRows/QtxToRows.h"
 
 namespace qtx {
 #define GEN_PASS_REGISTRATION

@@ -51,4 +51,52 @@ def QtxExpandMathPass : Pass<"qtx-expand-math"> {
                            "::mlir::math::MathDialect"];
 }
 
+def ConvertQtxToRowsPass : Pass<"convert-qtx-to-rows"> {
+  let summary = "turn operations that work row by row into qtx.rows";
+  let description = [{
+    Replaces quantization, normalisation, activations, softmax, sums, embeddings and
+    views of heads, in storage form, by `qtx.rows`. Their bodies hold the scalar
+    operations of the reference lowering, so exact operations stay exact; sums over
+    a row may be taken in another order (docs/Numerics.md, "Exact and bounded
+    results").
+
+    What has no such form stays for the reference lowering: storage of less than 8
+    bits, several groups of run-time parameters, tensors without dimensions.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
+    "::mlir::tensor::TensorDialect"
+  ];
+}
+
+def QtxFuseRowsPass : Pass<"qtx-fuse-rows"> {
+  let summary = "join qtx.rows with those that compute their inputs";
+  let description = [{
+    Where a `qtx.rows` reads what another one over the same rows computes, both become
+    one: a residual sum, the normalisation behind it and the quantization behind that
+    pass over the data once. What others read too stays a result. Two
+    normalisations of one value share its mean and variance.
+  }];
+}
+
+def QtxExpandRowsPass : Pass<"qtx-expand-rows"> {
+  let summary = "expand qtx.rows into loops over vectors";
+  let description = [{
+    Replaces each `qtx.rows` on memrefs by loops over its rows and, within a row, one
+    pass over the columns for each reduction that depends on another and one to
+    write. Each pass holds what it needs; a value of an earlier pass is computed
+    again where that is cheap, and else kept in an output or in a buffer.
+
+    Vectors have `vector-bits` bits, or what the features of the target allow; the last
+    columns are masked. On memrefs whose columns are not dense it fails.
+  }];
+  let options = [Option<"vectorBits", "vector-bits", "unsigned", "0",
+                        "size of vectors, or 0 for that of the target">];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
+    "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
+    "::mlir::vector::VectorDialect"
+  ];
+}
+
 #endif // QTX_CONVERSION_PASSES

@@ -25,6 +25,9 @@ void buildConfigure(mlir::OpPassManager &passManager);
 void buildPack(mlir::OpPassManager &passManager);
 /// Operations of qtx to linalg on tensors, by the reference lowering.
 void buildReferenceTile(mlir::OpPassManager &passManager);
+/// Operations that work row by row to `qtx.rows`, joined where they can be, and
+/// the others by the reference lowering.
+void buildTile(mlir::OpPassManager &passManager);
 /// Tensors to buffers. Callers own what public functions return.
 void buildBufferize(mlir::OpPassManager &passManager);
 /// Operations on buffers to loops.
@@ -37,12 +40,12 @@ void buildLLVM(mlir::OpPassManager &passManager);
 /// C interface wrapper (`_mlir_ciface_NAME`).
 void buildReferencePipeline(mlir::OpPassManager &passManager);
 
-/// The same with micro-kernels where the target has some (Numerics.md, "Exact and
-/// bounded results", says how results may differ).
+/// The same with micro-kernels where the target has some (Numerics.md, "Exact
+/// and bounded results", says how results may differ).
 void buildFastPipeline(mlir::OpPassManager &passManager);
 
-/// The part of the fast path that differs from the reference path: qtx operations
-/// to linalg and kernels on tensors.
+/// The part of the fast path that differs from the reference path: qtx
+/// operations to linalg and kernels on tensors.
 void buildFastToLinalg(mlir::OpPassManager &passManager);
 
 /// The two parts of the reference path: qtx operations to linalg on tensors,

@@ -105,18 +105,6 @@ SoftmaxParts createSoftmaxParts(ImplicitLocOpBuilder &builder, Value scores,
   return {numerators, createFactors(builder, sums)};
 }
 
-/// clip((zeta - gamma) * p + gamma, 0, 1)
-Value clipScalar(ImplicitLocOpBuilder &b, Value p, const APFloat &gamma,
-                 const APFloat &zeta) {
-  Value stretch = arith::ConstantOp::create(
-      b, b.getFloatAttr(b.getF32Type(), zeta - gamma));
-  Value shift =
-      arith::ConstantOp::create(b, b.getFloatAttr(b.getF32Type(), gamma));
-  Value stretched = math::FmaOp::create(b, stretch, p, shift);
-  Value atLeast = arith::MaximumFOp::create(b, stretched, createF32(b, 0.0));
-  return arith::MinimumFOp::create(b, atLeast, createF32(b, 1.0));
-}
-
 /// The probabilities numerator * factor, after `post`.
 Value createProbabilities(
     ImplicitLocOpBuilder &builder, const SoftmaxParts &parts,

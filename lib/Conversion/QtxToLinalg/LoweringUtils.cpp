@@ -282,6 +282,12 @@ Value qtx::quantizeScalar(ImplicitLocOpBuilder &builder, Value x, Value scale,
                           Value zeroPoint, const QuantParams &params) {
   Value reciprocal =
       arith::DivFOp::create(builder, createF32(builder, 1.0), scale);
+  return quantizeByReciprocal(builder, x, reciprocal, zeroPoint, params);
+}
+
+Value qtx::quantizeByReciprocal(ImplicitLocOpBuilder &builder, Value x,
+                                Value reciprocal, Value zeroPoint,
+                                const QuantParams &params) {
   Value rounded = math::RoundEvenOp::create(
       builder, arith::MulFOp::create(builder, x, reciprocal));
   IntegerType storage = params.getStorageType();
@@ -395,6 +401,36 @@ Value qtx::createActivation(ImplicitLocOpBuilder &builder, Value x,
     return createSilu(builder, x);
   }
   llvm_unreachable("unknown activation");
+}
+
+Value qtx::clipScalar(ImplicitLocOpBuilder &b, Value p, const APFloat &gamma,
+                      const APFloat &zeta) {
+  Value stretch = arith::ConstantOp::create(
+      b, b.getFloatAttr(b.getF32Type(), zeta - gamma));
+  Value shift =
+      arith::ConstantOp::create(b, b.getFloatAttr(b.getF32Type(), gamma));
+  Value stretched = math::FmaOp::create(b, stretch, p, shift);
+  Value atLeast = arith::MaximumFOp::create(b, stretched, createF32(b, 0.0));
+  return arith::MinimumFOp::create(b, atLeast, createF32(b, 1.0));
+}
+
+Value qtx::createRowIndex(ImplicitLocOpBuilder &builder, Value id,
+                          int64_t numRows) {
+  Type i64 = builder.getI64Type();
+  if (id.getType().isIndex())
+    id = arith::IndexCastOp::create(builder, i64, id);
+  else if (id.getType() != i64)
+    id = arith::ExtSIOp::create(builder, i64, id);
+  Value zero = arith::ConstantIntOp::create(builder, 0, 64);
+  Value fromEnd = arith::AddIOp::create(
+      builder, id, arith::ConstantIntOp::create(builder, numRows, 64));
+  Value isNegative =
+      arith::CmpIOp::create(builder, arith::CmpIPredicate::slt, id, zero);
+  Value row = arith::SelectOp::create(builder, isNegative, fromEnd, id);
+  row = arith::MaxSIOp::create(builder, row, zero);
+  row = arith::MinSIOp::create(
+      builder, row, arith::ConstantIntOp::create(builder, numRows - 1, 64));
+  return arith::IndexCastOp::create(builder, builder.getIndexType(), row);
 }
 
 Value qtx::applyActivation(ImplicitLocOpBuilder &builder, Value x,

@@ -101,6 +101,12 @@ mlir::Value quantizeScalar(mlir::ImplicitLocOpBuilder &builder, mlir::Value x,
                            mlir::Value scale, mlir::Value zeroPoint,
                            const QuantParams &params);
 
+/// The same, given 1 / s.
+mlir::Value quantizeByReciprocal(mlir::ImplicitLocOpBuilder &builder,
+                                 mlir::Value x, mlir::Value reciprocal,
+                                 mlir::Value zeroPoint,
+                                 const QuantParams &params);
+
 /// Numerics.md, "Dequantize": f32(x - z) * s.
 mlir::Value dequantizeScalar(mlir::ImplicitLocOpBuilder &builder, mlir::Value x,
                              mlir::Value scale, mlir::Value zeroPoint,
@@ -132,6 +138,15 @@ void replaceAllWithCasts(mlir::PatternRewriter &rewriter, mlir::Operation *op,
 /// Numerics.md, "Activations", of one f32 value.
 mlir::Value createActivation(mlir::ImplicitLocOpBuilder &builder, mlir::Value x,
                              Activation activation);
+
+/// Numerics.md, "Softmax and attention": clip((zeta - gamma) * p + gamma, 0, 1)
+mlir::Value clipScalar(mlir::ImplicitLocOpBuilder &builder, mlir::Value p,
+                       const llvm::APFloat &gamma, const llvm::APFloat &zeta);
+
+/// The row of a table that an id names: from the end if negative, the nearest
+/// otherwise.
+mlir::Value createRowIndex(mlir::ImplicitLocOpBuilder &builder, mlir::Value id,
+                           int64_t numRows);
 
 /// The activation of an epilogue, element by element.
 mlir::Value applyActivation(mlir::ImplicitLocOpBuilder &builder, mlir::Value x,

@@ -269,26 +269,6 @@ struct LowerAdd : OpRewritePattern<AddOp> {
 
 } // namespace
 
-/// The row that an id names: from the end if negative, the nearest otherwise.
-static Value createRowIndex(ImplicitLocOpBuilder &builder, Value id,
-                            int64_t numRows) {
-  Type i64 = builder.getI64Type();
-  if (id.getType().isIndex())
-    id = arith::IndexCastOp::create(builder, i64, id);
-  else if (id.getType() != i64)
-    id = arith::ExtSIOp::create(builder, i64, id);
-  Value zero = arith::ConstantIntOp::create(builder, 0, 64);
-  Value fromEnd = arith::AddIOp::create(
-      builder, id, arith::ConstantIntOp::create(builder, numRows, 64));
-  Value isNegative =
-      arith::CmpIOp::create(builder, arith::CmpIPredicate::slt, id, zero);
-  Value row = arith::SelectOp::create(builder, isNegative, fromEnd, id);
-  row = arith::MaxSIOp::create(builder, row, zero);
-  row = arith::MinSIOp::create(
-      builder, row, arith::ConstantIntOp::create(builder, numRows - 1, 64));
-  return arith::IndexCastOp::create(builder, builder.getIndexType(), row);
-}
-
 namespace {
 
 struct LowerEmbedding : OpRewritePattern<EmbeddingOp> {

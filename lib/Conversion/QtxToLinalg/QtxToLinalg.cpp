@@ -16,6 +16,7 @@
 #include "qtx/Dialect/Qtx/IR/KernelOps.h"
 #include "qtx/Dialect/Qtx/IR/QtxDialect.h"
 #include "qtx/Dialect/Qtx/IR/QuantParams.h"
+#include "qtx/Dialect/Qtx/IR/RowOps.h"
 
 namespace qtx {
 #define GEN_PASS_DEF_CONVERTQTXTOLINALGPASS
@@ -60,6 +61,8 @@ struct ConvertQtxToLinalgPass
     target.addIllegalDialect<QtxDialect>();
     // The leaves of the fast path, which qtx-expand-kernels lowers.
     target.addLegalOp<KernelOp>();
+    // Rows are expanded after bufferization.
+    target.addLegalOp<RowsOp, RowReduceOp, YieldOp>();
     target.markUnknownOpDynamicallyLegal([](Operation *) { return true; });
     RewritePatternSet patterns(&getContext());
     populateQtxToLinalgPatterns(patterns);

@@ -8,7 +8,7 @@
 // STORAGE: return %{{.*}} : tensor<?x8xi8>
 // TILE: [ 1/12] import
 // TILE: [ 9/12] tile
-// TILE: linalg.generic
+// TILE: qtx.rows
 // DUMPS: 01-import.mlir
 // DUMPS: 04-fold.mlir
 // DUMPS-NOT: 05

@@ -46,6 +46,10 @@ void QtxDialect::initialize() {
       >();
   addOperations<
 #define GET_OP_LIST
+#include "qtx/Dialect/Qtx/IR/RowOps.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
 #include "qtx/Dialect/Qtx/IR/TrainingOps.cpp.inc"
       >();
   addOperations<

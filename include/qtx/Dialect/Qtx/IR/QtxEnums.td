@@ -47,6 +47,18 @@ def Qtx_Activation : Qtx_Enum<"Activation", "activation applied by an epilogue",
 def Qtx_ActivationAttr : Qtx_EnumAttr<Qtx_Activation, "activation">;
 
 //===----------------------------------------------------------------------===//
+// Rows
+//===----------------------------------------------------------------------===//
+
+def Qtx_RowReduction : Qtx_Enum<"RowReduction", "reduction over a row", [
+    I32EnumAttrCase<"Sum", 0, "sum">,
+    I32EnumAttrCase<"SquareSum", 1, "square_sum">,
+    I32EnumAttrCase<"Max", 2, "max">,
+    I32EnumAttrCase<"Min", 3, "min">
+  ]>;
+def Qtx_RowReductionAttr : Qtx_EnumAttr<Qtx_RowReduction, "row_reduction">;
+
+//===----------------------------------------------------------------------===//
 // Normalisation and elementwise
 //===----------------------------------------------------------------------===//
 

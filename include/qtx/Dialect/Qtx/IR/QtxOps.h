@@ -14,6 +14,7 @@
 #include "qtx/Dialect/Qtx/IR/KernelOps.h"
 #include "qtx/Dialect/Qtx/IR/NormalisationOps.h"
 #include "qtx/Dialect/Qtx/IR/QuantizationOps.h"
+#include "qtx/Dialect/Qtx/IR/RowOps.h"
 #include "qtx/Dialect/Qtx/IR/TrainingOps.h"
 
 #endif // QTX_DIALECT_QTX_IR_QTXOPS_H

@@ -18,6 +18,7 @@ include "qtx/Dialect/Qtx/IR/ContractionOps.td"
 include "qtx/Dialect/Qtx/IR/AttentionOps.td"
 include "qtx/Dialect/Qtx/IR/KernelOps.td"
 include "qtx/Dialect/Qtx/IR/NormalisationOps.td"
+include "qtx/Dialect/Qtx/IR/RowOps.td"
 include "qtx/Dialect/Qtx/IR/TrainingOps.td"
 
 #endif // QTX_DIALECT_QTX_IR_QTXOPS

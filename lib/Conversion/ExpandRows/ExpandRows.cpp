@@ -1,0 +1,559 @@
+//===- ExpandRows.cpp - Expand rows into vectors --------------------------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "qtx/Conversion/ExpandRows/ExpandRows.h"
+#include "../QtxToLinalg/LoweringUtils.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
+#include "qtx/Dialect/Qtx/IR/RowOps.h"
+#include "qtx/Kernel/Target.h"
+#include "llvm/ADT/SetVector.h"
+#include <limits>
+
+namespace qtx {
+#define GEN_PASS_DEF_QTXEXPANDROWSPASS
+#include "qtx/Conversion/Passes.h.inc"
+} // namespace qtx
+
+using namespace mlir;
+using namespace qtx;
+
+/// A value that takes more operations than this is kept and not computed again.
+static constexpr unsigned kMaxRecomputed = 6;
+
+/// Vectors of sums that are added to in turn, so that an addition need not wait
+/// for the one before.
+static constexpr unsigned kNumAccumulators = 4;
+
+/// The largest row that is kept on the stack.
+static constexpr int64_t kMaxStackRow = 8192;
+
+//===----------------------------------------------------------------------===//
+// When values are known
+//===----------------------------------------------------------------------===//
+
+namespace {
+
+/// Values of a body: whether they are the same for all columns of a row, and
+/// after how many passes over the columns they are known.
+class BodyAnalysis {
+public:
+  explicit BodyAnalysis(RowsOp op) : op(op), uniform(op.getUniformValues()) {
+    for (Operation &nested : op.getBody().front().without_terminator())
+      setLevel(nested);
+    for (Value yielded : op.getYield()->getOperands())
+      numPasses = std::max(numPasses, getLevel(yielded) + 1);
+    findKept();
+  }
+
+  bool isUniform(Value value) const { return uniform.contains(value); }
+  unsigned getLevel(Value value) const { return levels.lookup(value); }
+  unsigned getNumPasses() const { return numPasses; }
+  /// Values that later passes read and that are not computed again.
+  ArrayRef<Value> getKept() const { return kept.getArrayRef(); }
+
+private:
+  void setLevel(Operation &nested) {
+    unsigned level = 0;
+    for (Value operand : nested.getOperands())
+      level = std::max(level, getLevel(operand));
+    if (isa<RowReduceOp>(nested))
+      ++level;
+    for (Value result : nested.getResults())
+      levels[result] = level;
+  }
+
+  /// Operations that computing `value` takes in a pass behind its own.
+  unsigned getCost(Value value, llvm::SmallDenseSet<Value> &seen) const {
+    Operation *nested = value.getDefiningOp();
+    if (!nested || isUniform(value) || kept.contains(value) ||
+        !seen.insert(value).second)
+      return 0;
+    unsigned cost = 1;
+    for (Value operand : nested->getOperands())
+      cost += getCost(operand, seen);
+    return cost;
+  }
+
+  void findKept() {
+    for (Operation &nested : op.getBody().front().without_terminator()) {
+      if (nested.getNumResults() != 1 || isUniform(nested.getResult(0)))
+        continue;
+      unsigned level = getLevel(nested.getResult(0));
+      for (Value operand : nested.getOperands()) {
+        if (isUniform(operand) || getLevel(operand) == level ||
+            !operand.getType().isF32())
+          continue;
+        llvm::SmallDenseSet<Value> seen;
+        if (getCost(operand, seen) > kMaxRecomputed)
+          kept.insert(operand);
+      }
+    }
+  }
+
+  RowsOp op;
+  llvm::DenseSet<Value> uniform;
+  llvm::DenseMap<Value, unsigned> levels;
+  llvm::SetVector<Value> kept;
+  unsigned numPasses = 1;
+};
+
+//===----------------------------------------------------------------------===//
+// Emission
+//===----------------------------------------------------------------------===//
+
+/// Emits the loops of one operation.
+class RowsEmitter {
+public:
+  RowsEmitter(RowsOp op, unsigned lanes, RewriterBase &rewriter)
+      : op(op), analysis(op), lanes(lanes), builder(op.getLoc(), rewriter) {}
+
+  void emit() {
+    unsigned numDims = op.getNumDims();
+    zero = arith::ConstantIndexOp::create(builder, 0);
+    one = arith::ConstantIndexOp::create(builder, 1);
+    numColumns = getSize(numDims - 1);
+    createBuffers();
+    OpBuilder::InsertionGuard guard(builder);
+    for (unsigned dim = 0; dim + 1 < numDims; ++dim) {
+      auto loop = scf::ForOp::create(builder, zero, getSize(dim), one);
+      indices.push_back(loop.getInductionVar());
+      builder.setInsertionPointToStart(loop.getBody());
+    }
+    emitRow();
+  }
+
+  /// After the loops.
+  void freeBuffers() {
+    for (Value buffer : allocated)
+      memref::DeallocOp::create(builder, buffer);
+  }
+
+private:
+  //===--------------------------------------------------------------------===//
+  // Operands
+  //===--------------------------------------------------------------------===//
+
+  Value getSize(unsigned dim) {
+    auto [operand, position] = op.getOperandWithDim(dim);
+    int64_t size = cast<MemRefType>(operand.getType()).getDimSize(position);
+    if (ShapedType::isStatic(size))
+      return arith::ConstantIndexOp::create(builder, size);
+    return memref::DimOp::create(builder, operand, position);
+  }
+
+  /// The indices of an operand at a column.
+  SmallVector<Value> getIndices(unsigned operand, Value column) {
+    SmallVector<Value> result;
+    for (AffineExpr expr : op.getInputMap(operand).getResults()) {
+      auto dim = dyn_cast<AffineDimExpr>(expr);
+      if (!dim)
+        result.push_back(zero);
+      else
+        result.push_back(dim.getPosition() < indices.size()
+                             ? indices[dim.getPosition()]
+                             : column);
+    }
+    if (operand < op.getInputs().size())
+      if (std::optional<unsigned> ids = op.getIdsOf(operand))
+        result.front() = tableRows[*ids];
+    return result;
+  }
+
+  /// Buffers for the values that are kept: an output of the row that is written
+  /// later, or memory of its own.
+  void createBuffers() {
+    llvm::SmallDenseSet<unsigned> taken;
+    for (Value value : analysis.getKept()) {
+      std::optional<unsigned> output = findFreeOutput(value, taken);
+      if (output) {
+        taken.insert(*output);
+        keptInOutput[value] = *output;
+        continue;
+      }
+      keptInBuffer[value] = createBuffer();
+    }
+  }
+
+  std::optional<unsigned>
+  findFreeOutput(Value value, const llvm::SmallDenseSet<unsigned> &taken) {
+    for (auto [number, yielded] : llvm::enumerate(op.getYield()->getOperands()))
+      if (!taken.contains(number) && yielded.getType().isF32() &&
+          op.getOutputMap(number).isPermutation() &&
+          analysis.getLevel(yielded) > analysis.getLevel(value))
+        return number;
+    return std::nullopt;
+  }
+
+  Value createBuffer() {
+    APInt size;
+    bool isStatic = matchPattern(numColumns, m_ConstantInt(&size));
+    if (!isStatic || size.getSExtValue() > kMaxStackRow) {
+      auto type = MemRefType::get({ShapedType::kDynamic}, builder.getF32Type());
+      allocated.push_back(memref::AllocOp::create(builder, type, numColumns));
+      return allocated.back();
+    }
+    // In a loop, the stack would grow in every iteration.
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPointToStart(
+        &op->getParentOfType<FunctionOpInterface>().getFunctionBody().front());
+    auto type = MemRefType::get({size.getSExtValue()}, builder.getF32Type());
+    return memref::AllocaOp::create(builder, type);
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Rows
+  //===--------------------------------------------------------------------===//
+
+  void emitRow() {
+    loadUniform();
+    emitUniform(0);
+    for (unsigned pass = 0; pass < analysis.getNumPasses(); ++pass) {
+      emitPass(pass);
+      emitUniform(pass + 1);
+    }
+    for (auto [number, yielded] :
+         llvm::enumerate(op.getYield()->getOperands())) {
+      unsigned operand = op.getInputs().size() + number;
+      if (!hasColumn(operand))
+        memref::StoreOp::create(builder, scalars.lookup(yielded),
+                                op.getOutputs()[number],
+                                getIndices(operand, {}));
+    }
+  }
+
+  bool hasColumn(unsigned operand) {
+    return op.getInputMap(operand).isFunctionOfDim(op.getNumDims() - 1);
+  }
+
+  /// Arguments of which a row has one, ids first.
+  void loadUniform() {
+    for (bool areInTables : {false, true})
+      for (BlockArgument argument : op.getBody().getArguments()) {
+        unsigned number = argument.getArgNumber();
+        if (hasColumn(number) || op.getIdsOf(number).has_value() != areInTables)
+          continue;
+        Value loaded = memref::LoadOp::create(builder, op.getInputs()[number],
+                                              getIndices(number, {}));
+        scalars.map(argument, loaded);
+        if (!areInTables)
+          createTableRow(number, loaded);
+      }
+  }
+
+  /// The row that an id names, if its input holds ids.
+  void createTableRow(unsigned ids, Value id) {
+    for (unsigned input = 0; input < op.getInputs().size(); ++input)
+      if (op.getIdsOf(input) == ids) {
+        auto type = cast<MemRefType>(op.getInputs()[input].getType());
+        tableRows[ids] = createRowIndex(builder, id, type.getDimSize(0));
+        return;
+      }
+  }
+
+  /// Operations on uniform values that are known after `level` passes.
+  void emitUniform(unsigned level) {
+    for (Operation &nested : op.getBody().front().without_terminator()) {
+      if (isa<RowReduceOp>(nested) || nested.getNumResults() != 1 ||
+          !analysis.isUniform(nested.getResult(0)) ||
+          analysis.getLevel(nested.getResult(0)) != level)
+        continue;
+      builder.clone(nested, scalars);
+    }
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Passes over the columns
+  //===--------------------------------------------------------------------===//
+
+  /// What one pass computes.
+  struct Pass {
+    unsigned level;
+    SmallVector<RowReduceOp> reductions;
+    SmallVector<unsigned> outputs;
+    SmallVector<Value> kept;
+    bool isEmpty() const {
+      return reductions.empty() && outputs.empty() && kept.empty();
+    }
+  };
+
+  Pass getPass(unsigned level) {
+    Pass pass = {level, {}, {}, {}};
+    for (auto reduction : op.getBody().getOps<RowReduceOp>())
+      if (analysis.getLevel(reduction.getX()) == level)
+        pass.reductions.push_back(reduction);
+    for (auto [number, yielded] : llvm::enumerate(op.getYield()->getOperands()))
+      if (hasColumn(op.getInputs().size() + number) &&
+          analysis.getLevel(yielded) == level)
+        pass.outputs.push_back(number);
+    for (Value value : analysis.getKept())
+      if (analysis.getLevel(value) == level)
+        pass.kept.push_back(value);
+    return pass;
+  }
+
+  void emitPass(unsigned level) {
+    Pass pass = getPass(level);
+    if (pass.isEmpty())
+      return;
+    unsigned unroll = pass.reductions.empty() ? 1 : kNumAccumulators;
+    SmallVector<Value> sums;
+    for (unsigned i = 0; i < unroll; ++i)
+      for (RowReduceOp reduction : pass.reductions)
+        sums.push_back(createIdentity(reduction.getKind()));
+    Value begin = zero;
+    if (unroll > 1) {
+      Value end = roundDown(unroll * lanes);
+      sums = emitColumns(pass, begin, end, unroll, sums, /*isMasked=*/false);
+      sums = joinAccumulators(pass, sums);
+      begin = end;
+    }
+    Value end = roundDown(lanes);
+    sums = emitColumns(pass, begin, end, 1, sums, /*isMasked=*/false);
+    sums = emitColumns(pass, end, numColumns, 1, sums, /*isMasked=*/true);
+    for (auto [reduction, sum] : llvm::zip_equal(pass.reductions, sums))
+      scalars.map(reduction.getY(), reduceLanes(reduction.getKind(), sum));
+  }
+
+  /// The largest multiple of `step` that is at most the number of columns.
+  Value roundDown(unsigned step) {
+    Value size = arith::ConstantIndexOp::create(builder, step);
+    Value rest = arith::RemUIOp::create(builder, numColumns, size);
+    return builder.createOrFold<arith::SubIOp>(numColumns, rest);
+  }
+
+  /// A loop over the columns from `begin` to `end`, `unroll` vectors at a time.
+  /// Vectors that reach beyond the last column are masked.
+  SmallVector<Value> emitColumns(Pass &pass, Value begin, Value end,
+                                 unsigned unroll, ArrayRef<Value> sums,
+                                 bool isMasked) {
+    Value step = arith::ConstantIndexOp::create(builder, unroll * lanes);
+    auto loop = scf::ForOp::create(builder, begin, end, step, sums);
+    OpBuilder::InsertionGuard guard(builder);
+    Block *body = loop.getBody();
+    if (sums.empty())
+      builder.setInsertionPoint(body->getTerminator());
+    else
+      builder.setInsertionPointToEnd(body);
+    SmallVector<Value> updated;
+    for (unsigned i = 0; i < unroll; ++i) {
+      Value column = loop.getInductionVar();
+      if (i > 0)
+        column = arith::AddIOp::create(
+            builder, column,
+            arith::ConstantIndexOp::create(builder, i * lanes));
+      size_t count = pass.reductions.size();
+      emitVector(pass, column, isMasked,
+                 loop.getRegionIterArgs().slice(i * count, count), updated);
+    }
+    if (!sums.empty())
+      scf::YieldOp::create(builder, updated);
+    return SmallVector<Value>(loop.getResults());
+  }
+
+  /// One vector of columns.
+  void emitVector(Pass &pass, Value column, bool isMasked, ValueRange sums,
+                  SmallVectorImpl<Value> &updated) {
+    vectors.clear();
+    passLevel = pass.level;
+    currentColumn = column;
+    mask = {};
+    if (isMasked) {
+      Value rest = arith::SubIOp::create(builder, numColumns, column);
+      mask = vector::CreateMaskOp::create(
+          builder, VectorType::get(lanes, builder.getI1Type()), rest);
+    }
+    for (Value value : pass.kept)
+      store(getVector(value), getKeptBuffer(value), getKeptIndices(value));
+    for (unsigned output : pass.outputs)
+      store(getVector(op.getYield()->getOperand(output)),
+            op.getOutputs()[output],
+            getIndices(op.getInputs().size() + output, column));
+    for (auto [reduction, sum] : llvm::zip_equal(pass.reductions, sums))
+      updated.push_back(
+          accumulate(reduction.getKind(), getVector(reduction.getX()), sum));
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Vectors
+  //===--------------------------------------------------------------------===//
+
+  VectorType getVectorType(Type element) {
+    return VectorType::get(lanes, element);
+  }
+
+  /// The value for all columns of the current vector.
+  Value getVector(Value value) {
+    Value &vector = vectors[value];
+    if (vector)
+      return vector;
+    Value created = createVector(value);
+    return vectors[value] = created;
+  }
+
+  Value createVector(Value value) {
+    if (analysis.isUniform(value))
+      return vector::BroadcastOp::create(
+          builder, getVectorType(value.getType()), scalars.lookup(value));
+    if (passLevel > analysis.getLevel(value) &&
+        (keptInOutput.contains(value) || keptInBuffer.contains(value)))
+      return load(getKeptBuffer(value), getKeptIndices(value));
+    if (auto argument = dyn_cast<BlockArgument>(value))
+      return load(op.getInputs()[argument.getArgNumber()],
+                  getIndices(argument.getArgNumber(), currentColumn));
+    Operation *nested = value.getDefiningOp();
+    IRMapping mapping;
+    for (Value operand : nested->getOperands())
+      mapping.map(operand, getVector(operand));
+    Operation *clone = builder.clone(*nested, mapping);
+    clone->getResult(0).setType(getVectorType(value.getType()));
+    return clone->getResult(0);
+  }
+
+  Value getKeptBuffer(Value value) {
+    auto output = keptInOutput.find(value);
+    return output == keptInOutput.end() ? keptInBuffer.lookup(value)
+                                        : op.getOutputs()[output->second];
+  }
+  SmallVector<Value> getKeptIndices(Value value) {
+    auto output = keptInOutput.find(value);
+    if (output == keptInOutput.end())
+      return {currentColumn};
+    return getIndices(op.getInputs().size() + output->second, currentColumn);
+  }
+
+  Value load(Value buffer, ValueRange at) {
+    Type element = cast<MemRefType>(buffer.getType()).getElementType();
+    VectorType type = getVectorType(element);
+    if (!mask)
+      return vector::LoadOp::create(builder, type, buffer, at);
+    Value padding =
+        arith::ConstantOp::create(builder, builder.getZeroAttr(type));
+    return vector::MaskedLoadOp::create(builder, type, buffer, at, mask,
+                                        padding);
+  }
+
+  void store(Value vector, Value buffer, ValueRange at) {
+    if (mask)
+      vector::MaskedStoreOp::create(builder, buffer, at, mask, vector);
+    else
+      vector::StoreOp::create(builder, vector, buffer, at);
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Reductions
+  //===--------------------------------------------------------------------===//
+
+  Value createIdentity(RowReduction kind) {
+    float value = 0.0f;
+    if (kind == RowReduction::Max)
+      value = -std::numeric_limits<float>::infinity();
+    if (kind == RowReduction::Min)
+      value = std::numeric_limits<float>::infinity();
+    VectorType type = getVectorType(builder.getF32Type());
+    return arith::ConstantOp::create(builder,
+                                     DenseElementsAttr::get(type, value));
+  }
+
+  Value accumulate(RowReduction kind, Value x, Value sum) {
+    if (mask)
+      x = arith::SelectOp::create(builder, mask, x, createIdentity(kind));
+    if (kind == RowReduction::SquareSum)
+      return math::FmaOp::create(builder, x, x, sum);
+    return join(kind, x, sum);
+  }
+
+  /// The larger or smaller of both, `sum` if `x` is NaN; or their sum.
+  Value join(RowReduction kind, Value x, Value sum) {
+    if (kind == RowReduction::Sum || kind == RowReduction::SquareSum)
+      return arith::AddFOp::create(builder, sum, x);
+    auto predicate = kind == RowReduction::Max ? arith::CmpFPredicate::OGT
+                                               : arith::CmpFPredicate::OLT;
+    Value isBetter = arith::CmpFOp::create(builder, predicate, x, sum);
+    return arith::SelectOp::create(builder, isBetter, x, sum);
+  }
+
+  SmallVector<Value> joinAccumulators(Pass &pass, ArrayRef<Value> sums) {
+    size_t count = pass.reductions.size();
+    SmallVector<Value> joint(sums.take_front(count));
+    for (size_t i = count; i < sums.size(); ++i)
+      joint[i % count] =
+          join(pass.reductions[i % count].getKind(), sums[i], joint[i % count]);
+    return joint;
+  }
+
+  /// One number from all lanes, halving the vector.
+  Value reduceLanes(RowReduction kind, Value sum) {
+    for (int64_t half = lanes / 2; half > 0; half /= 2) {
+      auto low = llvm::to_vector(llvm::seq<int64_t>(0, half));
+      auto high = llvm::to_vector(llvm::seq<int64_t>(half, 2 * half));
+      Value lower = vector::ShuffleOp::create(builder, sum, sum, low);
+      Value upper = vector::ShuffleOp::create(builder, sum, sum, high);
+      sum = join(kind, upper, lower);
+    }
+    return vector::ExtractOp::create(builder, sum, 0);
+  }
+
+  RowsOp op;
+  BodyAnalysis analysis;
+  unsigned lanes;
+  ImplicitLocOpBuilder builder;
+  Value zero, one, numColumns;
+  SmallVector<Value> indices;
+  SmallVector<Value> allocated;
+  llvm::DenseMap<Value, unsigned> keptInOutput;
+  llvm::DenseMap<Value, Value> keptInBuffer;
+  /// The row of a table by the input that holds its id.
+  llvm::DenseMap<unsigned, Value> tableRows;
+  /// Uniform values of the current row.
+  IRMapping scalars;
+  // The current vector.
+  llvm::DenseMap<Value, Value> vectors;
+  unsigned passLevel = 0;
+  Value currentColumn, mask;
+};
+
+//===----------------------------------------------------------------------===//
+// The pass
+//===----------------------------------------------------------------------===//
+
+/// The size of the vectors of the target.
+static unsigned getVectorBits(Operation *op) {
+  TargetFeatures features(op);
+  if (features.has("avx512f"))
+    return 512;
+  return features.has("avx2") ? 256 : 128;
+}
+
+struct QtxExpandRowsPass : qtx::impl::QtxExpandRowsPassBase<QtxExpandRowsPass> {
+  using Base::Base;
+
+  void runOnOperation() override {
+    SmallVector<RowsOp> ops;
+    getOperation()->walk([&](RowsOp op) { ops.push_back(op); });
+    IRRewriter rewriter(&getContext());
+    for (RowsOp op : ops) {
+      if (op.getNumResults() != 0) {
+        op.emitOpError() << "expected memrefs, found tensors; bufferize first";
+        return signalPassFailure();
+      }
+      rewriter.setInsertionPoint(op);
+      unsigned bits = vectorBits ? unsigned(vectorBits) : getVectorBits(op);
+      RowsEmitter emitter(op, bits / 32, rewriter);
+      emitter.emit();
+      emitter.freeBuffers();
+      rewriter.eraseOp(op);
+    }
+  }
+};
+
+} // namespace

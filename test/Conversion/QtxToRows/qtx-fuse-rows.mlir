@@ -1,0 +1,62 @@
+// RUN: qtx-opt %s --qtx-to-storage --convert-qtx-to-rows --qtx-fuse-rows --cse --split-input-file | FileCheck %s
+// RUN: qtx-opt %s --qtx-to-storage --convert-qtx-to-rows --qtx-fuse-rows --split-input-file --remarks-filter-passed=qtx-fuse-rows 2>&1 | FileCheck %s --check-prefix=REMARK
+
+// REMARK: joined with the rows that it reads
+
+// A residual sum, a normalisation and a quantization are one pass over the data.
+// The normalised value is read twice and stays a result.
+// CHECK-LABEL: func @chain(
+// CHECK: %[[Y:.*]]:2 = qtx.rows {{.*}} outs(%{{.*}}, %{{.*}} : tensor<?x8xi8>, tensor<?x8xf32>)
+// CHECK: arith.addf
+// CHECK: qtx.row_reduce sum
+// CHECK: qtx.row_reduce square_sum
+// CHECK: math.roundeven
+// CHECK-NOT: qtx.rows
+// CHECK: return %[[Y]]#1, %[[Y]]#0
+func.func @chain(%x: tensor<?x8xf32>, %r: tensor<?x8xf32>) -> (tensor<?x8xf32>, tensor<?x8xi8>) {
+  %s = qtx.add %x, %r : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32>
+  %y = qtx.layer_norm %s epsilon 1.0e-5 : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  %q = qtx.quantize %y to !quant.uniform<i8:f32, 0.5> : tensor<?x8xf32> -> tensor<?x8xi8>
+  return %y, %q : tensor<?x8xf32>, tensor<?x8xi8>
+}
+
+// -----
+
+// Two normalisations of one sum share its mean and variance.
+// CHECK-LABEL: func @twice(
+// CHECK: %{{.*}}:2 = qtx.rows
+// CHECK: qtx.row_reduce sum
+// CHECK: qtx.row_reduce square_sum
+// CHECK-NOT: qtx.row_reduce
+// CHECK: return
+func.func @twice(%x: tensor<?x8xf32>, %r: tensor<?x8xf32>, %g: tensor<8xf32>, %h: tensor<8xf32>) -> (tensor<?x8xf32>, tensor<?x8xf32>) {
+  %s = qtx.add %x, %r : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32>
+  %y = qtx.layer_norm %s gamma(%g) epsilon 1.0e-5 : (tensor<?x8xf32>, tensor<8xf32>) -> tensor<?x8xf32>
+  %z = qtx.layer_norm %s gamma(%h) epsilon 1.0e-5 : (tensor<?x8xf32>, tensor<8xf32>) -> tensor<?x8xf32>
+  return %y, %z : tensor<?x8xf32>, tensor<?x8xf32>
+}
+
+// -----
+
+// Rows of another order are computed before.
+// CHECK-LABEL: func @order(
+// CHECK-COUNT-2: qtx.rows
+func.func @order(%x: tensor<?x?x8xf32>) -> tensor<?x2x?x4xf32> {
+  %r = qtx.relu %x : (tensor<?x?x8xf32>) -> tensor<?x?x8xf32>
+  %y = qtx.split_heads %r : tensor<?x?x8xf32> -> tensor<?x2x?x4xf32>
+  return %y : tensor<?x2x?x4xf32>
+}
+
+// -----
+
+// The result is read before the consumer could compute it.
+// CHECK-LABEL: func @between(
+// CHECK: qtx.rows
+// CHECK: qtx.linear
+// CHECK: qtx.rows
+func.func @between(%x: tensor<?x8xf32>, %w: tensor<8x8xf32>) -> tensor<?x8xf32> {
+  %r = qtx.relu %x : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  %l = qtx.linear %r, %w : (tensor<?x8xf32>, tensor<8x8xf32>) -> tensor<?x8xf32>
+  %y = qtx.add %r, %l : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}
