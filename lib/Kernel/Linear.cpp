@@ -14,6 +14,7 @@
 
 #include "MatrixUtils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -26,6 +27,11 @@
 
 using namespace mlir;
 using namespace qtx;
+
+static constexpr int64_t kLineBytes = 64;
+/// Weights below this size stay in the second-level cache.
+static constexpr int64_t kMinPrefetchedBytes = int64_t(1) << 19;
+static constexpr int64_t kMinPrefetchingTiles = 4;
 
 namespace {
 
@@ -84,6 +90,7 @@ public:
       resultRange = {range[0], range[1]};
     if (auto offset = op.getParams().getAs<IntegerAttr>("input_offset"))
       inputOffset = offset.getInt();
+    isBounded = op.getParams().contains("bounded");
   }
 
   void emit() {
@@ -220,7 +227,9 @@ private:
     Value count = arith::SubIOp::create(b, end, begin);
     Value rest = arith::RemUIOp::create(b, count, index(config.getRows()));
     Value current = arith::SubIOp::create(b, end, rest);
+    Value lines = countPrefetchedLines(panel, count);
     loop(begin, current, config.getRows(), {}, [&](Value first, ValueRange) {
+      emitPrefetch(panel, lines, arith::SubIOp::create(b, first, begin));
       emitTile(panel, first, config.getRows());
       return SmallVector<Value>();
     });
@@ -236,6 +245,50 @@ private:
       }
       current = arith::SelectOp::create(b, enough, add(current, rows), current);
     }
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Prefetch
+  //===--------------------------------------------------------------------===//
+
+  int64_t getElementBytes() { return 4 / step; }
+  int64_t getWeightSize() { return getLast(view->getWeight()); }
+  int64_t getPanelSize(const Panel &panel) {
+    return panel.vectors * lanes * step * steps;
+  }
+
+  /// Lines of the next panel that each of the tiles in `count` rows fetches;
+  /// null if the weights stay in the cache anyway. Few tiles would wait for
+  /// them.
+  Value countPrefetchedLines(const Panel &panel, Value count) {
+    if (getWeightSize() * getElementBytes() < kMinPrefetchedBytes)
+      return {};
+    int64_t lines =
+        llvm::divideCeil(getPanelSize(panel) * getElementBytes(), kLineBytes);
+    Value tiles = arith::DivUIOp::create(b, count, index(config.getRows()));
+    Value enough = arith::CmpIOp::create(b, arith::CmpIPredicate::uge, tiles,
+                                         index(kMinPrefetchingTiles));
+    Value divisor = arith::MaxUIOp::create(b, tiles, index(1));
+    return arith::SelectOp::create(
+        b, enough, arith::CeilDivUIOp::create(b, index(lines), divisor),
+        index(0));
+  }
+
+  /// Fetches the lines of the tile that begins `row` rows behind the first one.
+  void emitPrefetch(const Panel &panel, Value lines, Value row) {
+    if (!lines)
+      return;
+    int64_t line = kLineBytes / getElementBytes();
+    Value tile = arith::DivUIOp::create(b, row, index(config.getRows()));
+    Value first = add(add(panel.weight, getPanelSize(panel)),
+                      mul(arith::MulIOp::create(b, tile, lines), line));
+    loop(index(0), lines, 1, {}, [&](Value i, ValueRange) {
+      Value at = arith::MinUIOp::create(b, add(first, mul(i, line)),
+                                        index(getWeightSize() - 1));
+      memref::PrefetchOp::create(b, view->getWeight(), at, /*isWrite=*/false,
+                                 /*localityHint=*/2, /*isDataCache=*/true);
+      return SmallVector<Value>();
+    });
   }
 
   //===--------------------------------------------------------------------===//
@@ -478,6 +531,8 @@ private:
   };
 
   ResultParams createResultParams(Value reciprocal, Value zeroPoint) {
+    if (isBounded)
+      return {reciprocal, {}, {}, zeroPoint};
     auto bound = [&](int64_t value) -> Value {
       Value limit = arith::ConstantOp::create(
           b, DenseElementsAttr::get(cast<VectorType>(zeroPoint.getType()),
@@ -586,22 +641,48 @@ private:
   }
 
   /// Numerics.md, "Quantize". The bounds are integers, so rounding and clamping
-  /// may change places; a comparison with NaN is false, which leaves the lower
-  /// bound.
+  /// may change places.
   Value quantize(Value value, const ResultParams &params) {
     Value scaled = arith::MulFOp::create(b, value, params.reciprocal);
+    if (!isBounded)
+      scaled = clamp(scaled, params);
+    Value stored =
+        arith::AddIOp::create(b, roundToInteger(scaled), params.zeroPoint);
+    if (isBounded)
+      stored = saturate(stored);
+    return arith::TruncIOp::create(b, VectorType::get(lanes, b.getI8Type()),
+                                   stored);
+  }
+
+  /// A comparison with NaN is false, which leaves the lower bound.
+  Value clamp(Value scaled, const ResultParams &params) {
     Value above = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, scaled,
                                         params.lower);
     scaled = arith::SelectOp::create(b, above, scaled, params.lower);
     Value below = arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, scaled,
                                         params.upper);
-    scaled = arith::SelectOp::create(b, below, scaled, params.upper);
+    return arith::SelectOp::create(b, below, scaled, params.upper);
+  }
+
+  /// One instruction, where `math.roundeven` and a conversion are three.
+  Value roundToInteger(Value value) {
     auto integers = VectorType::get(lanes, b.getI32Type());
-    Value rounded = arith::FPToSIOp::create(
-        b, integers, math::RoundEvenOp::create(b, scaled));
-    Value stored = arith::AddIOp::create(b, rounded, params.zeroPoint);
-    return arith::TruncIOp::create(b, VectorType::get(lanes, b.getI8Type()),
-                                   stored);
+    std::string name =
+        ("llvm.lrint.v" + Twine(lanes) + "i32.v" + Twine(lanes) + "f32").str();
+    return LLVM::CallIntrinsicOp::create(b, integers, b.getStringAttr(name),
+                                         ValueRange{value})
+        .getResult(0);
+  }
+
+  /// What cannot overflow in 32 bits saturates as it is narrowed.
+  Value saturate(Value stored) {
+    auto splatOf = [&](int64_t value) -> Value {
+      return arith::ConstantOp::create(
+          b, DenseElementsAttr::get(cast<VectorType>(stored.getType()),
+                                    b.getI32IntegerAttr(value)));
+    };
+    stored = arith::MaxSIOp::create(b, stored, splatOf(resultRange->first));
+    return arith::MinSIOp::create(b, stored, splatOf(resultRange->second));
   }
 
   ImplicitLocOpBuilder &b;
@@ -616,6 +697,8 @@ private:
   int64_t steps = 0;
   std::optional<std::pair<int64_t, int64_t>> resultRange;
   int64_t inputOffset = 0;
+  /// Whether no quotient by the scale of the result exceeds 30 bits.
+  bool isBounded = false;
 
   Matrices m;
   int64_t tileRows = 0;

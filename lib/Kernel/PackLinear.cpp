@@ -178,7 +178,48 @@ private:
       add("result_range",
           builder.getDenseI64ArrayAttr(
               {params->getStorageMin(), params->getStorageMax()}));
+    if (isResultBounded())
+      add("bounded", builder.getUnitAttr());
     return builder.getDictionaryAttr(attrs);
+  }
+
+  /// Whether no input makes a quotient by the scale of the result that does not
+  /// fit an integer: then the kernel need not clamp before it rounds.
+  /// Activations do not make values larger.
+  bool isResultBounded() {
+    auto result = getQuantParams(op, op.getQuantEdges()[1]);
+    auto bias = ConstantTensor::get(op.getBias());
+    if (!result || !input || input->isDynamic() || op.getSeed() ||
+        (op.getBias() && (!bias || bias->getType().getRank() != 1)))
+      return false;
+    std::vector<double> bounds(outputs);
+    if (bias)
+      for (auto [bound, value] : llvm::zip_equal(bounds, bias->getFloats()))
+        bound = std::abs(value);
+    addMagnitudes(bounds);
+    SmallVector<int64_t> groups(outputs, 0);
+    if (result->isGrouped())
+      groups = result->getGroupOfChannel();
+    // With room for rounding. A NaN is not below.
+    return llvm::all_of_zip(bounds, groups, [&](double bound, int64_t group) {
+      return bound / result->getScale(group) < double(1 << 30);
+    });
+  }
+
+  /// Adds what the products of each output can come to.
+  void addMagnitudes(std::vector<double> &bounds) {
+    std::vector<int64_t> weight = getIntegerWeight();
+    std::vector<float> scales =
+        ConstantTensor::get(op.getWeightScale())->getFloats();
+    double range = input->getStorageMax() - input->getStorageMin();
+    for (const Segment &segment : segments)
+      for (int64_t n = 0; n < outputs; ++n) {
+        double sum = 0;
+        for (int64_t k = 0; k < segment.size; ++k)
+          sum += std::abs(double(weight[n * size + segment.offset + k]));
+        bounds[n] += sum * range * input->getScale(segment.group) *
+                     std::abs(getWeightScale(scales, n, segment.block));
+      }
   }
 
   //===--------------------------------------------------------------------===//

@@ -215,6 +215,7 @@ class IntegerLinear(NamedTuple):
     activation: str = "none"
     result: str = "f32"  # "f32", "tensor", "groups", "unsigned"
     values: str = "random"
+    scale: float = 1.0
 
     @property
     def size(self):
@@ -295,20 +296,23 @@ def integer_linear(case, seed):
     else:
         constant("w", weight, f"tensor<{outputs}x{size}xi8>", "{}")
     shape = (outputs, -(-size // case.block)) if case.block else (outputs,)
-    scale = rng.uniform(1e-3, 1, shape).astype(np.float32)
+    scale = (case.scale * rng.uniform(1e-3, 1, shape)).astype(np.float32)
     constant("ws", scale, f"tensor<{'x'.join(map(str, shape))}xf32>", "scale({})")
     if case.block:
         clauses.append(f"block {case.block}")
     y_text, y_element = result_type(case, rng)
     y_type = f"tensor<?x{outputs}x{y_element}>"
     if case.bias != "none":
-        shape = (outputs,) if case.bias == "vector" else (case.rows, outputs)
-        text = f"{outputs}" if case.bias == "vector" else f"?x{outputs}"
+        shape = (case.rows, outputs) if case.bias == "full" else (outputs,)
+        text = f"{outputs}" if case.bias != "full" else f"?x{outputs}"
         bias = rng.standard_normal(shape).astype(np.float32)
-        if bias.size > 2:
+        if bias.size > 2 and case.bias != "constant":
             bias.flat[1] = np.nan
             bias.flat[2] = -np.inf
-        add("b", f"tensor<{text}xf32>", bias, "bias({})")
+        if case.bias == "constant":
+            constant("b", bias, f"tensor<{text}xf32>", "bias({})")
+        else:
+            add("b", f"tensor<{text}xf32>", bias, "bias({})")
     if case.seed:
         boundaries = set(np.cumsum(case.groups)) | set(range(case.block or size, size, case.block or size))
         segments = len(boundaries)
@@ -341,9 +345,10 @@ PARTITIONS = ((1,), (2,), (3,), (4,), (7,), (64,), (129,), (6, 1), (5, 3, 9), (8
     dynamic=st.sampled_from(("", "", "scale", "zero_point")), per_token=st.booleans(),
     unsigned=st.booleans(), weight=st.sampled_from(("i8", "i8", "i4")),
     block=st.sampled_from((0, 0, 3, 32)), seed=st.booleans(),
-    bias=st.sampled_from(("none", "vector", "full")), activation=st.sampled_from(("none", "relu")),
+    bias=st.sampled_from(("none", "vector", "constant", "full")), activation=st.sampled_from(("none", "relu")),
     result=st.sampled_from(("f32", "tensor", "groups", "unsigned")),
-    values=st.sampled_from(("random", "random", "low", "high"))), st.integers(0, 2**32 - 1))
+    values=st.sampled_from(("random", "random", "low", "high")),
+    scale=st.sampled_from((1.0, 1.0, 1e30))), st.integers(0, 2**32 - 1))
 def test_integer_linear(row, case, seed):
     check_integer_linear(case, row, seed)
 
