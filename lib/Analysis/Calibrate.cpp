@@ -223,6 +223,8 @@ LogicalResult Calibration::run(const CalibrationData &data) {
   }
   StreamOptions stream = options.stream;
   stream.progress = getProgress();
+  // The fast path does not compare sizes.
+  stream.jit.fast &= data.isConsistent();
   auto runner = StreamRunner::create(StreamedFunction{function, edges},
                                      /*lanes=*/{}, stream);
   if (!runner)
@@ -243,6 +245,16 @@ LogicalResult qtx::calibrate(func::FuncOp function, const CalibrationData &data,
   return Calibration(function, options).run(data);
 }
 
+FailureOr<CalibrationData> qtx::readCalibrationData(func::FuncOp function,
+                                                    StringRef path) {
+  auto warn = [&](const Twine &text) { function.emitWarning() << text; };
+  auto data = CalibrationData::read(function, path, warn);
+  if (data)
+    return std::move(*data);
+  function.emitError() << llvm::toString(data.takeError());
+  return failure();
+}
+
 //===----------------------------------------------------------------------===//
 // Pass
 //===----------------------------------------------------------------------===//
@@ -258,46 +270,17 @@ struct QtxCalibratePass : qtx::impl::QtxCalibratePassBase<QtxCalibratePass> {
                                  << "' with a body to calibrate, found none";
       return signalPassFailure();
     }
-    std::optional<CalibrateOptions> options = getOptions();
-    if (!options || failed(calibrate(function, *options)))
-      signalPassFailure();
-  }
-
-private:
-  std::optional<CalibrateOptions> getOptions() {
-    std::optional<ObserverKind> kind = getObserverKind(observer);
-    if (!kind)
-      getOperation().emitError() << "expected an observer (min_max, running, "
-                                    "percentile, mse), found '"
-                                 << observer << "'";
-    else if (!(percentile > 50 && percentile <= 100))
-      getOperation().emitError()
-          << "expected a percentile in (50, 100], found " << percentile;
-    else if (!(momentum >= 0 && momentum < 1))
-      getOperation().emitError()
-          << "expected a momentum in [0, 1), found " << momentum;
-    else if (bits < 2 || bits > 16)
-      getOperation().emitError()
-          << "expected 2 to 16 bits, found " << bits.getValue();
-    else
-      return makeOptions(*kind);
-    return std::nullopt;
-  }
-
-  CalibrateOptions makeOptions(ObserverKind kind) {
+    auto parsed = parseObserver(observer);
+    if (!parsed) {
+      getOperation().emitError() << llvm::toString(parsed.takeError());
+      return signalPassFailure();
+    }
     CalibrateOptions options;
-    options.observer = {kind, momentum, percentile, bits};
+    options.observer = *parsed;
     options.stream.numThreads = threads;
-    return options;
-  }
-
-  LogicalResult calibrate(func::FuncOp function,
-                          const CalibrateOptions &options) {
-    auto warn = [&](const Twine &text) { function.emitWarning() << text; };
-    auto read = CalibrationData::read(function, data, warn);
-    if (!read)
-      return function.emitError() << llvm::toString(read.takeError());
-    return qtx::calibrate(function, *read, options);
+    FailureOr<CalibrationData> samples = readCalibrationData(function, data);
+    if (failed(samples) || failed(calibrate(function, *samples, options)))
+      signalPassFailure();
   }
 };
 } // namespace

@@ -337,6 +337,20 @@ static SmallVector<std::string> getDims(func::FuncOp function, unsigned index) {
   return dims;
 }
 
+bool CalibrationData::isConsistent() const {
+  // Stacked arrays have the same number of samples.
+  bool isStacked = plans.front().arrays.empty();
+  size_t numDynamic = 0, numNamed = 0;
+  for (const Input &input : inputs)
+    for (auto [i, size] : llvm::enumerate(input.value.shape)) {
+      if (!ShapedType::isDynamic(size) || (i == 0 && isStacked))
+        continue;
+      ++numDynamic;
+      numNamed += i < input.dims.size() && !input.dims[i].empty();
+    }
+  return numDynamic <= 1 || numNamed == numDynamic;
+}
+
 bool CalibrationData::canTrim() const {
   return maskInput >= 0 && !inputs[maskInput].positionDims.empty();
 }

@@ -311,7 +311,12 @@ llvm::Error qtx::measureNoise(func::FuncOp model, func::FuncOp quantized,
   // Stays where it is: lanes refer to it.
   std::deque<Pair> pairs;
   addEdgePairs(function, report, pairs);
-  if (model)
+  bool isQuantized =
+      !pairs.empty() ||
+      llvm::any_of(report.getLayers(), [](const LayerReport &layer) {
+        return layer.type != "f32";
+      });
+  if (model && isQuantized)
     addLayerPairs(model, function, report, pairs);
   if (pairs.empty())
     return llvm::Error::success();

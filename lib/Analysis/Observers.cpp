@@ -8,7 +8,6 @@
 
 #include "qtx/Analysis/Observers.h"
 #include "llvm/ADT/STLExtras.h"
-#include "llvm/ADT/StringSwitch.h"
 #include <array>
 #include <cmath>
 #include <limits>
@@ -17,13 +16,60 @@
 using namespace llvm;
 using namespace qtx;
 
-std::optional<ObserverKind> qtx::getObserverKind(StringRef name) {
-  return StringSwitch<std::optional<ObserverKind>>(name)
-      .Case("min_max", ObserverKind::MinMax)
-      .Case("running", ObserverKind::Running)
-      .Case("percentile", ObserverKind::Percentile)
-      .Case("mse", ObserverKind::Mse)
-      .Default(std::nullopt);
+//===----------------------------------------------------------------------===//
+// Names
+//===----------------------------------------------------------------------===//
+
+static Error makeObserverError(StringRef expected, StringRef found) {
+  return createStringError("expected " + expected + ", found '" + found + "'");
+}
+
+/// Reads the parameter of an observer, unless it is left out.
+static Error parseParameter(StringRef text, double &value, double smallest,
+                            double largest, StringRef expected) {
+  if (text.empty() ||
+      (!text.getAsDouble(value) && value >= smallest && value <= largest))
+    return Error::success();
+  return makeObserverError(expected, text);
+}
+
+static constexpr std::pair<ObserverKind, StringLiteral> kNames[] = {
+    {ObserverKind::MinMax, "min_max"},
+    {ObserverKind::Running, "running"},
+    {ObserverKind::Percentile, "percentile"},
+    {ObserverKind::Mse, "mse"}};
+
+StringRef qtx::getObserverName(ObserverKind kind) {
+  return find_if(kNames, [&](const auto &entry) { return entry.first == kind; })
+      ->second;
+}
+
+Expected<ObserverOptions> qtx::parseObserver(StringRef text) {
+  auto [name, parameter] = text.split(':');
+  const auto *entry = find_if(
+      kNames, [&, &name = name](const auto &e) { return e.second == name; });
+  bool takesParameter = name != getObserverName(ObserverKind::MinMax);
+  if (entry == std::end(kNames) || (!takesParameter && name != text))
+    return makeObserverError("an observer (min_max, running[:MOMENTUM], "
+                             "percentile[:PERCENT], mse[:BITS])",
+                             text);
+  ObserverOptions options;
+  options.kind = entry->first;
+  double momentum = options.momentum, bits = options.bits;
+  Error error = Error::success();
+  if (options.kind == ObserverKind::Running)
+    error = parseParameter(parameter, momentum, 0, 0.9999,
+                           "a momentum from 0 to 0.9999");
+  else if (options.kind == ObserverKind::Percentile)
+    error = parseParameter(parameter, options.percentile, 50.1, 100,
+                           "a percentile from 50.1 to 100");
+  else if (options.kind == ObserverKind::Mse)
+    error = parseParameter(parameter, bits, 2, 16, "2 to 16 bits");
+  if (error)
+    return error;
+  options.momentum = momentum;
+  options.bits = bits;
+  return options;
 }
 
 /// Calls `body` with each row that counts.

@@ -246,14 +246,19 @@ void Report::writeHTML(raw_ostream &stream) const {
   stream << tail;
 }
 
+Error qtx::checkReportPath(StringRef path) {
+  if (path.ends_with(".html") || path.ends_with(".json"))
+    return Error::success();
+  return createStringError("expected a report that ends in .json or .html, "
+                           "found '" +
+                           path + "'");
+}
+
 Error qtx::writeReport(const Report &report, StringRef path) {
-  bool isHTML = path.ends_with(".html");
-  if (!isHTML && !path.ends_with(".json"))
-    return createStringError("expected a report that ends in .json or .html, "
-                             "found '" +
-                             path + "'");
+  if (Error error = checkReportPath(path))
+    return error;
   return writeToOutput(path, [&](raw_ostream &stream) {
-    if (isHTML)
+    if (path.ends_with(".html"))
       report.writeHTML(stream);
     else
       report.writeJSON(stream, /*indent=*/2);

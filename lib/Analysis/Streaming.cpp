@@ -133,6 +133,14 @@ struct StreamRunner::Slot {
   std::vector<std::vector<uint8_t>> rows;
   /// Why there are no values; empty if there are.
   std::string error;
+
+  size_t getNumBytes() const {
+    size_t bytes = 0;
+    for (const Buffer &value : values)
+      bytes += llvm::cantFail(getNumElements(value.shape, value.element)) *
+               getElementSize(value.element);
+    return bytes;
+  }
 };
 
 /// The first failure of a lane in the feeds that memory holds.
@@ -242,9 +250,13 @@ llvm::Error StreamRunner::run(const CalibrationData &data,
     threads.emplace(llvm::hardware_concurrency(numThreads));
   llvm::ThreadPoolInterface *pool = threads ? &*threads : nullptr;
 
+  // The first feed alone shows how much memory one takes.
   std::vector<Slot> slots(numThreads);
-  for (size_t first = 0; first < total; first += numThreads) {
-    size_t count = std::min(numThreads, total - first);
+  size_t largest = 0;
+  for (size_t first = 0, count = 1; first < total; first += count) {
+    if (largest > 0)
+      count = std::clamp<size_t>(options.maxBytes / largest, 1, numThreads);
+    count = std::min(count, total - first);
     parallelFor(pool, count, [&](size_t i) {
       if (llvm::Error error = fill(slots[i], data, first + i))
         slots[i].error = llvm::toString(std::move(error));
@@ -252,6 +264,8 @@ llvm::Error StreamRunner::run(const CalibrationData &data,
     if (llvm::Error error =
             consumeAll(pool, ArrayRef(slots).take_front(count), consume))
       return error;
+    for (const Slot &slot : ArrayRef(slots).take_front(count))
+      largest = std::max(largest, slot.getNumBytes());
     if (options.progress)
       options.progress(first + count, total);
   }

@@ -10,11 +10,14 @@
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Support/FileUtilities.h"
+#include "qtx/Analysis/Calibrate.h"
+#include "qtx/Analysis/Measure.h"
 #include "qtx/Pipelines/Pipelines.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/SourceMgr.h"
+#include "llvm/Support/Threading.h"
 #include "llvm/Support/raw_ostream.h"
 #include <chrono>
 
@@ -81,6 +84,9 @@ private:
       return failure();
     std::chrono::duration<double> time =
         std::chrono::steady_clock::now() - start;
+    if (options.report)
+      options.report->stages.push_back(
+          {getStageName(stage).str(), time.count()});
     if (options.stageDone)
       options.stageDone(stage, time.count());
     return success();
@@ -89,8 +95,11 @@ private:
   LogicalResult runStage(Stage stage) {
     switch (stage) {
     case Stage::Import:
+      return success();
     case Stage::Calibrate:
+      return runCalibrate();
     case Stage::Quantize:
+      return reportQuantize();
     case Stage::Fold:
     case Stage::Fuse:
       return success();
@@ -110,6 +119,82 @@ private:
       return runPasses(buildLLVM);
     }
     llvm_unreachable("unknown stage");
+  }
+
+  /// The function that the model is; reports an error if there is no such.
+  func::FuncOp getEntry() {
+    if (auto main = module.lookupSymbol<func::FuncOp>("main"))
+      return main;
+    auto functions = module.getOps<func::FuncOp>();
+    if (llvm::hasSingleElement(functions))
+      return *functions.begin();
+    module.emitError() << "expected a function 'main' or a single one, found "
+                       << std::distance(functions.begin(), functions.end());
+    return {};
+  }
+
+  StreamOptions getStreamOptions(Stage stage) {
+    StreamOptions stream;
+    // More threads gain little and need memory for what they hold.
+    constexpr unsigned kMaxThreads = 8;
+    stream.numThreads = std::min(
+        llvm::hardware_concurrency().compute_thread_count(), kMaxThreads);
+    if (options.stageProgress)
+      stream.progress = [this, stage](size_t done, size_t total) {
+        options.stageProgress(stage, done, total);
+      };
+    return stream;
+  }
+
+  LogicalResult runCalibrate() {
+    func::FuncOp entry = getEntry();
+    if (!entry)
+      return failure();
+    if (!options.calibrationPath.empty()) {
+      FailureOr<CalibrationData> samples =
+          readCalibrationData(entry, options.calibrationPath);
+      if (failed(samples) ||
+          failed(calibrate(
+              entry, *samples,
+              {options.observer, getStreamOptions(Stage::Calibrate)})))
+        return failure();
+      data = std::move(*samples);
+    }
+    if (options.report)
+      reportCalibrate(entry);
+    return success();
+  }
+
+  void reportCalibrate(func::FuncOp entry) {
+    reportModel(entry, *options.report);
+    if (!data)
+      return;
+    options.report->calibration = {
+        llvm::sys::path::filename(options.calibrationPath).str(),
+        getObserverName(options.observer.kind).str(), data->getNumSamples(),
+        data->getNumPositions(), data->getNumFeeds()};
+    // Shares its constants with the module.
+    floatModel = module.clone();
+  }
+
+  /// Adds what quantization left, and what it costs on some of the data.
+  LogicalResult reportQuantize() {
+    constexpr size_t kMaxFeeds = 16;
+    if (!options.report)
+      return success();
+    func::FuncOp entry = getEntry();
+    reportQuantization(entry, *options.report);
+    if (!data)
+      return success();
+    StreamOptions stream = getStreamOptions(Stage::Quantize);
+    stream.maxFeeds = kMaxFeeds;
+    auto model = floatModel->lookupSymbol<func::FuncOp>(entry.getName());
+    if (llvm::Error error =
+            measureNoise(model, entry, *data, stream, *options.report))
+      return entry.emitError() << "cannot measure the noise: "
+                               << llvm::toString(std::move(error));
+    floatModel = nullptr;
+    return success();
   }
 
   LogicalResult runPasses(void (*build)(OpPassManager &)) {
@@ -146,6 +231,10 @@ private:
 
   ModuleOp module;
   const CompileOptions &options;
+  /// What the model was calibrated with; absent if it was not.
+  std::optional<CalibrationData> data;
+  /// The model before it was quantized, for a report.
+  OwningOpRef<ModuleOp> floatModel;
 };
 } // namespace
 

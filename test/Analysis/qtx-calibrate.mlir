@@ -3,9 +3,9 @@
 // RUN: %python %S/../tools/qtx-run/Inputs/npz.py write %t.npz 'x:<f4:2x2x2=1,-2,7,7,3,4,100,-100' 'attention_mask:<i8:2x2=1,1,1,0'
 // RUN: qtx-opt %s --qtx-calibrate=data=%t.npz --remark-format=emitRemark --remarks-filter=.* 2>&1 | FileCheck %s
 // RUN: qtx-opt %s --qtx-calibrate="data=%t.npz threads=4" | FileCheck %s --check-prefix=RANGES
-// RUN: qtx-opt %s --qtx-calibrate="data=%t.npz observer=running momentum=0.5" | FileCheck %s --check-prefix=RANGES
-// RUN: qtx-opt %s --qtx-calibrate="data=%t.npz observer=percentile percentile=75" | FileCheck %s --check-prefix=QUARTILES
-// RUN: qtx-opt %s --qtx-calibrate="data=%t.npz observer=mse bits=16" | FileCheck %s --check-prefix=MSE
+// RUN: qtx-opt %s --qtx-calibrate="data=%t.npz observer=running:0.5" | FileCheck %s --check-prefix=RANGES
+// RUN: qtx-opt %s --qtx-calibrate="data=%t.npz observer=percentile:75" | FileCheck %s --check-prefix=QUARTILES
+// RUN: qtx-opt %s --qtx-calibrate="data=%t.npz observer=mse:16" | FileCheck %s --check-prefix=MSE
 
 // A second run replaces what the first one left.
 // RUN: qtx-opt %s --qtx-calibrate=data=%t.npz --qtx-calibrate=data=%t.npz | FileCheck %s --check-prefix=RANGES

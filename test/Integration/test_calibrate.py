@@ -65,7 +65,7 @@ def test_min_max(archive):
 
 @pytest.mark.parametrize("percentile", [99.9, 98, 75])
 def test_percentile(archive, percentile):
-    lo, hi = read_last_range(calibrate(archive, observer="percentile", percentile=percentile))
+    lo, hi = read_last_range(calibrate(archive, observer=f"percentile:{percentile}"))
     values = get_values()
     # 75 % of some thousand positions is counted in bins.
     width = 2 / 1024 if percentile == 75 else 0
@@ -76,7 +76,7 @@ def test_percentile(archive, percentile):
 
 def test_mse_is_within_min_max(archive):
     lo, hi = read_last_range(calibrate(archive))
-    narrow_lo, narrow_hi = read_last_range(calibrate(archive, observer="mse", bits=3))
+    narrow_lo, narrow_hi = read_last_range(calibrate(archive, observer="mse:3"))
     assert (narrow_lo >= lo).all() and (narrow_hi <= hi).all()
     assert (narrow_hi - narrow_lo).sum() < 0.95 * (hi - lo).sum()
 

@@ -22,6 +22,10 @@ def help : Switch<"help", "Print this text">;
 def output : Separate<["-"], "o">, MetaVarName<"<OUT>">,
              HelpText<"File to write, or - for the standard output">;
 
+defm calibrate : Value<"calibrate", "<DATA.npz>", "Samples to observe the ranges of edges on">;
+defm observer : Value<"observer", "<NAME>",
+    "How ranges come from samples: min_max (default), running[:MOMENTUM], percentile[:PERCENT], mse[:BITS]">;
+defm report : Value<"report", "<FILE>", "Write what became of each edge and layer (.json or .html)">;
 defm stop_after : Value<"stop-after", "<STAGE>", "Write the IR at the exit of a stage">;
 defm dump_stages : Value<"dump-stages", "<DIR>", "Write the IR after each stage into a folder">;
 def quiet : Switch<"quiet", "Print errors and warnings only">;

@@ -13,6 +13,7 @@
 #include "qtx/Support/Diagnostics.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/Path.h"
 #include "llvm/Support/WithColor.h"
 
 using namespace mlir;
@@ -25,12 +26,41 @@ static void printProgress(Stage stage, double seconds) {
                                 getStageName(stage), seconds);
 }
 
+/// Redraws one line while a stage runs over data; people only want to see it.
+static void printBar(Stage stage, size_t done, size_t total) {
+  constexpr size_t kWidth = 40;
+  size_t filled = kWidth * done / total;
+  llvm::errs() << llvm::formatv(
+      "\r[{0,2}/{1}] {2,-10} [{3}{4}] {5,3}%", unsigned(stage) + 1,
+      getStages().size(), getStageName(stage), std::string(filled, '='),
+      std::string(kWidth - filled, ' '), 100 * done / total);
+  // The line of the finished stage takes its place.
+  if (done == total)
+    llvm::errs() << "\r" << std::string(kWidth + 28, ' ') << "\r";
+}
+
 static llvm::Expected<Stage> getLastStage(const InputArgList &arguments) {
   StringRef name = arguments.getLastArgValue(OPT_stop_after, "object");
   if (std::optional<Stage> stage = getStage(name))
     return *stage;
   return llvm::createStringError("--stop-after: expected a stage (" +
                                  listStageNames() + "), found '" + name + "'");
+}
+
+static llvm::Error addDataOptions(CompileOptions &options,
+                                  const InputArgList &arguments) {
+  options.calibrationPath = arguments.getLastArgValue(OPT_calibrate);
+  if (!arguments.hasArg(OPT_observer))
+    return llvm::Error::success();
+  if (options.calibrationPath.empty())
+    return llvm::createStringError(
+        "--observer: expected samples to observe, as --calibrate=DATA.npz");
+  auto observer = parseObserver(arguments.getLastArgValue(OPT_observer));
+  if (!observer)
+    return llvm::createStringError("--observer: " +
+                                   llvm::toString(observer.takeError()));
+  options.observer = *observer;
+  return llvm::Error::success();
 }
 
 static llvm::Expected<CompileOptions>
@@ -41,8 +71,13 @@ getOptions(const InputArgList &arguments) {
     return lastStage.takeError();
   options.lastStage = *lastStage;
   options.dumpFolder = arguments.getLastArgValue(OPT_dump_stages);
-  if (!arguments.hasArg(OPT_quiet))
+  if (llvm::Error error = addDataOptions(options, arguments))
+    return error;
+  if (!arguments.hasArg(OPT_quiet)) {
     options.stageDone = printProgress;
+    if (llvm::errs().is_displayed())
+      options.stageProgress = printBar;
+  }
   return options;
 }
 
@@ -87,8 +122,20 @@ static llvm::Expected<bool> run(llvm::ArrayRef<const char *> commandLine) {
   auto options = getOptions(*arguments);
   if (!options)
     return options.takeError();
-  return compile(models.front(), arguments->getLastArgValue(OPT_output),
-                 *options);
+  StringRef reportPath = arguments->getLastArgValue(OPT_report);
+  Report report;
+  if (!reportPath.empty()) {
+    if (llvm::Error error = checkReportPath(reportPath))
+      return error;
+    report.model = llvm::sys::path::filename(models.front()).str();
+    options->report = &report;
+  }
+  auto done =
+      compile(models.front(), arguments->getLastArgValue(OPT_output), *options);
+  if (done && *done && options->report)
+    if (llvm::Error error = writeReport(report, reportPath))
+      return error;
+  return done;
 }
 
 int main(int argc, char **argv) {

@@ -30,6 +30,11 @@ struct CalibrateOptions {
 /// the range.
 llvm::SmallVector<mlir::Value> getEdges(mlir::func::FuncOp function);
 
+/// Reads the archive `path` for the inputs of `function`. Reports what is wrong
+/// at the function.
+mlir::FailureOr<CalibrationData>
+readCalibrationData(mlir::func::FuncOp function, llvm::StringRef path);
+
 /// Sets `qtx.observed` on all edges of `function`, in place of what is there.
 /// NaN and infinities in the data that counts are errors at the edge.
 mlir::LogicalResult calibrate(mlir::func::FuncOp function,

@@ -96,6 +96,10 @@ public:
   /// without a mask.
   size_t getNumPositions() const { return numPositions; }
 
+  /// Whether the names of the dimensions show that the arrays of a feed fit
+  /// together. If not, only code that compares sizes as it runs is safe.
+  bool isConsistent() const;
+
   /// Builds one feed. May be called concurrently.
   llvm::Expected<Feed> getFeed(size_t index) const;
 

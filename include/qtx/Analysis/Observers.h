@@ -17,13 +17,11 @@
 
 #include "qtx/Analysis/Observed.h"
 #include "qtx/Analysis/Streaming.h"
+#include "llvm/Support/Error.h"
 
 namespace qtx {
 
 enum class ObserverKind { MinMax, Running, Percentile, Mse };
-
-/// The kind that users call `name`: `min_max`, `running`, `percentile`, `mse`.
-std::optional<ObserverKind> getObserverKind(llvm::StringRef name);
 
 struct ObserverOptions {
   ObserverKind kind = ObserverKind::MinMax;
@@ -35,6 +33,13 @@ struct ObserverOptions {
   /// `mse`: the quantizer whose error the range minimises.
   unsigned bits = 8;
 };
+
+/// The name of a kind: `min_max`, ...
+llvm::StringRef getObserverName(ObserverKind kind);
+
+/// What users write: `min_max`, `running`, `percentile` or `mse`, each but the
+/// first with an optional parameter, as `percentile:99.9`.
+llvm::Expected<ObserverOptions> parseObserver(llvm::StringRef text);
 
 /// An element that no range can take in.
 struct NonFinite {

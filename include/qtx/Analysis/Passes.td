@@ -21,11 +21,12 @@ def QtxCalibratePass : Pass<"qtx-calibrate", "::mlir::ModuleOp"> {
     values) for each result, or the tensor alone on an argument. The operand of
     `qtx.split_heads` carries the range of the view.
 
-    The observers are `min_max`, `running` (a moving average over the feeds,
-    with `momentum`), `percentile` (all but the (100 - `percentile`) % smallest and
-    as many of the largest values of a channel) and `mse` (the range with the
-    least error of a quantizer with `bits` bits). The last two take a second pass
-    over the data. Ranges do not depend on the number of threads.
+    The observers are `min_max`, `running:M` (a moving average over the feeds, with
+    momentum M, 0.9 by default), `percentile:P` (all but the (100 - P) % smallest
+    and as many of the largest values of a channel, 99.99 by default) and `mse:B`
+    (the range with the least error of a quantizer with B bits, 8 by default). The
+    last two take a second pass over the data. Ranges do not depend on the number of
+    threads.
 
     Positions where the input `attention_mask` is 0 are padding and do not count.
     NaN and infinities elsewhere are errors at the edge.
@@ -54,13 +55,7 @@ def QtxCalibratePass : Pass<"qtx-calibrate", "::mlir::ModuleOp"> {
     Option<"entry", "entry", "std::string", "\"main\"",
            "Function to calibrate">,
     Option<"observer", "observer", "std::string", "\"min_max\"",
-           "min_max, running, percentile or mse">,
-    Option<"momentum", "momentum", "float", "0.9f",
-           "Share of the old range (running)">,
-    Option<"percentile", "percentile", "double", "99.99",
-           "Share of the values below the largest of the range (percentile)">,
-    Option<"bits", "bits", "unsigned", "8",
-           "Width of the quantizer (mse)">,
+           "min_max, running[:MOMENTUM], percentile[:PERCENT] or mse[:BITS]">,
     Option<"threads", "threads", "unsigned", "1", "Threads to run on">,
   ];
 }

@@ -123,6 +123,9 @@ std::string getBlockName(llvm::StringRef name);
 std::vector<int64_t> findOutliers(const EdgeReport &edge);
 inline constexpr double kOutlierFactor = 2.5;
 
+/// Fails unless `path` ends in .json or .html.
+llvm::Error checkReportPath(llvm::StringRef path);
+
 /// Writes JSON or HTML, as the suffix of `path` (.json, .html) has it. The file
 /// is complete or untouched.
 llvm::Error writeReport(const Report &report, llvm::StringRef path);

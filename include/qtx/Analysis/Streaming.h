@@ -13,7 +13,7 @@
 // Values are grouped into *lanes*. A lane sees the feeds one after the other,
 // in their order, so a consumer that keeps one state per lane needs no lock and
 // gives the same result for any number of threads; lanes run concurrently.
-// Memory holds the values of as many feeds as there are threads.
+// Memory holds the values of at most as many feeds as there are threads.
 //
 //===----------------------------------------------------------------------===//
 
@@ -81,6 +81,9 @@ struct StreamOptions {
   ProgressFn progress;
   /// Feeds to stream, the first ones; 0 for all.
   size_t maxFeeds = 0;
+  /// Values kept in memory at a time, unless one feed has more: bounds how many
+  /// feeds run at the same time.
+  size_t maxBytes = size_t(1) << 30;
 };
 
 /// Compiled copies of functions that also return values of their bodies. All

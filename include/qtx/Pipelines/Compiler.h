@@ -11,6 +11,8 @@
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
+#include "qtx/Analysis/Observers.h"
+#include "qtx/Analysis/Report.h"
 #include "qtx/Pipelines/Stages.h"
 #include <functional>
 #include <string>
@@ -24,6 +26,13 @@ struct CompileOptions {
   /// Folder for the IR after each stage, `NN-STAGE.mlir`; none if empty. Large
   /// constants are left out of these files.
   std::string dumpFolder;
+  /// Archive of samples to calibrate with; none if empty.
+  std::string calibrationPath;
+  ObserverOptions observer;
+  /// What to fill in while the stages run; null for no report.
+  Report *report = nullptr;
+  /// Called while a stage runs over data.
+  std::function<void(Stage stage, size_t done, size_t total)> stageProgress;
   /// Called when a stage is done, with the seconds it took.
   std::function<void(Stage stage, double seconds)> stageDone;
 };

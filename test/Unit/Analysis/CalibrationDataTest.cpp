@@ -49,6 +49,7 @@ TEST_F(CalibrationDataTest, SlicesByLength) {
   ASSERT_TRUE(bool(data)) << toString(data.takeError());
   EXPECT_EQ(data->getNumSamples(), 4u);
   EXPECT_EQ(data->getNumPositions(), 8u);
+  EXPECT_TRUE(data->isConsistent());
   ASSERT_EQ(data->getNumFeeds(), 2u);
   Feed first = cantFail(data->getFeed(0)), second = cantFail(data->getFeed(1));
   EXPECT_EQ(first.samples, (SmallVector<size_t>{0, 2}));

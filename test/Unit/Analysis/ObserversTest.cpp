@@ -190,12 +190,30 @@ TEST(ObserversTest, HistogramsOfOneValue) {
   EXPECT_EQ(observer.getRangesOfLeastError(8), expected);
 }
 
+std::string getParseError(StringRef text) {
+  auto options = parseObserver(text);
+  return options ? "no error" : toString(options.takeError());
+}
+
 TEST(ObserversTest, Names) {
-  EXPECT_EQ(getObserverKind("min_max"), ObserverKind::MinMax);
-  EXPECT_EQ(getObserverKind("running"), ObserverKind::Running);
-  EXPECT_EQ(getObserverKind("percentile"), ObserverKind::Percentile);
-  EXPECT_EQ(getObserverKind("mse"), ObserverKind::Mse);
-  EXPECT_FALSE(getObserverKind("median").has_value());
+  EXPECT_EQ(cantFail(parseObserver("min_max")).kind, ObserverKind::MinMax);
+  EXPECT_EQ(cantFail(parseObserver("running")).momentum, 0.9f);
+  EXPECT_EQ(cantFail(parseObserver("running:0")).momentum, 0.0f);
+  EXPECT_EQ(cantFail(parseObserver("percentile:99")).percentile, 99.0);
+  EXPECT_EQ(cantFail(parseObserver("mse:4")).bits, 4u);
+  for (const char *text : {"median", "", "min_max:1"})
+    EXPECT_EQ(getParseError(text),
+              ("expected an observer (min_max, running[:MOMENTUM], "
+               "percentile[:PERCENT], mse[:BITS]), found '" +
+               Twine(text) + "'")
+                  .str());
+  EXPECT_EQ(getParseError("running:1"),
+            "expected a momentum from 0 to 0.9999, found '1'");
+  EXPECT_EQ(getParseError("percentile:50"),
+            "expected a percentile from 50.1 to 100, found '50'");
+  EXPECT_EQ(getParseError("percentile:nan"),
+            "expected a percentile from 50.1 to 100, found 'nan'");
+  EXPECT_EQ(getParseError("mse:x"), "expected 2 to 16 bits, found 'x'");
 }
 
 } // namespace

@@ -175,8 +175,10 @@ TEST_F(StreamingTest, FailingCall) {
     ++calls;
     return Error::success();
   };
+  EXPECT_FALSE(data->isConsistent());
   StreamOptions options;
   options.numThreads = 2;
+  options.jit.fast = false;
   std::string text = toString(
       stream({function, {getResult(function, 0)}}, *data, options, consume));
   EXPECT_TRUE(StringRef(text).starts_with("feed 1: function 'main'")) << text;
