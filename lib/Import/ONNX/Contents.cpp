@@ -68,7 +68,8 @@ static int64_t getInteger(const APInt &value, Type elementType) {
 
 std::optional<Contents> qtx::importer::readContents(ElementsAttr attr) {
   auto type = cast<RankedTensorType>(attr.getType());
-  if (!isFollowed(type))
+  // Elements are signed numbers of 64 bits here.
+  if (!isFollowed(type) || type.getElementType().isUnsignedInteger(64))
     return std::nullopt;
   DenseElementsAttr dense = getDense(attr);
   if (!dense)
@@ -291,11 +292,11 @@ Size IntegerFolder::evaluateConstants(StringRef op, int64_t x, int64_t y) {
     return sizes.get(left - right);
   if (op == "Mul")
     return sizes.get(left * right);
-  if (op == "And")
+  if (op == "And" || op == "BitwiseAnd")
     return sizes.get(left & right);
-  if (op == "Or")
+  if (op == "Or" || op == "BitwiseOr")
     return sizes.get(left | right);
-  if (op == "Xor")
+  if (op == "Xor" || op == "BitwiseXor")
     return sizes.get(left ^ right);
   return {};
 }
@@ -327,6 +328,8 @@ Size IntegerFolder::evaluateRelation(StringRef op, Size x, Size y) {
                                  : Size();
   if (op == "Greater" || op == "GreaterOrEqual")
     return evaluateRelation(op == "Greater" ? "Less" : "LessOrEqual", y, x);
+  if (op != "Less" && op != "LessOrEqual")
+    return {};
   Size one = sizes.get(1);
   if (getConstant(x) && getConstant(y))
     return getBool(op == "Less" ? *getConstant(x) < *getConstant(y)
@@ -335,11 +338,9 @@ Size IntegerFolder::evaluateRelation(StringRef op, Size x, Size y) {
     return sizes.isAtLeast(y, x)                   ? getBool(true)
            : sizes.isAtLeast(x, sizes.add(y, one)) ? getBool(false)
                                                    : Size();
-  if (op == "Less")
-    return sizes.isAtLeast(y, sizes.add(x, one)) ? getBool(true)
-           : sizes.isAtLeast(x, y)               ? getBool(false)
-                                                 : Size();
-  return {};
+  return sizes.isAtLeast(y, sizes.add(x, one)) ? getBool(true)
+         : sizes.isAtLeast(x, y)               ? getBool(false)
+                                               : Size();
 }
 
 Size IntegerFolder::evaluateBinary(StringRef op, Size x, Size y) {

@@ -330,17 +330,46 @@ static LogicalResult inferGlobalPool(Node &node) {
 // Attention
 //===----------------------------------------------------------------------===//
 
-static LogicalResult inferAttention(Node &node) {
-  if (node.getNumOutputs() > 1)
-    return node.unsupported("more than one output");
-  if (node.hasInput(4) || node.hasInput(5))
-    return node.unsupported("past keys and values");
-  Dims query = node.getDims(0), value = node.getDims(2);
-  if (failed(node.expectRank(2, query.size())))
+/// The keys and values that a later call starts from, and the scores.
+static LogicalResult inferPresent(Node &node, ArrayRef<Size> query,
+                                  ArrayRef<Size> key, ArrayRef<Size> value) {
+  Dims presentKey(key), presentValue(value);
+  for (unsigned index : {4u, 5u}) {
+    if (!node.hasInput(index))
+      continue;
+    if (failed(node.expectRank(index, 4)))
+      return failure();
+    Dims &present = index == 4 ? presentKey : presentValue;
+    present[2] = node.sizes().add(present[2], node.getDims(index)[2]);
+  }
+  Dims scores = {query[0], query[1], query[2], presentKey[2]};
+  if (failed(node.infer(presentKey, node.getElementType(1), 1)) ||
+      failed(node.infer(presentValue, node.getElementType(2), 2)))
     return failure();
-  if (query.size() == 4) {
-    query[3] = value[3];
-    return node.infer(query, node.getElementType());
+  return node.infer(scores, node.getElementType(0), 3);
+}
+
+/// [batch, sequence, heads * size] as [batch, heads, sequence, size].
+static FailureOr<Dims> splitHeads(Node &node, ArrayRef<Size> dims,
+                                  int64_t heads) {
+  Size count = node.sizes().get(heads);
+  Size size = node.sizes().divideExactly(dims[2], count);
+  if (!size)
+    return node.emitError() << "expected sizes that are multiples of " << heads;
+  return Dims{dims[0], count, dims[1], size};
+}
+
+static LogicalResult inferAttention(Node &node) {
+  int64_t rank = node.getRank();
+  if (failed(node.expectRank(1, rank)) || failed(node.expectRank(2, rank)))
+    return failure();
+  Dims query = node.getDims(0), key = node.getDims(1), value = node.getDims(2);
+  if (rank == 4) {
+    Dims result(query);
+    result[3] = value[3];
+    if (failed(node.infer(result, node.getElementType())))
+      return failure();
+    return inferPresent(node, query, key, value);
   }
   int64_t heads = node.getInt("q_num_heads", 0);
   int64_t keyHeads = node.getInt("kv_num_heads", 0);
@@ -348,12 +377,15 @@ static LogicalResult inferAttention(Node &node) {
     return failure();
   if (heads <= 0 || keyHeads <= 0)
     return node.emitError() << "expected numbers of heads";
-  Size head = node.sizes().divideExactly(value[2], node.sizes().get(keyHeads));
-  if (!head)
-    return node.emitError()
-           << "expected sizes that are multiples of " << keyHeads;
-  query[2] = node.sizes().mul(head, node.sizes().get(heads));
-  return node.infer(query, node.getElementType());
+  FailureOr<Dims> queries = splitHeads(node, query, heads);
+  FailureOr<Dims> keys = splitHeads(node, key, keyHeads);
+  FailureOr<Dims> values = splitHeads(node, value, keyHeads);
+  if (failed(queries) || failed(keys) || failed(values))
+    return failure();
+  query[2] = node.sizes().mul(values->back(), node.sizes().get(heads));
+  if (failed(node.infer(query, node.getElementType())))
+    return failure();
+  return inferPresent(node, *queries, *keys, *values);
 }
 
 static LogicalResult inferRotaryEmbedding(Node &node) {

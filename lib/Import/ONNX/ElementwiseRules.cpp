@@ -70,7 +70,16 @@ static LogicalResult inferPow(Node &node) {
                       : inferFolded(node, *dims, node.getElementType());
 }
 
-static LogicalResult inferBitShift(Node &node) { return inferArithmetic(node); }
+/// The sign of a remainder follows the divisor, unless the node asks for C's
+/// fmod.
+static LogicalResult inferMod(Node &node) {
+  if (node.getInt("fmod", 0) == 0)
+    return inferArithmetic(node);
+  FailureOr<Dims> dims = broadcastInputs(node);
+  if (failed(dims) || failed(node.expectSameElementType(0, 1)))
+    return failure();
+  return node.infer(*dims, node.getElementType());
+}
 
 /// Any number of inputs: a chain of the binary operator.
 static LogicalResult inferVariadic(Node &node, StringRef binaryOp) {
@@ -175,12 +184,13 @@ void qtx::importer::addElementwiseRules(RuleTable &rules) {
   for (StringRef op : {"IsInf", "IsNaN"})
     rules[op] = {1, 1, 1, inferPredicate};
   for (StringRef op : {"Add", "And", "BitwiseAnd", "BitwiseOr", "BitwiseXor",
-                       "Div", "Mod", "Mul", "Or", "Sub", "Xor"})
+                       "Div", "Mul", "Or", "Sub", "Xor"})
     rules[op] = {2, 2, 1, inferArithmetic};
   for (StringRef op :
        {"Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"})
     rules[op] = {2, 2, 1, inferComparison};
-  rules["BitShift"] = {2, 2, 1, inferBitShift};
+  rules["BitShift"] = {2, 2, 1, inferArithmetic};
+  rules["Mod"] = {2, 2, 1, inferMod};
   rules["Pow"] = {2, 2, 1, inferPow};
   rules["Min"] = {1, kAnyNumber, 1, inferMin};
   rules["Max"] = {1, kAnyNumber, 1, inferMax};

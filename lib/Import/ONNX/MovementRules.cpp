@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Node.h"
+#include "Tensors.h"
 
 using namespace mlir;
 using namespace qtx;
@@ -550,11 +551,15 @@ static LogicalResult inferCompress(Node &node) {
 static LogicalResult inferEyeLike(Node &node) {
   if (failed(node.expectRank(0, 2)))
     return failure();
-  if (node.attributes.get("dtype"))
-    return node.unsupported("dtype");
   Dims dims = node.getDims();
+  Type type = node.getElementType();
+  if (int64_t given = node.getInt("dtype", 0))
+    type = getElementType(given, node.builder.getContext());
+  if (!type)
+    return node.unsupported("dtype");
+  node.attributes.erase("dtype");
   node.keepInputs(0);
-  return node.infer(dims, node.getElementType());
+  return node.infer(dims, type);
 }
 
 static LogicalResult inferBlocks(Node &node, bool isToDepth) {

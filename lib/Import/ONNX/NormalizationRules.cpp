@@ -18,7 +18,7 @@ static LogicalResult inferSame(Node &node) {
 }
 
 static LogicalResult inferBatchNormalization(Node &node) {
-  if (node.getInt("training_mode", 0) != 0)
+  if (node.getInt("training_mode", 0) != 0 || node.getNumOutputs() > 1)
     return node.unsupported("training");
   if (failed(node.expectRankAtLeast(0, 2)))
     return failure();
@@ -60,7 +60,7 @@ static LogicalResult inferLayerNormalization(Node &node) {
 }
 
 void qtx::importer::addNormalizationRules(RuleTable &rules) {
-  rules["BatchNormalization"] = {5, 5, 1, inferBatchNormalization};
+  rules["BatchNormalization"] = {5, 5, 5, inferBatchNormalization};
   rules["InstanceNormalization"] = {3, 3, 1, inferInstanceNormalization};
   rules["GroupNormalization"] = {3, 3, 1, inferInstanceNormalization};
   rules["LayerNormalization"] = {2, 3, 3, inferLayerNormalization};

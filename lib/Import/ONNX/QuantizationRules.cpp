@@ -17,8 +17,6 @@ using namespace qtx::importer;
 /// for: none for one scale, an axis for one per slice, both for one per block.
 static LogicalResult normalizeScale(Node &node) {
   int64_t scaleRank = node.getRank(1), rank = node.getRank();
-  if (node.hasInput(2) && node.getRank(2) != scaleRank)
-    return node.emitError() << "expected a zero point of the scale's shape";
   int64_t block = node.getInt("block_size", 0);
   bool isScalar = scaleRank == 0 || (scaleRank == 1 && block == 0 &&
                                      getConstant(node.getDims(1)[0]) == 1);
@@ -27,6 +25,8 @@ static LogicalResult normalizeScale(Node &node) {
     node.attributes.erase("block_size");
     return success();
   }
+  if (node.hasInput(2) && node.getRank(2) != scaleRank)
+    return node.emitError() << "expected a zero point of the scale's shape";
   FailureOr<int64_t> axis = node.normalizeAxis(node.getInt("axis", 1), rank);
   if (failed(axis))
     return failure();

@@ -114,12 +114,18 @@ static Size getFloatRangeSize(Node &node) {
   return node.sizes().get(std::max<int64_t>(count < 0 ? 0 : count, 0));
 }
 
+/// Exporters write scalars as vectors of one element, too.
+static LogicalResult expectOne(Node &node, unsigned index) {
+  return node.expectEqual(node.sizes().product(node.getDims(index)),
+                          node.sizes().get(1));
+}
+
 static LogicalResult inferRange(Node &node) {
   std::optional<Dims> limits[3];
   for (unsigned index = 0; index < 3; ++index) {
     limits[index] = node.getSizes(index);
     if (failed(node.expectSameElementType(0, index)) ||
-        failed(node.expectRank(index, 0)))
+        failed(expectOne(node, index)))
       return failure();
   }
   Size count;
