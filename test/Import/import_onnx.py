@@ -49,7 +49,7 @@ def node(op, inputs, outputs="y", **attributes):
 def run_import(path, *options):
     tool = BUILD / "bin" / "qtx-translate"
     command = [tool, "--import-onnx", path, *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=120)
 
 
 def import_bytes(folder, data, *options):

@@ -317,7 +317,11 @@ Size IntegerFolder::divide(Size x, Size y) {
 
 /// The sign follows the divisor.
 Size IntegerFolder::modulo(Size x, Size y) {
-  std::optional<int64_t> divisor = getConstant(y);
+  std::optional<int64_t> dividend = getConstant(x), divisor = getConstant(y);
+  if (dividend && divisor && *divisor < -1) {
+    int64_t rest = *dividend % *divisor;
+    return sizes.get(rest > 0 ? rest + *divisor : rest);
+  }
   return divisor && *divisor > 0 ? sizes.mod(x, y) : Size();
 }
 

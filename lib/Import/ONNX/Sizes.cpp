@@ -258,10 +258,16 @@ std::optional<int64_t> Sizes::getLowerBound(Size size) {
   if (auto symbol = dyn_cast<AffineSymbolExpr>(size))
     return lowerBounds[symbol.getPosition()];
   auto binary = cast<AffineBinaryOpExpr>(size);
-  if (binary.getKind() == AffineExprKind::FloorDiv) {
-    std::optional<int64_t> bound = getLowerBound(binary.getLHS());
+  if (binary.getKind() != AffineExprKind::Add &&
+      binary.getKind() != AffineExprKind::Mul) {
     std::optional<int64_t> divisor = getConstant(binary.getRHS());
-    if (bound && divisor && *divisor > 0)
+    if (!divisor || *divisor <= 0)
+      return std::nullopt;
+    // A remainder is 0 or more.
+    if (binary.getKind() == AffineExprKind::Mod)
+      return 0;
+    std::optional<int64_t> bound = getLowerBound(binary.getLHS());
+    if (bound)
       return llvm::divideFloorSigned(*bound, *divisor);
     return std::nullopt;
   }
