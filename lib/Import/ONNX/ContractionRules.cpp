@@ -377,10 +377,12 @@ static LogicalResult inferAttention(Node &node) {
     return failure();
   if (heads <= 0 || keyHeads <= 0)
     return node.emitError() << "expected numbers of heads";
-  FailureOr<Dims> queries = splitHeads(node, query, heads);
-  FailureOr<Dims> keys = splitHeads(node, key, keyHeads);
-  FailureOr<Dims> values = splitHeads(node, value, keyHeads);
-  if (failed(queries) || failed(keys) || failed(values))
+  FailureOr<Dims> queries = splitHeads(node, query, heads), keys, values;
+  if (succeeded(queries))
+    keys = splitHeads(node, key, keyHeads);
+  if (succeeded(keys))
+    values = splitHeads(node, value, keyHeads);
+  if (failed(values))
     return failure();
   query[2] = node.sizes().mul(values->back(), node.sizes().get(heads));
   if (failed(node.infer(query, node.getElementType())))
