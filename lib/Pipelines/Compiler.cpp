@@ -191,8 +191,7 @@ private:
     auto model = floatModel->lookupSymbol<func::FuncOp>(entry.getName());
     if (llvm::Error error =
             measureNoise(model, entry, *data, stream, *options.report))
-      return entry.emitError() << "cannot measure the noise: "
-                               << llvm::toString(std::move(error));
+      return entry.emitError() << llvm::toString(std::move(error));
     floatModel = nullptr;
     return success();
   }
