@@ -82,8 +82,17 @@ private:
     auto type = FunctionType::get(op.getContext(), op.getOperandTypes(), {});
     auto function = func::FuncOp::create(op.getLoc(), name + "_kernel", type);
     function.setPrivate();
+    function->setAttr(
+        "llvm.linkage",
+        LLVM::LinkageAttr::get(op.getContext(), LLVM::Linkage::Internal));
     // Each call site would repeat the code.
-    function.setNoInline(true);
+    auto noInline = StringAttr::get(op.getContext(), "noinline");
+    function->setAttr("passthrough", ArrayAttr::get(op.getContext(), noInline));
+    // Only with a frame pointer does LLVM align the vectors that it spills.
+    function->setAttr(
+        "frame_pointer",
+        LLVM::FramePointerKindAttr::get(
+            op.getContext(), LLVM::framePointerKind::FramePointerKind::All));
     symbols.insert(function, module.getBody()->end());
 
     Block *body = function.addEntryBlock();

@@ -30,6 +30,7 @@ void qtx::buildStorage(OpPassManager &passManager) {
 
 void qtx::buildConfigure(OpPassManager &passManager) {
   passManager.addPass(createQtxConfigurePass());
+  passManager.addPass(createQtxUnsignedInputsPass());
 }
 
 void qtx::buildPack(OpPassManager &passManager) {

@@ -8,7 +8,8 @@
 Every layer runs many times within one call of compiled code, in turn with a loop of
 nothing but FMAs in registers: the peak, four times as much for bytes, since CPUs start
 as many VPDPBUSD as FMAs in a cycle. The best of several rounds counts. The last columns
-have the layer with its input in groups, relative to one scale.
+have the layer with its input in groups, relative to one scale. Bytes are unsigned, as
+the producers of inputs store them.
 """
 
 import argparse
@@ -63,9 +64,9 @@ def linear_ir(shape, groups, is_float):
     if is_float:
         op = f"qtx.linear %x, %w bias(%b) : ({x}, {w}, tensor<{outputs}xf32>) -> {y}"
     else:
-        parameters = ", ".join(f"{0.01 * (i + 1)}:{i + 3}" for i in range(len(groups)))
-        quant = ("!quant.uniform<i8:f32, 0.02:3>" if len(groups) == 1 else
-                 f"!qtx.grouped<i8:f32, axis=-1, {list(groups)}, {{{parameters}}}>")
+        parameters = ", ".join(f"{0.01 * (i + 1)}:{i + 131}" for i in range(len(groups)))
+        quant = ("!quant.uniform<u8:f32, 0.02:131>" if len(groups) == 1 else
+                 f"!qtx.grouped<u8:f32, axis=-1, {list(groups)}, {{{parameters}}}>")
         op = (f"qtx.linear %x as {quant}, %w scale(%s) bias(%b) to !quant.uniform<i8:f32, 0.5:3> "
               f": ({x}, {w}, tensor<{outputs}xf32>, tensor<{outputs}xf32>) -> {y}")
     return f"""

@@ -24,6 +24,30 @@ def QtxConfigurePass : Pass<"qtx-configure"> {
   }];
 }
 
+def QtxUnsignedInputsPass : Pass<"qtx-unsigned-inputs"> {
+  let summary = "store the inputs of micro-kernels in unsigned bytes";
+  let description = [{
+    Some micro-kernels multiply unsigned bytes. Where the result of an operation in
+    storage form goes to the inputs of such operations alone, it is stored as
+    `u8` with a zero point that is larger by 128: the quantized type of the result
+    and of the inputs changes, their values do not. Otherwise `qtx-pack` converts the
+    input, once for all readers.
+
+    ```mlir
+    %q = qtx.quantize %x to !quant.uniform<i8:f32, 0.5:3> : tensor<?x4xf32> -> tensor<?x4xi8>
+    ```
+
+    becomes, before a `qtx.linear` that takes unsigned bytes,
+
+    ```mlir
+    %q = qtx.quantize %x to !quant.uniform<u8:f32, 0.5:131> : tensor<?x4xf32> -> tensor<?x4xi8>
+    ```
+
+    Results with other readers, parameters that are run-time values, and function
+    arguments stay as they are.
+  }];
+}
+
 def QtxPackPass : Pass<"qtx-pack"> {
   let summary = "lay out the constants of configured operations for their kernels";
   let description = [{
