@@ -3,7 +3,10 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """The fast path against the reference path, executed."""
 
+import ctypes
 import functools
+import mmap
+import os
 import pathlib
 from typing import NamedTuple, Tuple
 
@@ -365,3 +368,36 @@ def test_integer_activations(row, activation):
     """The same sums and the same polynomials: no bound is needed."""
     case = IntegerLinear(13, (33, 8), 49, bias="full", activation=activation, result="tensor")
     check_integer_linear(case, row, 0)
+
+
+def guard(array, at_end):
+    """A copy of `array` that begins or ends beside a page that cannot be read."""
+    page = mmap.PAGESIZE
+    size = -(-array.nbytes // page) * page
+    memory = mmap.mmap(-1, size + 2 * page)
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    for offset in (0, page + size):
+        assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(start + offset), page, 0) == 0
+    offset = page + (size - array.nbytes if at_end else 0)
+    copy = np.frombuffer(memory, array.dtype, array.size, offset).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
+@pytest.mark.parametrize("row", FLOAT_ROWS + INTEGER_ROWS)
+@pytest.mark.parametrize("at_end", [False, True])
+def test_reads_stay_inside(row, at_end):
+    for size, rows in ((1, 1), (3, 2), (5, 9), (66, 7), (31, 16)):
+        if row.endswith("-fma"):
+            text, _ = float_linear(size, 17, "full", "none")
+            arrays = [np.ones((rows, size), np.float32), np.ones((rows, 17), np.float32)]
+        else:
+            case = IntegerLinear(rows, (size,), 17, unsigned=True, bias="full")
+            text, arrays = integer_linear(case, 0)
+        _, fast = compile_both(text, row)
+        # A fault ends the process.
+        child = os.fork()
+        if child == 0:
+            fast.run("main", *(guard(array, at_end) for array in arrays))
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
