@@ -9,8 +9,10 @@
 #include "qtx/Analysis/Measure.h"
 #include "mlir/IR/IRMapping.h"
 #include "qtx/Analysis/Calibrate.h"
+#include "qtx/Dialect/Qtx/IR/QtxAttributes.h"
 #include "qtx/Dialect/Qtx/IR/QtxDialect.h"
 #include "qtx/Dialect/Qtx/IR/QtxOps.h"
+#include "qtx/Kernel/MicroKernel.h"
 #include <numeric>
 
 using namespace mlir;
@@ -38,13 +40,13 @@ static EntryT &getEntry(Value value,
   return *entry;
 }
 
-static EdgeReport &getEdge(Report &report, Value value) {
+EdgeReport &qtx::getEdgeReport(Report &report, Value value) {
   return getEntry<EdgeReport>(value, [&](StringRef name) -> EdgeReport & {
     return report.getEdge(name);
   });
 }
 
-static LayerReport &getLayer(Report &report, Value value) {
+LayerReport &qtx::getLayerReport(Report &report, Value value) {
   return getEntry<LayerReport>(value, [&](StringRef name) -> LayerReport & {
     return report.getLayer(name);
   });
@@ -79,7 +81,7 @@ static void reportWeights(func::FuncOp function, Report &report) {
     if (!weights)
       continue;
     auto type = cast<RankedTensorType>(weights.getType());
-    LayerReport &layer = getLayer(report, op.getResult(0));
+    LayerReport &layer = getLayerReport(report, op.getResult(0));
     layer.shape.assign(type.getShape().begin(), type.getShape().end());
     layer.type = getTypeName(type.getElementType());
   }
@@ -87,7 +89,7 @@ static void reportWeights(func::FuncOp function, Report &report) {
 
 void qtx::reportModel(func::FuncOp function, Report &report) {
   for (Value value : getEdges(function)) {
-    EdgeReport &edge = getEdge(report, value);
+    EdgeReport &edge = getEdgeReport(report, value);
     if (std::optional<ChannelRanges> ranges = getObserved(value)) {
       edge.lo = ranges->lo;
       edge.hi = ranges->hi;
@@ -174,7 +176,7 @@ void qtx::reportQuantization(func::FuncOp function, Report &report) {
       if (!params || isa<SplitHeadsOp, MergeHeadsOp>(op))
         continue;
       Origin origin = getOrigin(value);
-      EdgeReport &edge = getEdge(report, origin.edge);
+      EdgeReport &edge = getEdgeReport(report, origin.edge);
       if (!edge.groups.empty())
         continue;
       edge.type = getTypeName(type.getElementType());
@@ -184,6 +186,16 @@ void qtx::reportQuantization(func::FuncOp function, Report &report) {
         edge.groups[0].size = edge.lo.size();
     }
   reportWeights(function, report);
+}
+
+void qtx::reportKernels(func::FuncOp function, Report &report) {
+  for (Operation &op : function.getBody().front()) {
+    if (!isa<LinearOp>(op))
+      continue;
+    auto config = op.getAttrOfType<MicroKernelAttr>(kConfigAttrName);
+    getLayerReport(report, op.getResult(0)).kernel =
+        config ? config.getKernel().str() : "reference";
+  }
 }
 
 //===----------------------------------------------------------------------===//
@@ -235,7 +247,7 @@ static void addEdgePairs(func::FuncOp function, Report &report,
     for (Value value : op.getResults()) {
       if (!isStaticallyQuantized(value))
         continue;
-      EdgeReport &edge = getEdge(report, getOrigin(value).edge);
+      EdgeReport &edge = getEdgeReport(report, getOrigin(value).edge);
       if (edge.sqnr)
         continue;
       Value exact = getExact(&op);
@@ -258,7 +270,7 @@ static void addLayerPairs(func::FuncOp model, func::FuncOp quantized,
       continue;
     Value approximate = op.getResult(0);
     Value found = exact.lookup(getEdgeName(approximate));
-    LayerReport &layer = getLayer(report, approximate);
+    LayerReport &layer = getLayerReport(report, approximate);
     if (!found || found.getType() != approximate.getType() || layer.outputSqnr)
       continue;
     layer.outputSqnr = kMaxSqnr;

@@ -106,7 +106,7 @@ private:
     case Stage::Storage:
       return runPasses(buildStorage);
     case Stage::Configure:
-      return runPasses(buildConfigure);
+      return runConfigure();
     case Stage::Pack:
       return runPasses(buildPack);
     case Stage::Tile:
@@ -193,6 +193,14 @@ private:
             measureNoise(model, entry, *data, stream, *options.report))
       return entry.emitError() << llvm::toString(std::move(error));
     floatModel = nullptr;
+    return success();
+  }
+
+  LogicalResult runConfigure() {
+    if (failed(runPasses(buildConfigure)))
+      return failure();
+    if (options.report)
+      reportKernels(getEntry(), *options.report);
     return success();
   }
 

@@ -16,6 +16,7 @@ for in ``build/lib`` of the repository that holds it; the environment variable
     (q,) = module.run("main", np.float32([0.2, -1.0, 100.0]))
 """
 
+from ._calibrate import calibrate
 from ._errors import CompileError, Diagnostic, Error, RunError
 from ._module import Function, Module, ValueInfo, compile_ir, run_passes
 
@@ -27,6 +28,7 @@ __all__ = [
     "Module",
     "RunError",
     "ValueInfo",
+    "calibrate",
     "compile_ir",
     "run_passes",
 ]

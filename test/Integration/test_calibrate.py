@@ -23,9 +23,8 @@ def make_texts(count, seed=0):
     return {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
 
 
-def calibrate(path, **options):
-    text = " ".join(f"{key.replace('_', '-')}={value}" for key, value in options.items())
-    return qtx.run_passes(ENCODER.ir(), f"builtin.module(qtx-calibrate{{data={path} {text}}})")
+def calibrate(data, **options):
+    return qtx.calibrate(ENCODER.ir(), data, **{"threads": 1, **options})
 
 
 @pytest.fixture(scope="module")
@@ -89,13 +88,25 @@ def test_same_for_any_number_of_threads(archive, observer):
         assert calibrate(archive, observer=observer, threads=threads) == first
 
 
-def test_single_feeds_give_the_same_ranges(archive, tmp_path):
+def test_single_feeds_give_the_same_ranges(archive):
     """Each text as a feed of its own length."""
     texts = make_texts(60)
-    feeds = {}
-    for i, length in enumerate(texts["attention_mask"].sum(1)):
-        for name, array in texts.items():
-            feeds[f"{name}/{i}"] = array[i : i + 1, :length]
-    np.savez(tmp_path / "feeds.npz", **feeds)
-    single = read_last_range(calibrate(tmp_path / "feeds.npz"))
+    feeds = [
+        {name: array[i : i + 1, :length] for name, array in texts.items()}
+        for i, length in enumerate(texts["attention_mask"].sum(1))
+    ]
+    single = read_last_range(calibrate(feeds))
     np.testing.assert_allclose(single, read_last_range(calibrate(archive)), atol=TOLERANCE)
+
+
+def test_arrays_are_an_archive(archive):
+    assert calibrate(make_texts(60), threads=None) == calibrate(archive)
+
+
+def test_errors_name_the_cause():
+    texts = make_texts(3)
+    del texts["token_type_ids"]
+    with pytest.raises(qtx.CompileError, match="no array for the input 'token_type_ids'"):
+        calibrate(texts)
+    with pytest.raises(qtx.CompileError, match=r"data.npz: No such file|cannot open|o such file"):
+        calibrate("/nonexistent/data.npz")

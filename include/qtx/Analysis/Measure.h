@@ -19,6 +19,11 @@
 
 namespace qtx {
 
+/// The entries of `value` and of the layer that makes it, by the names of their
+/// locations; appended if there are none.
+EdgeReport &getEdgeReport(Report &report, mlir::Value value);
+LayerReport &getLayerReport(Report &report, mlir::Value value);
+
 /// Adds the edges of the float model `function`, with the ranges that
 /// calibration observed, and its layers.
 void reportModel(mlir::func::FuncOp function, Report &report);
@@ -26,6 +31,9 @@ void reportModel(mlir::func::FuncOp function, Report &report);
 /// Adds the types and groups that the edges and weights have in `function`, the
 /// quantized form of the model. Channels are traced back through permutations.
 void reportQuantization(mlir::func::FuncOp function, Report &report);
+
+/// Adds the kernels that run layers in `function`, which is configured.
+void reportKernels(mlir::func::FuncOp function, Report &report);
 
 /// Runs the quantized form on data and adds the noise of each edge that it
 /// quantizes. With `model`, the float function, also the noise of the results

@@ -18,10 +18,19 @@
 // REPORT-NEXT: "samples": 3,
 // REPORT: "stages": [
 // REPORT: "name": "calibrate"
-// REPORT: "edges": 2,
+// REPORT: "edges": 3,
 // REPORT-NEXT: "quantized_edges": 0,
 // HTML: <!DOCTYPE html>
 // NONE-NOT: qtx.observed
+
+// Which kernel runs a layer, the reference where there is none.
+// RUN: qtxc %s -o - --stop-after=configure --report=%t.json --quiet | FileCheck %s --check-prefix=NONE
+// RUN: FileCheck %s --input-file=%t.json --check-prefix=KERNEL
+// KERNEL: "layers": [
+// KERNEL: "op": "qtx.linear",
+// KERNEL-NEXT: "shape": [2, 2],
+// KERNEL-NEXT: "type": "f32",
+// KERNEL-NEXT: "kernel": "{{.+}}"
 
 // What is wrong is said before anything is written.
 // RUN: rm -f %t.mlir
@@ -45,6 +54,8 @@
 // INFINITY: error: edge 'x': expected finite numbers, found infinity in channel 1 in sample 0
 // TWO: error: expected a function 'main' or a single one, found 2
 func.func @net(%x: tensor<?x2xf32> {qtx.name = "x"}) -> tensor<?x2xf32> {
-  %y = qtx.relu %x : (tensor<?x2xf32>) -> tensor<?x2xf32>
+  %w = arith.constant dense<[[1.0, 0.0], [0.0, 1.0]]> : tensor<2x2xf32>
+  %h = qtx.linear %x, %w : (tensor<?x2xf32>, tensor<2x2xf32>) -> tensor<?x2xf32>
+  %y = qtx.relu %h : (tensor<?x2xf32>) -> tensor<?x2xf32>
   return %y : tensor<?x2xf32>
 }
