@@ -218,7 +218,7 @@ class Runner:
         and what the RUN lines of the tests combine."""
         command = [self.tool, "--help"]
         text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        names = re.findall(r"^\s+--?((?:convert-)?qtx-[\w-]+)", text, re.MULTILINE)
+        names = re.findall(r"^\s+--?((?:convert-)?(?:qtx|onnx)-[\w-]+)", text, re.MULTILINE)
         pipelines = [[f"--{name}"] for name in dict.fromkeys(names)]
         pipelines += [["--canonicalize"], ["--qtx-to-storage", "--convert-qtx-to-linalg"]]
         for arguments in list_run_lines():
@@ -232,8 +232,10 @@ def list_run_lines():
     found = []
     for path in sorted((ROOT / "test").rglob("*.mlir")):
         for line in re.findall(r"RUN: qtx-opt %s ([^|>%]*)", path.read_text()):
+            if line.count('"') % 2:
+                continue  # an option with a path in it
             words = [re.sub("^--?", "--", word) for word in shlex.split(line)]
-            words = [w for w in words if re.match("--.*(qtx|canon|cse|pass-pipeline)", w)]
+            words = [w for w in words if re.match("--.*(qtx|onnx|canon|cse|pass-pipeline)", w)]
             words = [w for w in words if not w.startswith("--remark")]
             if words and words not in found:
                 found.append(words)

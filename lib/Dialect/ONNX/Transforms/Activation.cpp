@@ -8,6 +8,7 @@
 
 #include "Recognizer.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/TypeUtilities.h"
 #include "qtx/Dialect/Qtx/IR/NormalisationOps.h"
 #include "qtx/Dialect/Qtx/IR/QtxDialect.h"
 #include "llvm/Support/MathExtras.h"
@@ -204,6 +205,9 @@ bool Recognizer::recognizeEmbedding(NodeOp node) {
   auto view = ConstantView::get(table);
   if (!view || view->getType().getRank() != 2 ||
       !view->getType().getElementType().isF32())
+    return false;
+  Type idType = getElementTypeOrSelf(ids.getType());
+  if (!idType.isSignlessInteger(32) && !idType.isSignlessInteger(64))
     return false;
   Value none;
   auto type = cast<RankedTensorType>(node.getOutputs()[0].getType());

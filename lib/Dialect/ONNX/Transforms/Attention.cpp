@@ -51,7 +51,10 @@ struct Probabilities {
 // Scores
 //===----------------------------------------------------------------------===//
 
-static std::optional<Scores> getScores(Value value);
+/// Deeper than any graph adds and selects.
+constexpr int kMaxDepth = 10;
+
+static std::optional<Scores> getScores(Value value, int depth = kMaxDepth);
 
 /// c and v of `c * tanh(v)`, in either order.
 static std::optional<ScalarAndValue> getScaledTanh(Value value) {
@@ -75,9 +78,10 @@ static std::optional<Scores> getProduct(NodeOp product) {
 }
 
 /// Scores to which `mask` is added.
-static std::optional<Scores> getSum(NodeOp sum) {
+static std::optional<Scores> getSum(NodeOp sum, int depth) {
   for (unsigned index : {0, 1})
-    if (std::optional<Scores> scores = getScores(sum.getInputs()[index])) {
+    if (std::optional<Scores> scores =
+            getScores(sum.getInputs()[index], depth)) {
       MaskTerm term;
       term.added = sum.getInputs()[1 - index];
       scores->masks.push_back(term);
@@ -86,12 +90,12 @@ static std::optional<Scores> getSum(NodeOp sum) {
   return std::nullopt;
 }
 
-static std::optional<Scores> getSelected(NodeOp where) {
+static std::optional<Scores> getSelected(NodeOp where, int depth) {
   for (unsigned index : {1, 2}) {
     std::optional<double> never = getScalar(where.getInputs()[3 - index]);
-    std::optional<Scores> scores = never && *never <= kNever
-                                       ? getScores(where.getInputs()[index])
-                                       : std::nullopt;
+    std::optional<Scores> scores =
+        never && *never <= kNever ? getScores(where.getInputs()[index], depth)
+                                  : std::nullopt;
     if (!scores)
       continue;
     MaskTerm term;
@@ -104,10 +108,12 @@ static std::optional<Scores> getSelected(NodeOp where) {
   return std::nullopt;
 }
 
-static std::optional<Scores> getScores(Value value) {
+static std::optional<Scores> getScores(Value value, int depth) {
+  if (depth-- == 0)
+    return std::nullopt;
   if (auto tanh = getScaledTanh(value)) {
     // c * tanh(s / c)
-    std::optional<Scores> scores = getScores(tanh->value);
+    std::optional<Scores> scores = getScores(tanh->value, depth);
     if (!scores || scores->softCap || !scores->masks.empty())
       return std::nullopt;
     scores->softCap = tanh->scalar;
@@ -122,13 +128,13 @@ static std::optional<Scores> getScores(Value value) {
   if (node.is("MatMul"))
     scores = getProduct(node);
   else if (node.is("Add"))
-    scores = getSum(node);
+    scores = getSum(node, depth);
   else if (node.is("Where"))
-    scores = getSelected(node);
+    scores = getSelected(node, depth);
   else if (node.is("Max")) {
     // A lower bound that no score reaches.
     std::optional<ScalarAndValue> bound = getScalarOperand(node);
-    scores = bound && bound->scalar <= kNever ? getScores(bound->value)
+    scores = bound && bound->scalar <= kNever ? getScores(bound->value, depth)
                                               : std::nullopt;
   }
   bool isInner = scores && scores->masks.empty() && !scores->softCap;
@@ -249,26 +255,6 @@ static Value getSharedHeads(Value value) {
   return isRepetition ? heads : strip(value);
 }
 
-/// The keys [B, H, T, dk] of `value` [B, H, dk, T]; null if nothing transposes
-/// them.
-static Value getUntransposed(Value value) {
-  if (Value keys = getTransposed(value, {0, 1, 3, 2}))
-    return keys;
-  // In matrices, with all heads in one dimension.
-  NodeOp split = getNode(value, "Reshape");
-  Value matrices =
-      split ? getTransposed(split.getInputs()[0], {0, 2, 1}) : Value();
-  NodeOp merge = matrices ? getNode(matrices, "Reshape") : NodeOp();
-  if (!merge || getRank(merge.getInputs()[0]) != 4)
-    return {};
-  Value keys = merge.getInputs()[0];
-  SmallVector<AffineExpr> dims = getDims(keys);
-  std::swap(dims[2], dims[3]);
-  return dims == getDims(value) && getDims(matrices)[1] == getDims(keys)[2]
-             ? keys
-             : Value();
-}
-
 static bool isStatic(AffineExpr size) {
   return isa_and_present<AffineConstantExpr>(size);
 }
@@ -349,7 +335,7 @@ bool AttentionBuilder::checkOperands() {
     return false;
   }
   bool isConsistent = q[3] == k[3] && k[1] == v[1] && k[2] == v[2] &&
-                      q[0] == k[0] && k[0] == v[0] &&
+                      q[0] == k[0] && k[0] == v[0] && getSize(k[1]) > 0 &&
                       getSize(q[1]) % getSize(k[1]) == 0;
   if (!isConsistent)
     obstacle =
@@ -577,7 +563,7 @@ bool Recognizer::recognizeEagerAttention(NodeOp node) {
   }
   AttentionBuilder attention(*this, node.getLoc());
   attention.query = scores->query;
-  Value keys = getUntransposed(scores->transposedKey);
+  Value keys = getTransposed(scores->transposedKey, {0, 1, 3, 2});
   if (!keys)
     keys = createTranspose(scores->transposedKey, {0, 1, 3, 2});
   Scaled scaledKeys = getScaled(keys);

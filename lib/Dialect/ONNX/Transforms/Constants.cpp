@@ -93,14 +93,19 @@ std::optional<double> ConstantView::getSplat() const {
   return first;
 }
 
-/// A constant whose elements `fill` writes.
+/// A constant whose elements are those of `view` in the order that `fill`
+/// writes.
 static Value
-createConstant(OpBuilder &builder, Location loc, RankedTensorType type,
+createConstant(OpBuilder &builder, Location loc, const ConstantView &view,
+               RankedTensorType type,
                llvm::function_ref<void(MutableArrayRef<float>)> fill) {
   // Small constants are readable in the IR; large ones stay out of its
   // uniquing.
   constexpr int64_t maxDense = 64;
   int64_t count = type.getNumElements();
+  if (view.isStoredOnce())
+    return arith::ConstantOp::create(
+        builder, loc, DenseElementsAttr::get(type, view.getFloat(0)));
   if (count <= maxDense) {
     SmallVector<float> values(count);
     fill(values);
@@ -122,10 +127,11 @@ Value qtx::onnx::materializeRange(OpBuilder &builder, Location loc,
   auto type = RankedTensorType::get(shape, view.getType().getElementType());
   if (type == view.getType())
     return arith::ConstantOp::create(builder, loc, view.getAttr());
-  return createConstant(builder, loc, type, [&](MutableArrayRef<float> to) {
-    for (auto [index, element] : llvm::enumerate(to))
-      element = view.getFloat(offset + index);
-  });
+  return createConstant(builder, loc, view, type,
+                        [&](MutableArrayRef<float> to) {
+                          for (auto [index, element] : llvm::enumerate(to))
+                            element = view.getFloat(offset + index);
+                        });
 }
 
 /// Columns [offset, offset + size) of the [K, N] matrix `view` as rows.
@@ -148,9 +154,9 @@ Value Weight::materialize(OpBuilder &builder, Location loc, int64_t offset,
   if (!isTransposed)
     return materializeRange(builder, loc, view, {size, depth}, offset * depth);
   auto type = RankedTensorType::get({size, depth}, builder.getF32Type());
-  return createConstant(builder, loc, type, [&](MutableArrayRef<float> to) {
-    transpose(view, offset, size, to);
-  });
+  return createConstant(
+      builder, loc, view, type,
+      [&](MutableArrayRef<float> to) { transpose(view, offset, size, to); });
 }
 
 void qtx::onnx::releaseUnused(Operation *root, ArrayRef<ElementsAttr> attrs) {

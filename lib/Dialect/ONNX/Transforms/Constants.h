@@ -30,6 +30,8 @@ public:
   double getNumber(int64_t index) const;
   /// The number that all elements are.
   std::optional<double> getSplat() const;
+  /// Whether the attribute has one element for all.
+  bool isStoredOnce() const { return isSplat; }
   /// Of a tensor of f32.
   float getFloat(int64_t index) const;
 

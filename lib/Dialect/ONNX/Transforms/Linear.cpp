@@ -152,6 +152,10 @@ bool Recognizer::recognizeLinear(NodeOp node) {
     return false;
   Value x = node.getInputs()[0], y = node.getOutputs()[0];
   auto weight = getWeight(node.getInputs()[1], !node.getIntAttr("transB", 0));
+  if (weight && (getRank(x) == 0 ||
+                 cast<RankedTensorType>(x.getType()).getShape().back() !=
+                     weight->getContractedSize()))
+    return false;
   if (!weight || !isF32(x)) {
     if (isConstantTensor(node.getInputs()[1]))
       obstacles[node] = "the constant is not a matrix of f32";
@@ -197,7 +201,8 @@ bool Recognizer::recognizePatches(NodeOp node) {
     return false;
   Value x = node.getInputs()[0], y = node.getOutputs()[0];
   auto view = ConstantView::get(strip(node.getInputs()[1]));
-  if (!view || !isF32(x) || !view->getType().getElementType().isF32())
+  if (!view || !isF32(x) || !view->getType().getElementType().isF32() ||
+      view->getNumElements() == 0)
     return false;
   ArrayRef<int64_t> kernel = view->getType().getShape().drop_front(2);
   SmallVector<AffineExpr> in = getDims(x), out = getDims(y);

@@ -157,7 +157,7 @@ MaskReader::getGathered(NodeOp node, ArrayRef<AffineExpr> coords) {
   Coords place(coords.take_front(rank - 1)), result;
   place.push_back(getAffineConstantExpr(0, node.getContext()));
   for (Value part : parts.getInputs()) {
-    if (!isOne(getDims(part).back()))
+    if (getRank(part) != rank || !isOne(getDims(part).back()))
       return std::nullopt;
     AffineExpr index = readIndex(part, place);
     if (!index)
@@ -188,9 +188,14 @@ MaskReader::getSource(NodeOp node, ArrayRef<AffineExpr> coords) {
 // Integers
 //===----------------------------------------------------------------------===//
 
+/// The most elements of a constant that are looked at.
+static constexpr int64_t kMaxElements = int64_t(1) << 24;
+
 /// The element at `coords` of a constant that counts up along one axis.
 static AffineExpr readCounter(const ConstantView &view,
                               ArrayRef<AffineExpr> coords) {
+  if (view.getNumElements() <= 0 || view.getNumElements() > kMaxElements)
+    return {};
   AffineExpr coord;
   for (auto [size, at] : llvm::zip_equal(view.getType().getShape(), coords))
     if (size != 1) {
@@ -205,7 +210,14 @@ static AffineExpr readCounter(const ConstantView &view,
   return coord ? coord + static_cast<int64_t>(first) : AffineExpr();
 }
 
+AffineExpr MaskReader::readSize(Value value) {
+  Coords first(getRank(value), getAffineConstantExpr(0, value.getContext()));
+  return readIndex(value, first);
+}
+
 AffineExpr MaskReader::readIndex(Value value, ArrayRef<AffineExpr> coords) {
+  if (!takeStep())
+    return {};
   value = strip(value);
   MLIRContext *context = value.getContext();
   if (std::optional<double> scalar = getScalar(value))
@@ -213,8 +225,7 @@ AffineExpr MaskReader::readIndex(Value value, ArrayRef<AffineExpr> coords) {
                ? getAffineConstantExpr(*scalar, context)
                : AffineExpr();
   if (auto view = ConstantView::get(value))
-    return view->getNumElements() > 0 ? readCounter(*view, coords)
-                                      : AffineExpr();
+    return readCounter(*view, coords);
   NodeOp node = getNode(value);
   if (!node)
     return {};
@@ -225,8 +236,8 @@ AffineExpr MaskReader::readIndex(Value value, ArrayRef<AffineExpr> coords) {
                : AffineExpr();
   }
   if (node.is("Range")) {
-    AffineExpr start = readIndex(node.getInputs()[0], {});
-    AffineExpr step = readIndex(node.getInputs().back(), {});
+    AffineExpr start = readSize(node.getInputs()[0]);
+    AffineExpr step = readSize(node.getInputs().back());
     AffineExpr offset = multiply(coords[0], step);
     return start && offset ? start + offset : AffineExpr();
   }
@@ -252,8 +263,18 @@ AffineExpr MaskReader::readIndex(Value value, ArrayRef<AffineExpr> coords) {
 //===----------------------------------------------------------------------===//
 
 bool MaskReader::addBound(AffineExpr expr, KeyMask &mask) {
-  expr = simplifyAffineExpr(expr, scoreDims.size(), /*numSymbols=*/64);
-  if (expr == simplifyAffineExpr(getDim(3) - getDim(2), 4, 64)) {
+  // Symbols of sizes cancel out; more than these are not expected.
+  constexpr unsigned maxSymbols = 1024;
+  bool isSimple = true;
+  expr.walk([&](AffineExpr part) {
+    auto symbol = dyn_cast<AffineSymbolExpr>(part);
+    isSimple &= !symbol || symbol.getPosition() < maxSymbols;
+  });
+  if (!isSimple)
+    return false;
+  expr = simplifyAffineExpr(expr, scoreDims.size(), maxSymbols);
+  if (expr ==
+      simplifyAffineExpr(getDim(3) - getDim(2), scoreDims.size(), maxSymbols)) {
     mask.isCausal = true;
     return true;
   }
@@ -296,7 +317,7 @@ bool MaskReader::readTriangle(NodeOp node, ArrayRef<AffineExpr> coords,
     return false;
   AffineExpr diagonal = getAffineConstantExpr(0, node.getContext());
   if (Value k = node.getOptionalInput(1))
-    diagonal = readIndex(k, {});
+    diagonal = readSize(k);
   else if (node.getNodeAttr("k"))
     diagonal =
         getAffineConstantExpr(node.getIntAttr("k", 0), node.getContext());
@@ -312,9 +333,8 @@ bool MaskReader::readTriangle(NodeOp node, ArrayRef<AffineExpr> coords,
 bool MaskReader::readConstant(const ConstantView &view,
                               ArrayRef<AffineExpr> coords, bool isNegated,
                               KeyMask &mask) {
-  constexpr int64_t maxElements = int64_t(1) << 24;
   ArrayRef<int64_t> shape = view.getType().getShape();
-  if (shape.size() < 2 || view.getNumElements() > maxElements ||
+  if (shape.size() < 2 || view.getNumElements() > kMaxElements ||
       view.getNumElements() != shape.back() * shape.drop_back().back() ||
       coords.back() != getDim(3) || coords.drop_back().back() != getDim(2))
     return false;
@@ -358,6 +378,8 @@ bool MaskReader::readLeaf(Value value, ArrayRef<AffineExpr> coords,
 
 bool MaskReader::readCondition(Value value, ArrayRef<AffineExpr> coords,
                                bool isNegated, KeyMask &mask) {
+  if (!takeStep())
+    return false;
   value = strip(value);
   if (std::optional<double> scalar = getScalar(value))
     return (*scalar != 0) != isNegated;
@@ -368,7 +390,7 @@ bool MaskReader::readCondition(Value value, ArrayRef<AffineExpr> coords,
     return readLeaf(value, coords, isNegated, mask);
   if (node.is("Not")) {
     Value input = node.getInputs()[0];
-    return readCondition(input, coords, !isNegated, mask);
+    return readCondition(input, broadcast(input, coords), !isNegated, mask);
   }
   // One minus a flag is its opposite.
   if (node.is("Sub") && isScalar(node.getInputs()[0], 1)) {
@@ -422,10 +444,14 @@ bool MaskReader::readWhere(NodeOp where, ArrayRef<AffineExpr> coords,
 
 bool MaskReader::readAdded(Value value, ArrayRef<AffineExpr> coords,
                            KeyMask &mask) {
+  if (!takeStep())
+    return false;
   value = strip(value);
   if (std::optional<double> scalar = getScalar(value))
     return *scalar == 0;
   if (auto view = ConstantView::get(value)) {
+    if (view->getNumElements() > kMaxElements)
+      return false;
     // 0 keeps, everything else must exclude.
     for (int64_t index = 0; index < view->getNumElements(); ++index) {
       double number = view->getNumber(index);
@@ -465,11 +491,15 @@ bool MaskReader::readAdded(Value value, ArrayRef<AffineExpr> coords,
 //===----------------------------------------------------------------------===//
 
 bool MaskReader::readAdded(Value value, KeyMask &mask) {
+  if (getRank(value) > 4)
+    return false;
   SmallVector<AffineExpr> all{getDim(0), getDim(1), getDim(2), getDim(3)};
   return readAdded(value, broadcast(value, all), mask);
 }
 
 bool MaskReader::readCondition(Value value, bool isNegated, KeyMask &mask) {
+  if (getRank(value) > 4)
+    return false;
   SmallVector<AffineExpr> all{getDim(0), getDim(1), getDim(2), getDim(3)};
   return readCondition(value, broadcast(value, all), isNegated, mask);
 }

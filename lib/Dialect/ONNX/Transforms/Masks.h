@@ -91,10 +91,16 @@ private:
   /// The condition `expr <= 0`.
   bool addBound(mlir::AffineExpr expr, KeyMask &mask);
 
+  /// The number that a tensor of one element is.
+  mlir::AffineExpr readSize(mlir::Value value);
+  /// Whether the graph behind a mask is still small enough to be read.
+  bool takeStep() { return budget-- > 0; }
+
   mlir::AffineExpr getDim(unsigned position);
   bool isOne(mlir::AffineExpr size);
 
   llvm::SmallVector<mlir::AffineExpr> scoreDims;
+  int budget = 1 << 12;
 };
 
 } // namespace qtx::onnx

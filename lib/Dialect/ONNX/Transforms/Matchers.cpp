@@ -9,28 +9,146 @@
 #include "Matchers.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringSwitch.h"
 #include <cmath>
 
 using namespace mlir;
 using namespace qtx::onnx;
 
 //===----------------------------------------------------------------------===//
+// Well-formed nodes
+//===----------------------------------------------------------------------===//
+
+/// Whether the sizes of `type` are all constants or expressions.
+static bool hasSizes(RankedTensorType type) {
+  if (!type.getEncoding())
+    return type.hasStaticShape();
+  auto map = dyn_cast<AffineMapAttr>(type.getEncoding());
+  if (!map || map.getValue().getNumDims() != 0 ||
+      map.getValue().getNumResults() != type.getRank())
+    return false;
+  return llvm::all_of(
+      llvm::zip_equal(type.getShape(), map.getValue().getResults()),
+      [](auto pair) {
+        auto [size, expr] = pair;
+        auto constant = dyn_cast<AffineConstantExpr>(expr);
+        return constant ? constant.getValue() == size
+                        : ShapedType::isDynamic(size);
+      });
+}
+
+static bool isTensorOrNone(Type type) {
+  auto tensor = dyn_cast<RankedTensorType>(type);
+  return tensor ? hasSizes(tensor) : isa<NoneType>(type);
+}
+
+/// How many inputs must be there, of the operators that patterns look at.
+static unsigned getNumRequired(StringRef op) {
+  return llvm::StringSwitch<unsigned>(op)
+      .Cases({"ConstantOfShape", "Sizes"}, 0)
+      .Cases({"Where", "Attention"}, 3)
+      .Cases({"Add", "Sub", "Mul", "Div", "Pow", "And", "Or"}, 2)
+      .Cases({"BitwiseAnd", "BitwiseOr", "Max", "Min", "MatMul", "Gemm"}, 2)
+      .Cases({"Conv", "Gather", "GatherND", "Range", "Equal", "Less"}, 2)
+      .Cases({"LessOrEqual", "Greater", "GreaterOrEqual"}, 2)
+      .Default(1);
+}
+
+/// Operators whose result is at least of the rank of each input.
+static bool isBroadcast(StringRef op) {
+  return llvm::StringSwitch<bool>(op)
+      .Cases({"Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Not"}, true)
+      .Cases({"BitwiseAnd", "BitwiseOr", "Max", "Min", "Equal"}, true)
+      .Cases({"Less", "LessOrEqual", "Greater", "GreaterOrEqual"}, true)
+      .Cases({"Where", "Cast", "Expand", "Softmax", "Clip"}, true)
+      .Default(false);
+}
+
+static bool isPermutation(NodeOp node, int64_t rank) {
+  std::optional<SmallVector<int64_t>> perm = node.getIntsAttr("perm");
+  if (!perm)
+    return false;
+  llvm::sort(*perm);
+  return llvm::equal(*perm, llvm::seq<int64_t>(0, rank));
+}
+
+/// Whether the ranks of inputs and of the result fit together, of the operators
+/// whose coordinates or dimensions patterns compute with.
+static bool haveFittingRanks(NodeOp node) {
+  if (node.getInputs().empty() || node.getOutputs().empty() ||
+      isa<NoneType>(node.getOutputs()[0].getType()))
+    return true;
+  StringRef op = node.getOpType();
+  int64_t rank = getRank(node.getOutputs()[0]);
+  if (isBroadcast(op))
+    return llvm::all_of(node.getInputs(), [&](Value input) {
+      return isa<NoneType>(input.getType()) || getRank(input) <= rank;
+    });
+  int64_t first = getRank(node.getInputs()[0]);
+  if (op == "Transpose")
+    return first == rank && isPermutation(node, rank);
+  if (op == "Slice") {
+    auto axes = node.getIntsAttr("axes"), steps = node.getIntsAttr("steps");
+    return first == rank && axes && (!steps || steps->size() == axes->size()) &&
+           llvm::all_of(*axes,
+                        [&](int64_t axis) { return axis >= 0 && axis < rank; });
+  }
+  if (op == "Gather")
+    return rank == first - 1 + getRank(node.getInputs()[1]);
+  if (op == "GatherND")
+    return getRank(node.getInputs()[1]) > 0;
+  if (op == "Conv")
+    return llvm::all_of(node.getInputs().take_front(2),
+                        [&](Value input) { return getRank(input) == rank; });
+  return true;
+}
+
+bool qtx::onnx::isWellFormed(NodeOp node) {
+  unsigned required = getNumRequired(node.getOpType());
+  if (node.getOutputs().empty() || node.getInputs().size() < required)
+    return false;
+  bool haveRequired =
+      llvm::none_of(node.getInputs().take_front(required),
+                    [](Value input) { return isa<NoneType>(input.getType()); });
+  return haveRequired && isa<RankedTensorType>(node.getResultTypes()[0]) &&
+         llvm::all_of(node->getOperandTypes(), isTensorOrNone) &&
+         llvm::all_of(node->getResultTypes(), isTensorOrNone) &&
+         haveFittingRanks(node);
+}
+
+//===----------------------------------------------------------------------===//
 // Copies
 //===----------------------------------------------------------------------===//
+
+/// The tensor that `cast` gives or takes symbolic sizes; null if it does
+/// anything else.
+static Value getConverted(UnrealizedConversionCastOp cast) {
+  if (cast.getInputs().size() != 1 || cast.getNumResults() != 1)
+    return {};
+  auto from = dyn_cast<RankedTensorType>(cast.getInputs()[0].getType());
+  auto to = dyn_cast<RankedTensorType>(cast.getResult(0).getType());
+  bool isConversion = from && to && dropDims(from) == dropDims(to) &&
+                      (hasSizes(from) || hasSizes(to));
+  return isConversion ? cast.getInputs()[0] : Value();
+}
 
 /// What `op` is a copy of; null if it is none.
 static Value getCopied(Operation *op) {
   if (auto cast = dyn_cast_or_null<UnrealizedConversionCastOp>(op))
-    return cast.getInputs().size() == 1 ? cast.getInputs()[0] : Value();
+    return getConverted(cast);
   auto node = dyn_cast_or_null<NodeOp>(op);
-  if (!node || node.getInputs().empty() || node.getDomain())
+  if (!node || node.getDomain() || !isWellFormed(node))
     return {};
-  Value input = node.getInputs()[0];
+  Value input = node.getInputs().empty() ? Value() : node.getInputs()[0];
   StringRef name = node.getOpType();
-  if (name == "Identity" || name == "Dropout")
-    return input;
-  bool mayCopy = name == "Cast" || name == "Reshape" || name == "Expand" ||
-                 name == "Squeeze" || name == "Unsqueeze" || name == "Flatten";
+  // A reshape there and back.
+  if (name == "Reshape")
+    if (auto first = input.getDefiningOp<NodeOp>();
+        first && first.is("Reshape") && isWellFormed(first) &&
+        first.getInputs()[0].getType() == node.getOutputs()[0].getType())
+      return first.getInputs()[0];
+  bool mayCopy = name == "Identity" || name == "Dropout" || name == "Cast" ||
+                 name == "Reshape" || name == "Expand";
   if (!mayCopy || input.getType() != node.getOutputs()[0].getType())
     return {};
   return input;
@@ -49,7 +167,10 @@ Value qtx::onnx::strip(Value value) {
 
 NodeOp qtx::onnx::getNode(Value value) {
   value = strip(value);
-  return value ? value.getDefiningOp<NodeOp>() : NodeOp();
+  auto node = value ? value.getDefiningOp<NodeOp>() : NodeOp();
+  // Patterns read the first result of what they look through.
+  return node && value == node.getOutputs()[0] && isWellFormed(node) ? node
+                                                                     : NodeOp();
 }
 
 NodeOp qtx::onnx::getNode(Value value, StringRef op) {
@@ -67,11 +188,13 @@ RankedTensorType qtx::onnx::getType(Value value) {
     return type;
   // The result of a qtx operation: nodes read it through a conversion.
   for (Operation *user : value.getUsers())
-    if (auto cast = dyn_cast<UnrealizedConversionCastOp>(user))
+    if (auto cast = dyn_cast<UnrealizedConversionCastOp>(user);
+        cast && getConverted(cast))
       return mlir::cast<RankedTensorType>(cast.getResult(0).getType());
   // The conversion of a node's result.
   if (auto cast = value.getDefiningOp<UnrealizedConversionCastOp>())
-    return mlir::cast<RankedTensorType>(cast.getOperand(0).getType());
+    if (Value converted = getConverted(cast))
+      return mlir::cast<RankedTensorType>(converted.getType());
   return type;
 }
 
@@ -121,7 +244,9 @@ std::optional<double> qtx::onnx::getScalar(Value value) {
   auto attr =
       dyn_cast_or_null<DenseIntOrFPElementsAttr>(node.getNodeAttr("value"));
   if (!attr)
-    return 0.0;
+    return node.getNodeAttr("value") ? std::nullopt : std::optional(0.0);
+  if (attr.getNumElements() != 1 || isa<ComplexType>(attr.getElementType()))
+    return std::nullopt;
   if (isa<FloatType>(attr.getElementType()))
     return (*attr.value_begin<APFloat>()).convertToDouble();
   return (*attr.value_begin<APInt>()).getSExtValue();
@@ -244,7 +369,7 @@ std::optional<SmallVector<int64_t>> qtx::onnx::getAxes(NodeOp node,
   std::optional<SmallVector<int64_t>> axes = node.getIntsAttr("axes");
   if (!axes) {
     auto view = ConstantView::get(node.getOptionalInput(1));
-    if (!view)
+    if (!view || view->getNumElements() > rank)
       return std::nullopt;
     axes.emplace();
     for (int64_t index = 0; index < view->getNumElements(); ++index)
@@ -273,13 +398,13 @@ Value qtx::onnx::getTransposed(Value value, ArrayRef<int64_t> permutation) {
 /// Adds the nodes that read `value` to `users`; false if something else does.
 static bool collectUsers(Value value, SmallVectorImpl<NodeOp> &users) {
   for (Operation *user : value.getUsers()) {
-    if (isa<UnrealizedConversionCastOp>(user)) {
-      if (!collectUsers(user->getResult(0), users))
+    if (auto cast = dyn_cast<UnrealizedConversionCastOp>(user)) {
+      if (!getConverted(cast) || !collectUsers(cast.getResult(0), users))
         return false;
       continue;
     }
     auto node = dyn_cast<NodeOp>(user);
-    if (!node)
+    if (!node || !isWellFormed(node))
       return false;
     if (node->use_empty())
       continue;

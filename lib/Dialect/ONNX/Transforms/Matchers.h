@@ -14,6 +14,10 @@
 
 namespace qtx::onnx {
 
+/// Whether `node` is one that an importer could have made: the inputs that its
+/// operator needs, tensors of known sizes. Patterns look at no other ones.
+bool isWellFormed(NodeOp node);
+
 /// The value that `value` is a copy of: looks through `Identity`, dropout,
 /// casts and reshapes that change nothing, and conversions between tensors with
 /// and without symbolic sizes.

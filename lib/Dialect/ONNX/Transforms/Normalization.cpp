@@ -155,8 +155,8 @@ static Value createNorm(OpBuilder &builder, Location loc, bool isCentered,
 /// Why a whole operator is not one of the last axis; null if it is.
 static const char *getObstacle(NodeOp node) {
   Value x = node.getInputs()[0];
-  if (!isF32(x))
-    return "its element type is not f32";
+  if (!isF32(x) || getRank(x) == 0)
+    return "its input is not a tensor of f32";
   if (getAxis(node, -1, getRank(x)) != getRank(x) - 1)
     return "it normalizes more than the last axis";
   for (Value output : node.getOutputs().drop_front())

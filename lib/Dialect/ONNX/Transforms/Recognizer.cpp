@@ -35,7 +35,8 @@ Value Recognizer::getPlain(Value value) {
   if (!type.getEncoding())
     return value;
   for (Operation *user : value.getUsers())
-    if (isa<UnrealizedConversionCastOp>(user))
+    if (isa<UnrealizedConversionCastOp>(user) && user->getNumResults() == 1 &&
+        user->getResult(0).getType() == dropDims(type))
       return user->getResult(0);
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPointAfterValue(value);
@@ -118,7 +119,7 @@ Value Recognizer::getWithDims(Value value) {
   if (value.getType() == type)
     return value;
   for (Operation *user : value.getUsers())
-    if (isa<UnrealizedConversionCastOp>(user) &&
+    if (isa<UnrealizedConversionCastOp>(user) && user->getNumResults() == 1 &&
         user->getResult(0).getType() == type)
       return user->getResult(0);
   return value.getDefiningOp<UnrealizedConversionCastOp>().getInputs()[0];
@@ -149,7 +150,9 @@ void Recognizer::visit(ArrayRef<bool (Recognizer::*)(NodeOp)> families) {
   func.walk([&](NodeOp node) { nodes.push_back(node); });
   for (NodeOp node : nodes) {
     // What a pattern replaced stays until all nodes were visited.
-    if (node->use_empty())
+    bool isUsed = llvm::any_of(
+        node.getOutputs(), [](Value output) { return !output.use_empty(); });
+    if (!isUsed || !isWellFormed(node))
       continue;
     builder.setInsertionPoint(node);
     for (auto recognize : families)
@@ -170,13 +173,32 @@ void Recognizer::eraseUnused() {
     }
 }
 
+/// Nodes that no longer change anything, such as a reshape there and back.
+void Recognizer::removeCopies() {
+  func.walk([&](NodeOp node) {
+    if (node.getOutputs().empty())
+      return;
+    Value output = node.getOutputs()[0], source = strip(output);
+    if (source == output)
+      return;
+    builder.setInsertionPoint(node);
+    if (source.getType() == output.getType())
+      output.replaceAllUsesWith(source);
+    else
+      replace(output, getPlain(source));
+  });
+}
+
 /// Conversions there and back, of a value that one pattern yielded and another
 /// read.
 void Recognizer::joinConversions() {
   func.walk([&](UnrealizedConversionCastOp cast) {
+    if (cast.getInputs().size() != 1 || cast.getNumResults() != 1)
+      return;
     auto first =
         cast.getInputs()[0].getDefiningOp<UnrealizedConversionCastOp>();
-    if (first && first.getInputs()[0].getType() == cast.getResult(0).getType())
+    if (first && first.getInputs().size() == 1 &&
+        first.getInputs()[0].getType() == cast.getResult(0).getType())
       cast.getResult(0).replaceAllUsesWith(first.getInputs()[0]);
   });
 }
@@ -197,10 +219,12 @@ void Recognizer::run() {
   visit({&Recognizer::recognizeNormalization, &Recognizer::recognizeActivation,
          &Recognizer::recognizeEmbedding, &Recognizer::recognizePatches,
          &Recognizer::recognizeLinear});
-  visit({&Recognizer::recognizeHeads});
+  visit({&Recognizer::recognizeHeads, &Recognizer::recognizeStackedHeads,
+         &Recognizer::moveMergedHeads});
   visit({&Recognizer::recognizeAttention});
   visit({&Recognizer::recognizeMergedHeads});
   visit({&Recognizer::recognizeSum});
+  removeCopies();
   joinConversions();
   eraseUnused();
   reportLeft();

@@ -43,6 +43,8 @@ private:
   bool recognizeEmbedding(NodeOp node);
   bool recognizeHeads(NodeOp node);
   bool recognizeMergedHeads(NodeOp node);
+  bool recognizeStackedHeads(NodeOp node);
+  bool moveMergedHeads(NodeOp node);
   bool recognizeAttention(NodeOp node);
   bool recognizeEagerAttention(NodeOp node);
   bool recognizeAttentionOperator(NodeOp node);
@@ -50,6 +52,7 @@ private:
 
   void visit(llvm::ArrayRef<bool (Recognizer::*)(NodeOp)> families);
   void eraseUnused();
+  void removeCopies();
   void joinConversions();
   void reportLeft();
 

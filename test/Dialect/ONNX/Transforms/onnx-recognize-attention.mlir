@@ -49,6 +49,29 @@ func.func @keys_in_matrices(%q: tensor<2x4x3x5xf32>, %k: tensor<2x4x3x5xf32>, %v
   return %y : tensor<2x4x3x5xf32>
 }
 
+// All heads are in one dimension, except where the mask is added.
+// CHECK-LABEL: func.func @products_of_matrices(
+// CHECK-SAME: %[[Q:.*]]: tensor<2x4x3x5xf32>, %[[K:.*]]: tensor<2x4x3x5xf32>, %[[V:.*]]: tensor<2x4x3x5xf32>, %[[M:.*]]: tensor<2x1x3x3xf32>)
+// CHECK-NEXT: %[[Y:.*]] = qtx.attention %[[Q]], %[[K]], %[[V]] mask(%[[M]]) scale 5.000000e-01 :
+// CHECK-NEXT: return %[[Y]]
+// REMARK: Remark="found qtx.attention, with an additive mask"
+func.func @products_of_matrices(%q: tensor<2x4x3x5xf32>, %k: tensor<2x4x3x5xf32>, %v: tensor<2x4x3x5xf32>, %m: tensor<2x1x3x3xf32>) -> tensor<2x4x3x5xf32> {
+  %half = arith.constant dense<0.5> : tensor<f32>
+  %q0 = onnx.node "Reshape"(%q) : (tensor<2x4x3x5xf32>) -> tensor<8x3x5xf32>
+  %k0 = onnx.node "Reshape"(%k) : (tensor<2x4x3x5xf32>) -> tensor<8x3x5xf32>
+  %v0 = onnx.node "Reshape"(%v) : (tensor<2x4x3x5xf32>) -> tensor<8x3x5xf32>
+  %q1 = onnx.node "Mul"(%q0, %half) : (tensor<8x3x5xf32>, tensor<f32>) -> tensor<8x3x5xf32>
+  %kt = onnx.node "Transpose"(%k0) attributes {perm = [0 : si64, 2 : si64, 1 : si64]} : (tensor<8x3x5xf32>) -> tensor<8x5x3xf32>
+  %p = onnx.node "MatMul"(%q1, %kt) : (tensor<8x3x5xf32>, tensor<8x5x3xf32>) -> tensor<8x3x3xf32>
+  %s = onnx.node "Reshape"(%p) : (tensor<8x3x3xf32>) -> tensor<2x4x3x3xf32>
+  %a = onnx.node "Add"(%s, %m) : (tensor<2x4x3x3xf32>, tensor<2x1x3x3xf32>) -> tensor<2x4x3x3xf32>
+  %a0 = onnx.node "Reshape"(%a) : (tensor<2x4x3x3xf32>) -> tensor<8x3x3xf32>
+  %sm = onnx.node "Softmax"(%a0) attributes {axis = 2 : si64} : (tensor<8x3x3xf32>) -> tensor<8x3x3xf32>
+  %c = onnx.node "MatMul"(%sm, %v0) : (tensor<8x3x3xf32>, tensor<8x3x5xf32>) -> tensor<8x3x5xf32>
+  %y = onnx.node "Reshape"(%c) : (tensor<8x3x5xf32>) -> tensor<2x4x3x5xf32>
+  return %y : tensor<2x4x3x5xf32>
+}
+
 // Keys that come transposed.
 // CHECK-LABEL: func.func @transposed_keys(
 // CHECK: %[[K:.*]] = onnx.node "Transpose"

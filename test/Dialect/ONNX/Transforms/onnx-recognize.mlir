@@ -328,3 +328,27 @@ func.func @heads(%x: tensor<1x3x4xf32>) -> tensor<1x3x4xf32> {
   %3 = onnx.node "Reshape"(%2) : (tensor<1x3x2x2xf32>) -> tensor<1x3x4xf32>
   return %3 : tensor<1x3x4xf32>
 }
+
+// Queries and keys of one projection, taken apart by a gather or a split.
+// CHECK-LABEL: func.func @stacked_heads(
+// CHECK-SAME: %[[X:.*]]: tensor<1x3x2xf32>)
+// CHECK-DAG: %[[W0:.*]] = arith.constant dense<{{\[}}[1.000000e+00, 5.000000e+00], [2.000000e+00, 6.000000e+00]]> : tensor<2x2xf32>
+// CHECK-DAG: %[[W1:.*]] = arith.constant dense<{{\[}}[3.000000e+00, 7.000000e+00], [4.000000e+00, 8.000000e+00]]> : tensor<2x2xf32>
+// CHECK-DAG: %[[K:.*]] = qtx.linear %[[X]], %[[W1]] : (tensor<1x3x2xf32>, tensor<2x2xf32>) -> tensor<1x3x2xf32>
+// CHECK-DAG: %[[KH:.*]] = qtx.split_heads %[[K]] : tensor<1x3x2xf32> -> tensor<1x2x3x1xf32>
+// CHECK-DAG: %[[Q:.*]] = qtx.linear %[[X]], %[[W0]]
+// CHECK-DAG: %[[QH:.*]] = qtx.split_heads %[[Q]]
+// CHECK-NOT: onnx.
+// CHECK: return %[[KH]], %[[QH]]
+// REMARK-COUNT-2: Remark="found qtx.linear and qtx.split_heads in a projection of several parts"
+func.func @stacked_heads(%x: tensor<1x3x2xf32>) -> (tensor<1x2x3x1xf32>, tensor<1x2x3x1xf32>) {
+  %w = arith.constant dense<[[1.0, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]]> : tensor<2x4xf32>
+  %one = arith.constant dense<1> : tensor<i64>
+  %0 = onnx.node "MatMul"(%x, %w) : (tensor<1x3x2xf32>, tensor<2x4xf32>) -> tensor<1x3x4xf32>
+  %1 = onnx.node "Reshape"(%0) : (tensor<1x3x4xf32>) -> tensor<1x3x2x2x1xf32>
+  %2 = onnx.node "Transpose"(%1) attributes {perm = [2 : si64, 0 : si64, 3 : si64, 1 : si64, 4 : si64]} : (tensor<1x3x2x2x1xf32>) -> tensor<2x1x2x3x1xf32>
+  %3 = onnx.node "Gather"(%2, %one) attributes {axis = 0 : si64} : (tensor<2x1x2x3x1xf32>, tensor<i64>) -> tensor<1x2x3x1xf32>
+  %4:2 = onnx.node "Split"(%2) attributes {axis = 0 : si64} : (tensor<2x1x2x3x1xf32>) -> (tensor<1x1x2x3x1xf32>, tensor<1x1x2x3x1xf32>)
+  %5 = onnx.node "Reshape"(%4#0) : (tensor<1x1x2x3x1xf32>) -> tensor<1x2x3x1xf32>
+  return %3, %5 : tensor<1x2x3x1xf32>, tensor<1x2x3x1xf32>
+}

@@ -19,12 +19,12 @@ def ONNXRecognizePass : Pass<"onnx-recognize", "::mlir::ModuleOp"> {
 
     | operation | found as |
     |---|---|
-    | `qtx.linear` | `MatMul` or `Gemm` by a constant, with the bias added to it, also between two `Reshape`; `Conv` of patches; one projection that is `Split` becomes one per part |
+    | `qtx.linear` | `MatMul` or `Gemm` by a constant, with the bias added to it, also between two `Reshape`; `Conv` of patches; a projection that is split becomes one per part |
     | `qtx.layer_norm`, `qtx.rms_norm` | the operator, or its formula with `ReduceMean` |
     | `qtx.gelu`, `qtx.silu`, `qtx.relu` | the operator, or its formula with `Erf`, `Tanh` or `Sigmoid`, the factors in any order |
     | `qtx.embedding` | `Gather` of rows of a constant |
     | `qtx.split_heads`, `qtx.merge_heads` | `Reshape` and `Transpose` |
-    | `qtx.attention` | `Softmax` between two `MatMul`, with scales, masks, clip, soft cap, gate and shared key heads; the `Attention` operator |
+    | `qtx.attention` | `Softmax` between two `MatMul`, with scales, masks, clip, soft cap, gate and shared key heads, also where heads and batch are one dimension; the `Attention` operator |
     | `qtx.add` | an `Add` to the result of one of these |
 
     Everything else stays for `convert-onnx-to-linalg`, so that what is not found is
