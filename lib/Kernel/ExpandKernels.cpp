@@ -29,6 +29,7 @@ using namespace qtx;
 
 KernelEmitter qtx::lookupKernelEmitter(StringRef op) {
   static const llvm::StringMap<KernelEmitter> emitters = {
+      {"qtx.attention", emitAttention},
       {"qtx.linear", emitLinear},
   };
   return emitters.lookup(op);

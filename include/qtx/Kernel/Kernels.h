@@ -31,6 +31,10 @@ KernelEmitter lookupKernelEmitter(llvm::StringRef op);
 mlir::LogicalResult emitLinear(mlir::ImplicitLocOpBuilder &builder,
                                KernelOp op);
 
+/// A `qtx.attention`, see lib/Kernel/Attention.cpp.
+mlir::LogicalResult emitAttention(mlir::ImplicitLocOpBuilder &builder,
+                                  KernelOp op);
+
 } // namespace qtx
 
 #endif // QTX_KERNEL_KERNELS_H

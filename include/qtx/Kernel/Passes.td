@@ -70,6 +70,31 @@ def QtxPackPass : Pass<"qtx-pack"> {
   ];
 }
 
+def QtxPackAttentionPass : Pass<"qtx-pack-attention"> {
+  let summary = "turn attention into kernels";
+  let description = [{
+    Replaces each `qtx.attention` in storage form that a micro-kernel of the target
+    takes by a `qtx.kernel` with the operands and attributes of the operation and
+
+    | parameter | is |
+    |---|---|
+    | `scores_kernel`, `context_kernel` | the names of the micro-kernels that multiply queries with keys, and probabilities with values |
+    | `layouts` | for query, key, value and result: 1 where positions stand before heads, 0 where heads do |
+
+    `qtx.split_heads` before it and `qtx.merge_heads` behind it become views: the
+    kernel reads the heads where the projections wrote them. Booleans of a mask
+    become bytes, and a quantized operand whose partner is float is dequantized. The
+    second destination is scratch memory.
+
+    Tensors of 8 bits with one scale have kernels; an operation without one takes the
+    reference lowering, and a missed remark says why.
+  }];
+  let dependentDialects = [
+    "::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",
+    "::mlir::tensor::TensorDialect"
+  ];
+}
+
 def QtxExpandKernelsPass : Pass<"qtx-expand-kernels", "::mlir::ModuleOp"> {
   let summary = "expand kernels into loops and vectors";
   let description = [{

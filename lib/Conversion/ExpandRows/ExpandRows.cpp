@@ -443,7 +443,13 @@ private:
   }
 
   void store(Value vector, Value buffer, ValueRange at) {
-    if (mask)
+    APInt size;
+    if (mask && matchPattern(numColumns, m_ConstantInt(&size)) &&
+        size.urem(lanes) == 1)
+      // LLVM 22 makes four bytes of a masked store of one truncated lane.
+      memref::StoreOp::create(
+          builder, vector::ExtractOp::create(builder, vector, 0), buffer, at);
+    else if (mask)
       vector::MaskedStoreOp::create(builder, buffer, at, mask, vector);
     else
       vector::StoreOp::create(builder, vector, buffer, at);

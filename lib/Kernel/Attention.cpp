@@ -1,0 +1,1034 @@
+//===- Attention.cpp - Code of qtx.attention ------------------------------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// From the outside in: batches; key heads, whose keys and values are packed for
+// the micro-kernels; the query heads that share one; blocks of queries. A block
+// keeps whole rows of scores, so the normaliser is known before the values are
+// read, and clipping costs no second pass over the keys. docs/Numerics.md,
+// "Softmax and attention", says what is computed.
+//
+// All scratch memory is words of 32 bits: a lane of a vector, whatever elements
+// the micro-kernel has in it.
+//
+//===----------------------------------------------------------------------===//
+
+#include "AttentionPlan.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "qtx/Dialect/Qtx/IR/AttentionOps.h"
+#include "qtx/Kernel/Kernels.h"
+#include "qtx/Support/Polynomials.h"
+#include <limits>
+
+using namespace mlir;
+using namespace qtx;
+
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+/// Parameters of an integer operand as the micro-kernel sees it: its codes
+/// after `flip` is added, and the zero point of those.
+struct OperandParams {
+  float scale = 1.0f;
+  int64_t zeroPoint = 0;
+  bool isSigned = true;
+  bool isFlipped = false;
+};
+
+/// Emits one attention.
+class AttentionEmitter {
+public:
+  AttentionEmitter(ImplicitLocOpBuilder &builder, KernelOp op)
+      : b(builder), op(op), view(op),
+        plan(*lookupMicroKernel(getName("scores_kernel")),
+             *lookupMicroKernel(getName("context_kernel")),
+             getLast(view->getQuery()), getLast(view->getValue())),
+        layouts(op.getParams().getAs<DenseI64ArrayAttr>("layouts")),
+        lanes(plan.lanes), valueSize(getLast(view->getValue())),
+        floats(VectorType::get(lanes, b.getF32Type())),
+        words(VectorType::get(lanes, b.getI32Type())) {
+    query = getOperandParams(view->getQueryQuant(), plan.scores, true);
+    key = getOperandParams(view->getKeyQuant(), plan.scores, false);
+    prob = getOperandParams(view->getProbsQuant(), plan.context, true);
+    value = getOperandParams(view->getValueQuant(), plan.context, false);
+  }
+
+  void emit() {
+    zero = index(0);
+    createSizes();
+    createScratch();
+    loop(zero, numBatches, 1, {}, [&](Value batch, ValueRange) {
+      at.batch = batch;
+      loop(zero, index(numKeyHeads), 1, {}, [&](Value keyHead, ValueRange) {
+        at.keyHead = keyHead;
+        emitKeyHead();
+        return SmallVector<Value>();
+      });
+      return SmallVector<Value>();
+    });
+  }
+
+private:
+  //===--------------------------------------------------------------------===//
+  // Short names
+  //===--------------------------------------------------------------------===//
+
+  StringRef getName(StringRef param) {
+    return op.getParams().getAs<StringAttr>(param).getValue();
+  }
+  static int64_t getLast(Value value) {
+    return cast<MemRefType>(value.getType()).getShape().back();
+  }
+  Value index(int64_t value) {
+    return arith::ConstantIndexOp::create(b, value);
+  }
+  Value add(Value lhs, Value rhs) {
+    return b.createOrFold<arith::AddIOp>(lhs, rhs);
+  }
+  Value add(Value lhs, int64_t rhs) {
+    return rhs == 0 ? lhs : add(lhs, index(rhs));
+  }
+  Value sub(Value lhs, Value rhs) {
+    return b.createOrFold<arith::SubIOp>(lhs, rhs);
+  }
+  Value mul(Value lhs, Value rhs) {
+    return b.createOrFold<arith::MulIOp>(lhs, rhs);
+  }
+  Value mul(Value lhs, int64_t rhs) { return mul(lhs, index(rhs)); }
+  Value splat(Value scalar) {
+    return vector::BroadcastOp::create(
+        b, VectorType::get(lanes, scalar.getType()), scalar);
+  }
+  Value splat(float value) {
+    return arith::ConstantOp::create(b, DenseElementsAttr::get(floats, value));
+  }
+  Value splatInt(int64_t value) {
+    return arith::ConstantOp::create(
+        b, DenseElementsAttr::get(words, b.getI32IntegerAttr(value)));
+  }
+  Value toFloats(Value vector) {
+    return vector::BitCastOp::create(b, floats, vector);
+  }
+  Value toWords(Value vector) {
+    return vector.getType() == words
+               ? vector
+               : vector::BitCastOp::create(b, words, vector);
+  }
+  Value convert(Value vector) {
+    return arith::SIToFPOp::create(b, floats, vector);
+  }
+
+  /// Runs `body` in a loop with values that it carries along.
+  SmallVector<Value>
+  loop(Value lower, Value upper, int64_t stride, ValueRange carried,
+       function_ref<SmallVector<Value>(Value, ValueRange)> body) {
+    auto loop = scf::ForOp::create(b, lower, upper, index(stride), carried);
+    OpBuilder::InsertionGuard guard(b);
+    if (carried.empty()) {
+      b.setInsertionPoint(loop.getBody()->getTerminator());
+      body(loop.getInductionVar(), {});
+    } else {
+      b.setInsertionPointToEnd(loop.getBody());
+      SmallVector<Value> next =
+          body(loop.getInductionVar(), loop.getRegionIterArgs());
+      scf::YieldOp::create(b, next);
+    }
+    return SmallVector<Value>(loop.getResults());
+  }
+  void loop(Value upper, int64_t stride, function_ref<void(Value)> body) {
+    loop(zero, upper, stride, {}, [&](Value i, ValueRange) {
+      body(i);
+      return SmallVector<Value>();
+    });
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Sizes and memory
+  //===--------------------------------------------------------------------===//
+
+  /// Whether an operand (query, key, value) or the result, number 3, has its
+  /// positions before its heads.
+  bool hasPositionsFirst(unsigned number) { return layouts[number] != 0; }
+  unsigned getHeadDim(unsigned number) {
+    return hasPositionsFirst(number) ? 2 : 1;
+  }
+  unsigned getPositionDim(unsigned number) {
+    return hasPositionsFirst(number) ? 1 : 2;
+  }
+
+  void createSizes() {
+    auto shapeOf = [](Value memref) {
+      return cast<MemRefType>(memref.getType()).getShape();
+    };
+    numHeads = shapeOf(view->getQuery())[getHeadDim(0)];
+    numKeyHeads = shapeOf(view->getKey())[getHeadDim(1)];
+    numBatches = memref::DimOp::create(b, view->getQuery(), 0);
+    numQueries = memref::DimOp::create(b, view->getQuery(), getPositionDim(0));
+    numKeys = memref::DimOp::create(b, view->getKey(), getPositionDim(1));
+    fullKeys = sub(numKeys, arith::RemUIOp::create(b, numKeys, index(lanes)));
+    Value vectors = arith::CeilDivUIOp::create(b, numKeys, index(lanes));
+    keyVectors = vectors;
+    paddedKeys = mul(vectors, lanes);
+    lastKey = sub(numKeys, index(1));
+    if (view->getCausal()) {
+      offset = view->getOffset();
+      if (!offset)
+        offset = sub(numKeys, numQueries);
+    }
+  }
+
+  void createScratch() {
+    Value memory = op.getOuts()[1], position = zero;
+    SmallVector<Value *> buffers = {
+        &packedKeys, &keySums, &queryBlock,   &scoreRows, &factors,
+        &probSums,   &tile,    &packedValues, &probs,     &valueSums};
+    for (auto [part, buffer] : llvm::zip_equal(plan.getParts(), buffers)) {
+      Value bytes = add(mul(paddedKeys, part.perKey), part.fixed);
+      if (part.fixed != 0 || part.perKey != 0)
+        *buffer = createBuffer(memory, position, bytes, b.getI32Type());
+      if (buffer == &probs && *buffer)
+        narrowProbs = createBuffer(memory, position, bytes,
+                                   plan.context.getElementType(b.getContext()));
+      position = add(position, bytes);
+    }
+  }
+
+  Value createBuffer(Value memory, Value position, Value bytes, Type type) {
+    Value size = arith::DivUIOp::create(
+        b, bytes, index(type.getIntOrFloatBitWidth() / 8));
+    return memref::ViewOp::create(b,
+                                  MemRefType::get({ShapedType::kDynamic}, type),
+                                  memory, position, size);
+  }
+
+  Value loadWords(Value buffer, Value position) {
+    return vector::LoadOp::create(b, words, buffer, position);
+  }
+  void storeWords(Value vector, Value buffer, Value position) {
+    vector::StoreOp::create(b, toWords(vector), buffer, position);
+  }
+  Value loadFloats(Value buffer, Value position) {
+    return toFloats(loadWords(buffer, position));
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Operands of micro-kernels
+  //===--------------------------------------------------------------------===//
+
+  /// How the micro-kernel takes the codes of a quantized operand: the first one
+  /// unsigned and the second one signed, or both less their zero points.
+  static OperandParams getOperandParams(std::optional<Type> type,
+                                        const MicroKernel &row, bool isFirst) {
+    if (!type)
+      return {};
+    QuantParams params = *QuantParams::get(*type);
+    OperandParams result = {params.getScale(0), params.getZeroPoint(0),
+                            params.isSigned(), false};
+    if (row.getOperands() == MicroKernelOperands::U8S8 &&
+        params.isSigned() == isFirst) {
+      result.isFlipped = true;
+      result.zeroPoint += isFirst ? 128 : -128;
+    }
+    return result;
+  }
+
+  /// Whether zero points come in by seeds.
+  static bool hasSeeds(const MicroKernel &row) {
+    return row.getOperands() == MicroKernelOperands::U8S8;
+  }
+
+  /// `count` neighbours of a row from `column` on, the others zero; those
+  /// beyond `size` are not read.
+  Value loadElements(Value memref, SmallVector<Value> indices, int64_t column,
+                     int64_t count, int64_t size) {
+    Type element = cast<MemRefType>(memref.getType()).getElementType();
+    auto type = VectorType::get(count, element);
+    indices.back() = index(column);
+    if (column + count <= size)
+      return vector::LoadOp::create(b, type, memref, indices);
+    Value mask = vector::ConstantMaskOp::create(
+        b, VectorType::get(count, b.getI1Type()),
+        ArrayRef{std::max<int64_t>(size - column, 0)});
+    Value none = arith::ConstantOp::create(b, b.getZeroAttr(type));
+    return vector::MaskedLoadOp::create(b, type, memref, indices, mask, none);
+  }
+
+  /// Elements as the micro-kernel multiplies them, as words. Those behind the
+  /// first `valid` are zero.
+  Value convertElements(Value elements, const MicroKernel &row,
+                        const OperandParams &params, int64_t valid) {
+    auto type = cast<VectorType>(elements.getType());
+    auto constant = [&](VectorType vector, int64_t value) -> Value {
+      return arith::ConstantOp::create(
+          b, DenseElementsAttr::get(
+                 vector, b.getIntegerAttr(vector.getElementType(), value)));
+    };
+    if (row.getOperands() == MicroKernelOperands::S16S16) {
+      VectorType wide = type.clone(b.getI16Type());
+      elements = params.isSigned
+                     ? Value(arith::ExtSIOp::create(b, wide, elements))
+                     : Value(arith::ExtUIOp::create(b, wide, elements));
+      elements =
+          arith::SubIOp::create(b, elements, constant(wide, params.zeroPoint));
+    }
+    if (params.isFlipped)
+      elements = arith::XOrIOp::create(b, elements, constant(type, -128));
+    auto converted = cast<VectorType>(elements.getType());
+    if (valid < type.getNumElements() && !row.isFloat()) {
+      Value mask = vector::ConstantMaskOp::create(
+          b, type.clone(b.getI1Type()), ArrayRef{std::max<int64_t>(valid, 0)});
+      elements =
+          arith::SelectOp::create(b, mask, elements, constant(converted, 0));
+    }
+    int64_t count = type.getNumElements() / row.getStep();
+    return vector::BitCastOp::create(b, VectorType::get(count, b.getI32Type()),
+                                     elements);
+  }
+
+  /// One word in all lanes, as the first operand of a dot product.
+  Value broadcastWord(Value buffer, Value position, const MicroKernel &row) {
+    Value word = memref::LoadOp::create(b, buffer, position);
+    return asOperand(splat(word), row);
+  }
+  Value asOperand(Value vector, const MicroKernel &row) {
+    return vector::BitCastOp::create(b, row.getVectorType(b.getContext()),
+                                     vector);
+  }
+  /// Ones in the elements of a dot product, which then adds the other operand.
+  Value createOnes(const MicroKernel &row) {
+    VectorType type = row.getVectorType(b.getContext());
+    return arith::ConstantOp::create(
+        b, DenseElementsAttr::get(type,
+                                  b.getIntegerAttr(type.getElementType(), 1)));
+  }
+  Value createZeroSums(const MicroKernel &row) {
+    return arith::ConstantOp::create(
+        b, b.getZeroAttr(row.getSumType(b.getContext())));
+  }
+
+  /// The indices of an element 0 of a position of a head.
+  SmallVector<Value> getIndices(unsigned number, Value head, Value position) {
+    if (hasPositionsFirst(number))
+      return {at.batch, position, head, zero};
+    return {at.batch, head, position, zero};
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Packing
+  //===--------------------------------------------------------------------===//
+
+  void emitKeyHead() {
+    emitPackedKeys();
+    if (!plan.context.isFloat())
+      emitPackedValues();
+    int64_t shared = numHeads / numKeyHeads;
+    loop(index(shared), 1, [&](Value i) {
+      at.head = add(mul(at.keyHead, shared), i);
+      loop(numQueries, plan.rows, [&](Value first) {
+        at.query = first;
+        emitBlock();
+      });
+    });
+  }
+
+  /// The position of step `step` of a vector of keys. Keys stand in panels of
+  /// as many vectors as a tile has, and those that are left in panels of one.
+  Value getKeyPosition(Value vectorNumber, Value step) {
+    int64_t width = plan.scores.getNumVectors();
+    Value panel = arith::DivUIOp::create(b, vectorNumber, index(width));
+    Value inFull = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, panel,
+                                         getNumFullPanels());
+    Value rest = arith::RemUIOp::create(b, vectorNumber, index(width));
+    auto select = [&](Value full, Value single) -> Value {
+      return arith::SelectOp::create(b, inFull, full, single);
+    };
+    Value base = select(mul(panel, plan.keySteps * width * lanes),
+                        mul(vectorNumber, plan.keySteps * lanes));
+    Value stride = select(index(width * lanes), index(lanes));
+    Value inPanel = select(mul(rest, lanes), zero);
+    return add(add(base, inPanel), mul(step, stride));
+  }
+  Value getNumFullPanels() {
+    return arith::DivUIOp::create(b, keyVectors,
+                                  index(plan.scores.getNumVectors()));
+  }
+
+  /// Keys with their channels outermost: blocks of as many keys as channels are
+  /// transposed in registers. Behind the last key it is repeated.
+  void emitPackedKeys() {
+    int64_t step = plan.scores.getStep();
+    loop(keyVectors, 1, [&](Value number) {
+      for (int64_t first = 0; first < plan.keySteps; first += lanes) {
+        SmallVector<Value> rows;
+        for (int64_t lane = 0; lane < lanes; ++lane) {
+          Value position =
+              arith::MinUIOp::create(b, add(mul(number, lanes), lane), lastKey);
+          Value elements =
+              loadElements(view->getKey(), getIndices(1, at.keyHead, position),
+                           first * step, lanes * step, getLast(view->getKey()));
+          rows.push_back(
+              convertElements(elements, plan.scores, key,
+                              getLast(view->getKey()) - first * step));
+        }
+        transpose(rows);
+        for (int64_t i = 0; i < std::min(lanes, plan.keySteps - first); ++i)
+          storeWords(rows[i], packedKeys,
+                     getKeyPosition(number, index(first + i)));
+      }
+      if (hasSeeds(plan.scores))
+        emitKeySums(number);
+    });
+  }
+
+  /// A square of words, by exchanging ever larger parts.
+  void transpose(MutableArrayRef<Value> rows) {
+    for (int64_t size = 1; size < lanes; size *= 2) {
+      SmallVector<int64_t> low, high;
+      for (int64_t lane = 0; lane < lanes; ++lane) {
+        bool isOther = lane & size;
+        low.push_back(isOther ? lanes + lane - size : lane);
+        high.push_back(isOther ? lanes + lane : lane + size);
+      }
+      for (int64_t row = 0; row < lanes; ++row) {
+        if (row & size)
+          continue;
+        Value first = rows[row], second = rows[row + size];
+        rows[row] = vector::ShuffleOp::create(b, first, second, low);
+        rows[row + size] = vector::ShuffleOp::create(b, first, second, high);
+      }
+    }
+  }
+
+  /// What the sums of keys start from: -z_q * sum k.
+  void emitKeySums(Value number) {
+    Value sums = createZeroSums(plan.scores);
+    sums = loop(zero, index(plan.keySteps), 1, sums,
+                [&](Value step, ValueRange carried) -> SmallVector<Value> {
+                  Value keys = asOperand(
+                      loadWords(packedKeys, getKeyPosition(number, step)),
+                      plan.scores);
+                  return {plan.scores.emitDot(b, carried[0],
+                                              createOnes(plan.scores), keys)};
+                })[0];
+    Value seeds = arith::MulIOp::create(b, sums, splatInt(-query.zeroPoint));
+    storeWords(seeds, keySums, mul(number, lanes));
+  }
+
+  /// Values of neighbouring keys in the lanes of their channels.
+  void emitPackedValues() {
+    int64_t step = plan.context.getStep();
+    Value numSteps = arith::CeilDivUIOp::create(b, numKeys, index(step));
+    bool hasSums = hasSeeds(plan.context);
+    int64_t vectors = plan.values / lanes;
+    SmallVector<Value> sums;
+    if (hasSums)
+      sums.assign(vectors, createZeroSums(plan.context));
+    sums = loop(zero, numSteps, 1, sums, [&](Value number, ValueRange carried) {
+      SmallVector<Value> next;
+      for (int64_t v = 0; v < vectors; ++v) {
+        Value packed = createValueWords(mul(number, step), v * lanes);
+        storeWords(packed, packedValues,
+                   add(mul(number, plan.values), v * lanes));
+        if (hasSums)
+          next.push_back(plan.context.emitDot(b, carried[v],
+                                              createOnes(plan.context),
+                                              asOperand(packed, plan.context)));
+      }
+      return next;
+    });
+    for (auto [v, sum] : llvm::enumerate(sums))
+      storeWords(arith::MulIOp::create(b, sum, splatInt(-prob.zeroPoint)),
+                 valueSums, index(v * lanes));
+  }
+
+  /// Words of `lanes` channels from as many keys as a word has elements; those
+  /// behind the last key are zero.
+  Value createValueWords(Value firstKey, int64_t channel) {
+    int64_t step = plan.context.getStep(), bits = 32 / step;
+    Value result;
+    for (int64_t i = 0; i < step; ++i) {
+      Value position = add(firstKey, i);
+      Value exists = arith::CmpIOp::create(b, arith::CmpIPredicate::ult,
+                                           position, numKeys);
+      position = arith::MinUIOp::create(b, position, lastKey);
+      Value elements =
+          loadElements(view->getValue(), getIndices(2, at.keyHead, position),
+                       channel, lanes, valueSize);
+      Value word = value.isSigned
+                       ? Value(arith::ExtSIOp::create(b, words, elements))
+                       : Value(arith::ExtUIOp::create(b, words, elements));
+      if (!hasSeeds(plan.context))
+        word = arith::SubIOp::create(b, word, splatInt(value.zeroPoint));
+      if (value.isFlipped)
+        word = arith::XOrIOp::create(b, word, splatInt(128));
+      word = arith::AndIOp::create(b, word, splatInt((int64_t(1) << bits) - 1));
+      word = arith::SelectOp::create(b, splat(exists), word, splatInt(0));
+      if (i > 0)
+        word = arith::ShLIOp::create(b, word, splatInt(i * bits));
+      result = result ? arith::OrIOp::create(b, result, word) : word;
+    }
+    return result;
+  }
+
+  //===--------------------------------------------------------------------===//
+  // A block of queries
+  //===--------------------------------------------------------------------===//
+
+  void emitBlock() {
+    Value end = arith::MinUIOp::create(b, add(at.query, plan.rows), numQueries);
+    Value count = sub(end, at.query);
+    emitQueryBlock();
+    emitScoreTiles();
+    loop(count, 1, [&](Value row) { emitSoftmax(row); });
+    emitContextTiles();
+    loop(count, 1, [&](Value row) { emitResult(row); });
+  }
+
+  /// The queries as the micro-kernel takes them; behind the last one it is
+  /// repeated.
+  void emitQueryBlock() {
+    int64_t step = plan.scores.getStep();
+    Value last = sub(numQueries, index(1));
+    loop(index(plan.rows), 1, [&](Value row) {
+      Value position = arith::MinUIOp::create(b, add(at.query, row), last);
+      SmallVector<Value> indices = getIndices(0, at.head, position);
+      for (int64_t word = 0; word < plan.keySteps; word += lanes) {
+        int64_t count = std::min(lanes, plan.keySteps - word);
+        Value elements = loadElements(view->getQuery(), indices, word * step,
+                                      count * step, getLast(view->getQuery()));
+        Value converted =
+            convertElements(elements, plan.scores, query,
+                            getLast(view->getQuery()) - word * step);
+        vector::StoreOp::create(b, converted, queryBlock,
+                                add(mul(row, plan.keySteps), word));
+      }
+    });
+  }
+
+  /// The sums of all keys for the queries of the block.
+  void emitScoreTiles() {
+    int64_t width = plan.scores.getNumVectors();
+    Value panels = getNumFullPanels();
+    loop(panels, 1,
+         [&](Value panel) { emitScoreTile(mul(panel, width), width); });
+    loop(mul(panels, width), keyVectors, 1, {}, [&](Value number, ValueRange) {
+      emitScoreTile(number, 1);
+      return SmallVector<Value>();
+    });
+  }
+
+  void emitScoreTile(Value number, int64_t width) {
+    SmallVector<Value> sums;
+    Value none = createZeroSums(plan.scores);
+    for (int64_t r = 0; r < plan.rows; ++r)
+      for (int64_t v = 0; v < width; ++v)
+        sums.push_back(!hasSeeds(plan.scores) ? none
+                       : r == 0 ? loadWords(keySums, mul(add(number, v), lanes))
+                                : sums[v]);
+    Value base = mul(number, plan.keySteps * lanes);
+    sums = loop(
+        zero, index(plan.keySteps), 1, sums,
+        [&](Value step, ValueRange carried) {
+          SmallVector<Value> keys, next;
+          Value position = add(base, mul(step, width * lanes));
+          for (int64_t v = 0; v < width; ++v)
+            keys.push_back(asOperand(
+                loadWords(packedKeys, add(position, v * lanes)), plan.scores));
+          for (int64_t r = 0; r < plan.rows; ++r) {
+            Value x = broadcastWord(queryBlock, add(step, r * plan.keySteps),
+                                    plan.scores);
+            for (int64_t v = 0; v < width; ++v)
+              next.push_back(
+                  plan.scores.emitDot(b, carried[r * width + v], x, keys[v]));
+          }
+          return next;
+        });
+    for (int64_t r = 0; r < plan.rows; ++r)
+      for (int64_t v = 0; v < width; ++v)
+        storeWords(sums[r * width + v], scoreRows,
+                   add(mul(paddedKeys, r), mul(add(number, v), lanes)));
+  }
+
+  /// The products of probabilities and values.
+  void emitContextTiles() {
+    int64_t vectors = plan.values / lanes;
+    int64_t parts = llvm::divideCeil(vectors, plan.context.getNumVectors());
+    int64_t width = llvm::divideCeil(vectors, parts);
+    for (int64_t first = 0; first < vectors; first += width)
+      emitContextTile(first, std::min(width, vectors - first));
+  }
+
+  void emitContextTile(int64_t first, int64_t width) {
+    SmallVector<Value> sums;
+    for (int64_t r = 0; r < plan.rows; ++r)
+      for (int64_t v = 0; v < width; ++v)
+        sums.push_back(hasSeeds(plan.context)
+                           ? loadWords(valueSums, index((first + v) * lanes))
+                           : createZeroSums(plan.context));
+    int64_t step = plan.context.getStep();
+    Value numSteps = arith::CeilDivUIOp::create(b, numKeys, index(step));
+    Value pitch = arith::DivUIOp::create(b, paddedKeys, index(step));
+    Value rows = plan.context.isFloat() ? scoreRows : probs;
+    sums = loop(zero, numSteps, 1, sums, [&](Value number, ValueRange carried) {
+      SmallVector<Value> values, next;
+      for (int64_t v = 0; v < width; ++v)
+        values.push_back(loadValues(number, (first + v) * lanes));
+      for (int64_t r = 0; r < plan.rows; ++r) {
+        Value x = broadcastWord(rows, add(number, mul(pitch, r)), plan.context);
+        for (int64_t v = 0; v < width; ++v)
+          next.push_back(
+              plan.context.emitDot(b, carried[r * width + v], x, values[v]));
+      }
+      return next;
+    });
+    for (int64_t r = 0; r < plan.rows; ++r)
+      for (int64_t v = 0; v < width; ++v)
+        storeWords(sums[r * width + v], tile,
+                   index(r * plan.values + (first + v) * lanes));
+  }
+
+  Value loadValues(Value number, int64_t channel) {
+    if (plan.context.isFloat())
+      return loadElements(view->getValue(), getIndices(2, at.keyHead, number),
+                          channel, lanes, valueSize);
+    return asOperand(
+        loadWords(packedValues, add(mul(number, plan.values), channel)),
+        plan.context);
+  }
+
+  //===--------------------------------------------------------------------===//
+  // A row of scores
+  //===--------------------------------------------------------------------===//
+
+  bool isClipped() {
+    return !view->getGamma().isZero() || !view->getZeta().isExactlyValue(1.0);
+  }
+  /// Whether the division by the sum comes behind the values.
+  bool isDivisionLast() {
+    return view->getUnnormalised() || (!isClipped() && !view->getProbsQuant());
+  }
+
+  /// Calls `body` for the vectors of a row of keys: whole ones, and the last
+  /// one with a mask.
+  SmallVector<Value>
+  forEachVector(ValueRange carried,
+                function_ref<SmallVector<Value>(Value key, Value mask,
+                                                ValueRange carried)>
+                    body) {
+    SmallVector<Value> results =
+        loop(zero, fullKeys, lanes, carried, [&](Value key, ValueRange values) {
+          return body(key, {}, values);
+        });
+    return loop(fullKeys, numKeys, lanes, results,
+                [&](Value key, ValueRange values) {
+                  Value mask = vector::CreateMaskOp::create(
+                      b, VectorType::get(lanes, b.getI1Type()),
+                      ValueRange{sub(numKeys, key)});
+                  return body(key, mask, values);
+                });
+  }
+
+  void emitSoftmax(Value row) {
+    at.row = row;
+    at.scores = mul(row, paddedKeys);
+    Value rowTerm = createScoreTerm();
+    Value max = forEachVector(
+        splat(-kInfinity),
+        [&](Value key, Value mask, ValueRange carried) -> SmallVector<Value> {
+          Value score = createScore(key, mask, rowTerm);
+          storeWords(score, scoreRows, add(at.scores, key));
+          return {larger(score, carried[0])};
+        })[0];
+    emitNumerators(reduce(max, [&](Value x, Value y) { return larger(x, y); }));
+  }
+
+  /// The larger one; the second if the first is NaN.
+  Value larger(Value x, Value y) {
+    Value isLarger = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, x, y);
+    return arith::SelectOp::create(b, isLarger, x, y);
+  }
+
+  /// One number from all lanes.
+  Value reduce(Value vector, function_ref<Value(Value, Value)> join) {
+    for (int64_t half = lanes / 2; half > 0; half /= 2) {
+      auto low = llvm::to_vector(llvm::seq<int64_t>(0, half));
+      auto high = llvm::to_vector(llvm::seq<int64_t>(half, 2 * half));
+      Value lower = vector::ShuffleOp::create(b, vector, vector, low);
+      Value upper = vector::ShuffleOp::create(b, vector, vector, high);
+      vector = join(upper, lower);
+    }
+    return vector::ExtractOp::create(b, vector, 0);
+  }
+  Value reduceSum(Value vector) {
+    bool isFloat = cast<VectorType>(vector.getType()).getElementType().isF32();
+    return reduce(vector, [&](Value x, Value y) -> Value {
+      if (isFloat)
+        return arith::AddFOp::create(b, x, y);
+      return arith::AddIOp::create(b, x, y);
+    });
+  }
+
+  /// What zero points of the keys add to the scores of a query; null if
+  /// nothing.
+  Value createScoreTerm() {
+    if (!hasSeeds(plan.scores) || key.zeroPoint == 0)
+      return {};
+    Value sum = arith::ConstantIntOp::create(b, 0, 32);
+    for (int64_t word = 0; word < plan.keySteps; word += lanes) {
+      int64_t count = std::min(lanes, plan.keySteps - word);
+      Value part =
+          createByteSums(vector::LoadOp::create(
+                             b, VectorType::get(count, b.getI32Type()),
+                             queryBlock, add(mul(at.row, plan.keySteps), word)),
+                         count);
+      sum = arith::AddIOp::create(b, sum, part);
+    }
+    return createTerm(sum, key.zeroPoint,
+                      getLast(view->getKey()) * key.zeroPoint *
+                          query.zeroPoint);
+  }
+
+  /// The sum of the unsigned bytes of `count` words.
+  Value createByteSums(Value vector, int64_t count) {
+    auto bytes = VectorType::get(count * 4, b.getI8Type());
+    Value unpacked = vector::BitCastOp::create(b, bytes, vector);
+    Value wide =
+        arith::ExtUIOp::create(b, bytes.clone(b.getI32Type()), unpacked);
+    return vector::ReductionOp::create(b, vector::CombiningKind::ADD, wide);
+  }
+
+  /// constant - zeroPoint * sum
+  Value createTerm(Value sum, int64_t zeroPoint, int64_t constant) {
+    Value product = arith::MulIOp::create(
+        b, sum,
+        arith::ConstantIntOp::create(b, static_cast<int32_t>(zeroPoint), 32));
+    return arith::SubIOp::create(
+        b, arith::ConstantIntOp::create(b, static_cast<int32_t>(constant), 32),
+        product);
+  }
+
+  /// The masked score of the keys from `key` on.
+  Value createScore(Value keyIndex, Value lastMask, Value rowTerm) {
+    Value sums = loadWords(scoreRows, add(at.scores, keyIndex));
+    float scale = view->getScale().convertToFloat();
+    Value score;
+    if (plan.scores.isFloat()) {
+      score = toFloats(sums);
+    } else {
+      if (rowTerm)
+        sums = arith::AddIOp::create(b, sums, splat(rowTerm));
+      score = convert(sums);
+      float multiplier = query.scale * key.scale;
+      scale = multiplier * scale;
+    }
+    if (scale != 1.0f)
+      score = arith::MulFOp::create(b, score, splat(scale));
+    if (view->getSoftCap()) {
+      float cap = view->getSoftCap()->convertToFloat();
+      score = arith::MulFOp::create(b, score, splat(1.0f / cap));
+      score = arith::MulFOp::create(b, createTanh(b, score), splat(cap));
+    }
+    if (view->getScoresQuant())
+      score = roundTrip(score, *QuantParams::get(*view->getScoresQuant()));
+    score = maskScore(score, keyIndex, lastMask);
+    return lastMask ? exclude(lastMask, score) : score;
+  }
+
+  Value exclude(Value unless, Value score) {
+    return arith::SelectOp::create(b, unless, score, splat(-kInfinity));
+  }
+
+  Value maskScore(Value score, Value keyIndex, Value lastMask) {
+    if (view->getMask())
+      score = applyMask(score, keyIndex, lastMask);
+    if (!view->getCausal())
+      return score;
+    Value behind = add(add(add(at.query, at.row), offset), 1);
+    Value seen =
+        vector::CreateMaskOp::create(b, VectorType::get(lanes, b.getI1Type()),
+                                     ValueRange{sub(behind, keyIndex)});
+    return exclude(seen, score);
+  }
+
+  Value applyMask(Value score, Value keyIndex, Value lastMask) {
+    auto type = cast<MemRefType>(view->getMask().getType());
+    SmallVector<Value> indices = {at.batch, at.head, add(at.query, at.row),
+                                  keyIndex};
+    for (int64_t dim = 0; dim < 3; ++dim)
+      if (type.getDimSize(dim) == 1)
+        indices[dim] = zero;
+    auto vector = VectorType::get(lanes, type.getElementType());
+    Value mask;
+    if (lastMask)
+      mask = vector::MaskedLoadOp::create(
+          b, vector, view->getMask(), indices, lastMask,
+          arith::ConstantOp::create(b, b.getZeroAttr(vector)));
+    else
+      mask = vector::LoadOp::create(b, vector, view->getMask(), indices);
+    if (type.getElementType().isF32())
+      return arith::AddFOp::create(b, score, mask);
+    Value isSeen = arith::CmpIOp::create(
+        b, arith::CmpIPredicate::ne, mask,
+        arith::ConstantOp::create(b, b.getZeroAttr(vector)));
+    return exclude(isSeen, score);
+  }
+
+  /// exp(s - m), their sum, and what becomes of them.
+  void emitNumerators(Value max) {
+    Value sink = createSink();
+    if (sink)
+      max = larger(max, sink);
+    Value isEmpty = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, max,
+                                          f32(-kInfinity));
+    Value shift = arith::SelectOp::create(b, isEmpty, f32(0.0f), max);
+    Value shifts = splat(shift);
+    Value sum =
+        forEachVector(splat(0.0f),
+                      [&](Value keyIndex, Value mask,
+                          ValueRange carried) -> SmallVector<Value> {
+                        Value position = add(at.scores, keyIndex);
+                        Value e = createExp(
+                            b, arith::SubFOp::create(
+                                   b, loadFloats(scoreRows, position), shifts));
+                        storeWords(e, scoreRows, position);
+                        return {arith::AddFOp::create(b, carried[0], e)};
+                      })[0];
+    sum = reduceSum(sum);
+    if (sink)
+      sum = arith::AddFOp::create(
+          b, sum, createExp(b, arith::SubFOp::create(b, sink, shift)));
+    Value isZero =
+        arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, sum, f32(0.0f));
+    Value factor = arith::DivFOp::create(b, f32(1.0f), sum);
+    factor = arith::SelectOp::create(b, isZero, f32(0.0f), factor);
+    Value bits = arith::BitcastOp::create(b, b.getI32Type(), factor);
+    memref::StoreOp::create(b, bits, factors, at.row);
+    if (isClipped() || view->getProbsQuant())
+      emitProbs(splat(factor));
+  }
+
+  Value f32(float value) {
+    return arith::ConstantOp::create(b, b.getF32FloatAttr(value));
+  }
+
+  /// The sink's logit; null without a sink.
+  Value createSink() {
+    if (view->getSinkLogit())
+      return f32(view->getSinkLogit()->convertToFloat());
+    if (view->getSink())
+      return memref::LoadOp::create(b, view->getSink(), at.head);
+    return {};
+  }
+
+  /// Clipped and quantized probabilities.
+  void emitProbs(Value factor) {
+    bool hasSums = hasSeeds(plan.context) && value.zeroPoint != 0;
+    SmallVector<Value> sums;
+    if (hasSums)
+      sums.push_back(splatInt(0));
+    sums = forEachVector(sums,
+                         [&](Value keyIndex, Value mask,
+                             ValueRange carried) -> SmallVector<Value> {
+                           Value position = add(at.scores, keyIndex);
+                           Value p = loadFloats(scoreRows, position);
+                           if (!view->getUnnormalised())
+                             p = clip(arith::MulFOp::create(b, p, factor));
+                           Value codes = storeProb(p, position);
+                           if (!hasSums)
+                             return {};
+                           if (mask)
+                             codes = arith::SelectOp::create(b, mask, codes,
+                                                             splatInt(0));
+                           return {arith::AddIOp::create(b, carried[0], codes)};
+                         });
+    if (hasSums)
+      memref::StoreOp::create(b, reduceSum(sums[0]), probSums, at.row);
+  }
+
+  Value clip(Value p) {
+    if (!isClipped())
+      return p;
+    APFloat stretch = view->getZeta() - view->getGamma();
+    p = math::FmaOp::create(b, splat(stretch.convertToFloat()), p,
+                            splat(view->getGamma().convertToFloat()));
+    p = arith::MaximumFOp::create(b, p, splat(0.0f));
+    return arith::MinimumFOp::create(b, p, splat(1.0f));
+  }
+
+  /// Stores a probability for the contraction; returns its codes if they are
+  /// integers.
+  Value storeProb(Value p, Value position) {
+    if (plan.context.isFloat()) {
+      if (view->getProbsQuant())
+        p = roundTrip(p, *QuantParams::get(*view->getProbsQuant()));
+      storeWords(p, scoreRows, position);
+      return {};
+    }
+    Value codes = quantize(p, *QuantParams::get(*view->getProbsQuant()));
+    if (hasSeeds(plan.context))
+      codes = arith::AddIOp::create(b, codes, splatInt(prob.zeroPoint));
+    auto narrow =
+        VectorType::get(lanes, plan.context.getElementType(b.getContext()));
+    vector::StoreOp::create(b, arith::TruncIOp::create(b, narrow, codes),
+                            narrowProbs, position);
+    return codes;
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Quantization
+  //===--------------------------------------------------------------------===//
+
+  /// Numerics.md, "Quantize", without the zero point. The bounds are integers,
+  /// so rounding and clamping may change places; a comparison with NaN is
+  /// false, which leaves the lower bound.
+  Value quantize(Value x, const QuantParams &params) {
+    int64_t zeroPoint = params.getZeroPoint(0);
+    Value scaled =
+        arith::MulFOp::create(b, x, splat(1.0f / params.getScale(0)));
+    Value lower = splat(float(params.getStorageMin() - zeroPoint));
+    Value upper = splat(float(params.getStorageMax() - zeroPoint));
+    scaled = larger(scaled, lower);
+    Value isSmaller =
+        arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, scaled, upper);
+    scaled = arith::SelectOp::create(b, isSmaller, scaled, upper);
+    return arith::FPToSIOp::create(b, words,
+                                   math::RoundEvenOp::create(b, scaled));
+  }
+
+  /// dequantize(quantize(x))
+  Value roundTrip(Value x, const QuantParams &params) {
+    return arith::MulFOp::create(b, convert(quantize(x, params)),
+                                 splat(params.getScale(0)));
+  }
+
+  //===--------------------------------------------------------------------===//
+  // A row of the result
+  //===--------------------------------------------------------------------===//
+
+  void emitResult(Value row) {
+    at.row = row;
+    Value term = createContextTerm(), factor, gate;
+    if (isDivisionLast())
+      factor = splat(arith::BitcastOp::create(
+          b, b.getF32Type(), memref::LoadOp::create(b, factors, row)));
+    SmallVector<Value> gateIndices = {at.batch, at.head, add(at.query, row)};
+    bool isGatePerRow =
+        view->getGate() &&
+        cast<MemRefType>(view->getGate().getType()).getRank() == 3;
+    if (isGatePerRow)
+      gate = splat(
+          createGate(memref::LoadOp::create(b, view->getGate(), gateIndices)));
+    gateIndices.push_back(zero);
+    for (int64_t channel = 0; channel < valueSize; channel += lanes) {
+      Value c = loadContext(row, channel, term);
+      if (factor)
+        c = arith::MulFOp::create(b, c, factor);
+      if (view->getContextQuant())
+        c = roundTrip(c, *QuantParams::get(*view->getContextQuant()));
+      if (view->getGate()) {
+        if (!isGatePerRow)
+          gate = createGate(loadElements(view->getGate(), gateIndices, channel,
+                                         lanes, valueSize));
+        c = arith::MulFOp::create(b, c, gate);
+      }
+      storeResult(c, channel);
+    }
+  }
+
+  /// What zero points of the values add to the sums of a query; null if
+  /// nothing.
+  Value createContextTerm() {
+    if (!hasSeeds(plan.context) || value.zeroPoint == 0)
+      return {};
+    Value sum = memref::LoadOp::create(b, probSums, at.row);
+    Value term = createTerm(sum, value.zeroPoint, 0);
+    Value keys = arith::IndexCastOp::create(b, b.getI32Type(), numKeys);
+    Value both =
+        arith::ConstantIntOp::create(b, prob.zeroPoint * value.zeroPoint, 32);
+    return arith::AddIOp::create(b, term, arith::MulIOp::create(b, keys, both));
+  }
+
+  Value loadContext(Value row, int64_t channel, Value term) {
+    Value sums = loadWords(tile, add(mul(row, plan.values), channel));
+    if (plan.context.isFloat())
+      return toFloats(sums);
+    if (term)
+      sums = arith::AddIOp::create(b, sums, splat(term));
+    return arith::MulFOp::create(b, convert(sums),
+                                 splat(prob.scale * value.scale));
+  }
+
+  /// sigmoid(gate) * gain
+  Value createGate(Value logit) {
+    Value gain = f32(view->getGain().convertToFloat());
+    if (isa<VectorType>(logit.getType()))
+      gain = splat(gain);
+    return arith::MulFOp::create(b, createSigmoid(b, logit), gain);
+  }
+
+  void storeResult(Value c, int64_t channel) {
+    Value y = op.getOuts().front();
+    SmallVector<Value> indices = getIndices(3, at.head, add(at.query, at.row));
+    indices.back() = index(channel);
+    if (view->getYQuant()) {
+      QuantParams params = *QuantParams::get(*view->getYQuant());
+      c = arith::AddIOp::create(b, quantize(c, params),
+                                splatInt(params.getZeroPoint(0)));
+      c = arith::TruncIOp::create(b, VectorType::get(lanes, b.getI8Type()), c);
+    }
+    int64_t count = valueSize - channel;
+    if (count >= lanes)
+      vector::StoreOp::create(b, c, y, indices);
+    else if (count == 1)
+      // LLVM 22 makes four bytes of a masked store of one truncated lane.
+      memref::StoreOp::create(b, vector::ExtractOp::create(b, c, 0), y,
+                              indices);
+    else
+      vector::MaskedStoreOp::create(
+          b, y, indices,
+          vector::ConstantMaskOp::create(
+              b, VectorType::get(lanes, b.getI1Type()), ArrayRef{count}),
+          c);
+  }
+
+  ImplicitLocOpBuilder &b;
+  KernelOp op;
+  KernelView<AttentionOp> view;
+  AttentionPlan plan;
+  ArrayRef<int64_t> layouts;
+  int64_t lanes, valueSize;
+  VectorType floats, words;
+  OperandParams query, key, prob, value;
+
+  int64_t numHeads = 0, numKeyHeads = 0;
+  Value zero, numBatches, numQueries, numKeys;
+  /// Keys in whole vectors, all keys in vectors, and their number of vectors.
+  Value fullKeys, paddedKeys, keyVectors;
+  Value lastKey, offset;
+
+  Value packedKeys, keySums, queryBlock, scoreRows, factors, probSums, tile,
+      packedValues, probs, narrowProbs, valueSums;
+
+  /// Where the loops stand.
+  struct {
+    Value batch, keyHead, head;
+    /// The first query of the block, a row of it, and where its scores begin.
+    Value query, row, scores;
+  } at;
+};
+
+} // namespace
+
+LogicalResult qtx::emitAttention(ImplicitLocOpBuilder &builder, KernelOp op) {
+  AttentionEmitter(builder, op).emit();
+  return success();
+}

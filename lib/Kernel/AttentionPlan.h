@@ -1,0 +1,74 @@
+//===- AttentionPlan.h - How attention runs ---------------------*- C++ -*-===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// The micro-kernels of an attention and the memory that it needs, which the
+// pass that makes the kernel and the code of the kernel agree on.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QTX_LIB_KERNEL_ATTENTIONPLAN_H
+#define QTX_LIB_KERNEL_ATTENTIONPLAN_H
+
+#include "qtx/Kernel/MicroKernel.h"
+#include "llvm/Support/MathExtras.h"
+
+namespace qtx {
+
+/// A part of the scratch memory: `fixed + perKey * keys` bytes, keys rounded up
+/// to whole vectors.
+struct ScratchPart {
+  int64_t fixed = 0;
+  int64_t perKey = 0;
+};
+
+/// Static sizes of one attention. All sizes of memory are multiples of 64
+/// bytes.
+struct AttentionPlan {
+  AttentionPlan(const MicroKernel &scores, const MicroKernel &context,
+                int64_t keySize, int64_t valueSize)
+      : scores(scores), context(context), lanes(scores.getNumLanes()),
+        rows(scores.getNumRows()),
+        keySteps(llvm::divideCeil(keySize, scores.getStep())),
+        values(llvm::alignTo(valueSize, lanes)) {
+    // The keys of one head: steps of their channels, a lane for each key.
+    packedKeys.perKey = keySteps * 4;
+    // What the sums of a key start from.
+    keySums.perKey = 4;
+    query.fixed = llvm::alignTo(rows * keySteps * 4, 64);
+    scoreRows.perKey = rows * 4;
+    factors.fixed = probSums.fixed = llvm::alignTo(rows * 4, 64);
+    tile.fixed = rows * values * 4;
+    if (context.isFloat())
+      return;
+    int64_t bytes = 4 / context.getStep();
+    probs.perKey = rows * bytes;
+    packedValues.perKey = values * bytes;
+    valueSums.fixed = values * 4;
+  }
+
+  const MicroKernel &scores, &context;
+  int64_t lanes;
+  /// Queries of a block.
+  int64_t rows;
+  int64_t keySteps;
+  /// The channels of a value, in whole vectors.
+  int64_t values;
+
+  ScratchPart packedKeys, keySums, query, scoreRows, factors, probSums, tile,
+      probs, packedValues, valueSums;
+
+  /// All parts in their order.
+  llvm::SmallVector<ScratchPart> getParts() const {
+    return {packedKeys, keySums, query,        scoreRows, factors,
+            probSums,   tile,    packedValues, probs,     valueSums};
+  }
+};
+
+} // namespace qtx
+
+#endif // QTX_LIB_KERNEL_ATTENTIONPLAN_H

@@ -1,0 +1,239 @@
+//===- PackAttention.cpp - Kernels of qtx.attention -----------------------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "AttentionPlan.h"
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/Remarks.h"
+#include "mlir/IR/TypeUtilities.h"
+#include "qtx/Dialect/Qtx/IR/KernelOps.h"
+#include "qtx/Dialect/Qtx/IR/QtxOps.h"
+#include "qtx/Kernel/Passes.h"
+
+namespace qtx {
+#define GEN_PASS_DEF_QTXPACKATTENTIONPASS
+#include "qtx/Kernel/Passes.h.inc"
+} // namespace qtx
+
+using namespace mlir;
+using namespace qtx;
+
+/// Why no kernel takes these parameters; empty if one may.
+static StringRef check(const std::optional<QuantParams> &params) {
+  if (!params)
+    return {};
+  if (params->getStorageType().getWidth() != 8)
+    return "a quantized tensor does not have 8 bits";
+  if (params->isGrouped())
+    return "a quantized tensor has parameters in groups";
+  return {};
+}
+
+/// Why no kernel takes `op`; empty if one may.
+static StringRef check(AttentionOp op) {
+  auto isQuantized = [](Type type) { return getStorageForm(type) != type; };
+  if (llvm::any_of(op->getOperandTypes(), isQuantized) ||
+      llvm::any_of(op->getResultTypes(), isQuantized))
+    return "it is not in storage form";
+  for (const std::optional<QuantParams> &params :
+       {op.getQueryParams(), op.getKeyParams(), op.getValueParams(),
+        op.getScoresParams(), op.getProbsParams(), op.getContextParams(),
+        op.getYParams()})
+    if (StringRef reason = check(params); !reason.empty())
+      return reason;
+  return {};
+}
+
+/// The fastest row of a target; null if there is none.
+static const MicroKernel *select(bool isFloat, const TargetFeatures &features) {
+  for (const MicroKernel *row : getMicroKernels())
+    if (row->isFloat() == isFloat && row->isSupported(features))
+      return row;
+  return nullptr;
+}
+
+namespace {
+
+/// Makes the kernel of one attention.
+class AttentionPacker {
+public:
+  AttentionPacker(AttentionOp op, const TargetFeatures &features)
+      : op(op), builder(op), loc(op.getLoc()),
+        scoresRow(select(!areIntegers(op.getQueryParams(), op.getKeyParams()),
+                         features)),
+        contextRow(select(
+            !areIntegers(op.getProbsParams(), op.getValueParams()), features)) {
+  }
+
+  /// Whether the target has rows, with vectors of one size.
+  bool hasRows() {
+    return scoresRow && contextRow &&
+           scoresRow->getNumLanes() == contextRow->getNumLanes();
+  }
+
+  void pack() {
+    attrs = cast<DictionaryAttr>(op->getPropertiesAsAttribute());
+    Value query =
+        takeOperand(op.getQuery(), op.getQueryQuantAttrName(), *scoresRow);
+    Value key = takeOperand(op.getKey(), op.getKeyQuantAttrName(), *scoresRow);
+    Value value =
+        takeOperand(op.getValue(), op.getValueQuantAttrName(), *contextRow);
+    SmallVector<Value> operands = {query, key, value};
+    for (Value other : {takeMask(), Value(op.getOffset()), Value(op.getSink()),
+                        Value(op.getGate())})
+      if (other)
+        operands.push_back(other);
+    MergeHeadsOp merge = getMerge();
+    layouts.push_back(bool(merge));
+    SmallVector<Value> outs = {createResult(query, bool(merge)),
+                               createScratch(key)};
+    set("layouts", builder.getDenseI64ArrayAttr(layouts));
+    set("scores_kernel", builder.getStringAttr(scoresRow->getName()));
+    set("context_kernel", builder.getStringAttr(contextRow->getName()));
+    auto kernel = KernelOp::create(builder, loc, TypeRange(ValueRange(outs)),
+                                   "qtx.attention", operands, outs,
+                                   attrs.getDictionary(op.getContext()));
+    replace(kernel.getResult(0), merge);
+  }
+
+private:
+  static bool areIntegers(const std::optional<QuantParams> &lhs,
+                          const std::optional<QuantParams> &rhs) {
+    return lhs && rhs;
+  }
+  void set(StringRef name, Attribute value) { attrs.set(name, value); }
+
+  /// The operand for a micro-kernel: dequantized where that is a float one, and
+  /// without the transposition of heads where that is its origin.
+  Value takeOperand(Value value, StringAttr quantName, const MicroKernel &row) {
+    auto quant = dyn_cast_or_null<TypeAttr>(attrs.get(quantName));
+    bool isDequantized = quant && row.isFloat();
+    auto split = value.getDefiningOp<SplitHeadsOp>();
+    layouts.push_back(bool(split));
+    if (split)
+      value = createView(split);
+    if (!isDequantized)
+      return value;
+    attrs.erase(quantName);
+    auto type = cast<RankedTensorType>(value.getType());
+    return DequantizeOp::create(builder, loc, type.clone(builder.getF32Type()),
+                                value, Value(), Value(), quant);
+  }
+
+  /// [B, S, d] as [B, S, H, dh].
+  Value createView(SplitHeadsOp split) {
+    RankedTensorType type = split.getY().getType();
+    ArrayRef<int64_t> shape = split.getX().getType().getShape();
+    SmallVector<OpFoldResult> sizes =
+        tensor::getMixedSizes(builder, loc, split.getX());
+    sizes.back() = builder.getIndexAttr(type.getDimSize(1));
+    sizes.push_back(builder.getIndexAttr(type.getDimSize(3)));
+    auto result = RankedTensorType::get(
+        {shape[0], shape[1], type.getDimSize(1), type.getDimSize(3)},
+        type.getElementType());
+    return tensor::ExpandShapeOp::create(builder, loc, result, split.getX(),
+                                         getHeadGroups(), sizes);
+  }
+  static SmallVector<ReassociationIndices> getHeadGroups() {
+    return {{0}, {1}, {2, 3}};
+  }
+
+  /// The mask, with bytes for booleans: vectors of those would be bits.
+  Value takeMask() {
+    Value mask = op.getMask();
+    if (!mask || getElementTypeOrSelf(mask).isF32())
+      return mask;
+    auto type = cast<RankedTensorType>(mask.getType());
+    return arith::ExtUIOp::create(builder, loc, type.clone(builder.getI8Type()),
+                                  mask);
+  }
+
+  /// The merge of heads that is the only reader, if there is one.
+  MergeHeadsOp getMerge() {
+    if (!op.getY().hasOneUse())
+      return {};
+    return dyn_cast<MergeHeadsOp>(*op.getY().user_begin());
+  }
+
+  /// Sizes are those of the operands that were taken: the others shall have no
+  /// reader left.
+  Value createResult(Value query, bool isMerged) {
+    SmallVector<OpFoldResult> sizes =
+        tensor::getMixedSizes(builder, loc, query);
+    sizes.back() = builder.getIndexAttr(op.getValueSize());
+    if (isMerged != (layouts[0] != 0))
+      std::swap(sizes[1], sizes[2]);
+    return tensor::EmptyOp::create(builder, loc, sizes,
+                                   op.getY().getType().getElementType());
+  }
+
+  Value createScratch(Value key) {
+    AttentionPlan plan(*scoresRow, *contextRow, op.getKeySize(),
+                       op.getValueSize());
+    ScratchPart sum;
+    for (const ScratchPart &part : plan.getParts()) {
+      sum.fixed += part.fixed;
+      sum.perKey += part.perKey;
+    }
+    AffineExpr keys = builder.getAffineDimExpr(0);
+    AffineExpr bytes =
+        keys.ceilDiv(plan.lanes) * (plan.lanes * sum.perKey) + sum.fixed;
+    OpFoldResult size = affine::makeComposedFoldedAffineApply(
+        builder, loc, bytes,
+        {tensor::getMixedSize(builder, loc, key, layouts[1] ? 1 : 2)});
+    return tensor::EmptyOp::create(builder, loc, ArrayRef<OpFoldResult>{size},
+                                   builder.getI8Type());
+  }
+
+  void replace(Value result, MergeHeadsOp merge) {
+    Operation *replaced = merge ? merge.getOperation() : op.getOperation();
+    if (merge)
+      result = tensor::CollapseShapeOp::create(builder, loc, result,
+                                               getHeadGroups());
+    Type type = replaced->getResult(0).getType();
+    if (result.getType() != type)
+      result = tensor::CastOp::create(builder, loc, type, result);
+    replaced->getResult(0).replaceAllUsesWith(result);
+    if (merge)
+      merge.erase();
+    op.erase();
+  }
+
+  AttentionOp op;
+  OpBuilder builder;
+  Location loc;
+  const MicroKernel *scoresRow, *contextRow;
+  NamedAttrList attrs;
+  SmallVector<int64_t> layouts;
+};
+
+struct QtxPackAttentionPass
+    : qtx::impl::QtxPackAttentionPassBase<QtxPackAttentionPass> {
+  void runOnOperation() override {
+    TargetFeatures features(getOperation());
+    auto options = remark::RemarkOpts::name("PackAttention")
+                       .category("qtx-pack-attention");
+    SmallVector<AttentionOp> ops;
+    getOperation()->walk([&](AttentionOp op) { ops.push_back(op); });
+    for (AttentionOp op : ops) {
+      StringRef reason = check(op);
+      AttentionPacker packer(op, features);
+      if (reason.empty() && !packer.hasRows())
+        reason = "the target has no micro-kernel";
+      if (!reason.empty()) {
+        remark::missed(op.getLoc(), options) << remark::reason("{0}", reason);
+        continue;
+      }
+      remark::passed(op.getLoc(), options) << remark::add("runs on a kernel");
+      packer.pack();
+    }
+  }
+};
+
+} // namespace

@@ -1,0 +1,101 @@
+# Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""The tests of attention again, by the fast path."""
+
+import functools
+import pathlib
+
+import numpy as np
+import pytest
+import qtx
+import test_attention
+from test_attention import *
+
+
+@functools.lru_cache(maxsize=None)
+def compile_fast(text):
+    return qtx.compile_ir(text, fast=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def fast_path():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(test_attention, "compile_text", compile_fast)
+        yield
+
+
+# ---- Integers ----------------------------------------------------------------
+
+Q = Quant((0.021,), (3,))
+K = Quant((0.03,), (-128,))
+V = Quant((0.015,), (127,))
+UNSIGNED_Q = Quant((0.021,), (130,), storage="u8")
+SYMMETRIC = Quant((0.02,), (0,))
+SIGNED_PROBS = Quant((1 / 255,), (-128,))
+PROBS_OFF_ZERO = Quant((1 / 200,), (20,), storage="u8")
+Y = Quant((0.02,), (4,))
+
+INTEGERS = [
+    Attention(query=Q, key=K, value=V, probs=UNSIGNED, y=Y),
+    Attention(query=SYMMETRIC, key=SYMMETRIC, value=SYMMETRIC, probs=UNSIGNED, unnormalised=True,
+              mask="i1", key_size=32, value_size=32),
+    Attention(query=UNSIGNED_Q, key=UNSIGNED_Q, value=UNSIGNED_Q, probs=SIGNED_PROBS, y=Y,
+              clip=(-0.03, 1.0), gate="head", key_size=5, value_size=17),
+    Attention(query=Q, key=UNSIGNED_Q, value=V, probs=PROBS_OFF_ZERO, causal=True, soft_cap=20.0,
+              heads=4, key_heads=2, key_size=70, value_size=33, scale=0.1),
+    Attention(query=Q, key=K, value=V, probs=SIGNED_PROBS, scores=SCORES, context=Y,
+              gate="element", sink=True, mask="f32", value_size=1, y=Y),
+    Attention(query=Q, value=V, probs=PROBS_OFF_ZERO, mask="i1", mask_shape=("?", 2, "?")),
+    Attention(query=Q, key=K, probs=UNSIGNED),
+]
+
+ROWS = {
+    "x86-avx512": (["avx512f", "avx512bw", "avx512vl", "avx512vnni", "avx2", "fma"], "avx512_vnni"),
+    "x86-avx-vnni": (["avxvnni", "avx2", "fma"], "avx_vnni"),
+    "x86-avx2": (["avx2", "fma"], "avx2"),
+}
+
+
+@functools.lru_cache(maxsize=None)
+def compile_for(text, row):
+    """Attention by the kernels of a CPU with the features of `row`."""
+    features = ", ".join(f'"+{feature}"' for feature in ROWS[row][0])
+    target = f'triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <[{features}]>'
+    packed = qtx.run_passes(
+        f"module attributes {{llvm.target = #llvm.target<{target}>}} {{ {text} }}",
+        "builtin.module(qtx-to-storage,qtx-pack-attention)")
+    assert 'qtx.kernel "qtx.attention"' in packed
+    return qtx.compile_ir(packed, opt_level=1)
+
+
+@pytest.fixture(params=ROWS)
+def cpu_row(request, monkeypatch):
+    flags = pathlib.Path("/proc/cpuinfo").read_text().split()
+    if ROWS[request.param][1] not in flags:
+        pytest.skip(f"no {ROWS[request.param][1]}")
+    monkeypatch.setattr(test_attention, "compile_text",
+                        lambda text: compile_for(text, request.param))
+
+
+@pytest.mark.parametrize("attention", FLOAT + INTEGERS)
+def test_rows(attention, cpu_row):
+    """By every micro-kernel: floats within the bound, codes off by one near ties."""
+    if any((attention.probs, attention.scores, attention.context, attention.y)):
+        test_attention.test_quantized_stages(attention)
+        return
+    rng = np.random.default_rng(10)
+    for batch, queries, keys in ((1, 1, 1), (2, 9, 7), (1, 17, 33), (2, 3, 64), (1, 8, 130)):
+        check(attention, attention.inputs(rng, batch, queries, keys))
+
+
+def test_extreme_integers(cpu_row):
+    attention = Attention(query=Q, key=K, value=V, probs=SIGNED_PROBS, key_size=128)
+    values = attention.inputs(np.random.default_rng(11), 1, 4, 40)
+    for name in "qkv":
+        shape = values[name].shape
+        values[name] = np.random.default_rng(12).choice(np.int8([-128, 127]), shape)
+    reference = qtx.compile_ir(attention.ir()).run("main", *values.values())[0]
+    # A probability that is one step off moves a result by one step of it.
+    reach = SIGNED_PROBS.scale[0] * V.scale[0] * 255
+    assert np.abs(attention.run(values) - reference).max() <= reach

@@ -1,0 +1,83 @@
+// RUN: qtx-opt %s --qtx-pack-attention --canonicalize --split-input-file | FileCheck %s
+// RUN: qtx-opt %s --qtx-pack-attention --split-input-file --remarks-filter-missed=qtx-pack-attention --remarks-filter-passed=qtx-pack-attention 2>&1 | FileCheck %s --check-prefix=REMARK
+
+// REMARK: runs on a kernel
+// REMARK: runs on a kernel
+// REMARK: a quantized tensor has parameters in groups
+// REMARK: a quantized tensor does not have 8 bits
+// REMARK: it is not in storage form
+// REMARK: the target has no micro-kernel
+
+#avx512 = #llvm.target<triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <["+avx512f", "+avx512bw", "+avx512vnni"]>>
+
+// Heads are read where the projection wrote them, and written where the next one
+// reads them. A mask of booleans becomes one of bytes. The second destination is
+// scratch memory whose size depends on the keys.
+// CHECK-LABEL: func @encoder(
+// CHECK-NOT: qtx.split_heads
+// CHECK: %[[Q:.*]] = tensor.expand_shape %{{.*}} {{\[\[}}0], [1], [2, 3]] {{.*}} into tensor<?x?x4x16xf32>
+// CHECK: %[[MASK:.*]] = arith.extui %{{.*}} : tensor<?x1x1x?xi1> to tensor<?x1x1x?xi8>
+// CHECK: %[[SIZE:.*]] = affine.apply
+// CHECK: %[[SCRATCH:.*]] = tensor.empty(%[[SIZE]]) : tensor<?xi8>
+// CHECK: %[[Y:.*]]:2 = qtx.kernel "qtx.attention"(%[[Q]], %{{.*}}, %{{.*}}, %[[MASK]]) outs(%{{.*}}, %[[SCRATCH]])
+// CHECK-SAME: context_kernel = "x86-avx512-fma"
+// CHECK-SAME: layouts = array<i64: 1, 1, 1, 1>
+// CHECK-SAME: scores_kernel = "x86-avx512-fma"
+// CHECK: tensor.collapse_shape %[[Y]]#0
+// CHECK-NOT: qtx.merge_heads
+module attributes {llvm.target = #avx512} {
+  func.func @encoder(%q: tensor<?x?x64xf32>, %k: tensor<?x?x64xf32>, %v: tensor<?x?x64xf32>, %m: tensor<?x1x1x?xi1>) -> tensor<?x?x64xf32> {
+    %0 = qtx.split_heads %q : tensor<?x?x64xf32> -> tensor<?x4x?x16xf32>
+    %1 = qtx.split_heads %k : tensor<?x?x64xf32> -> tensor<?x4x?x16xf32>
+    %2 = qtx.split_heads %v : tensor<?x?x64xf32> -> tensor<?x4x?x16xf32>
+    %3 = qtx.attention %0, %1, %2 mask(%m) scale 0.25 : (tensor<?x4x?x16xf32>, tensor<?x4x?x16xf32>, tensor<?x4x?x16xf32>, tensor<?x1x1x?xi1>) -> tensor<?x4x?x16xf32>
+    %4 = qtx.merge_heads %3 : tensor<?x4x?x16xf32> -> tensor<?x?x64xf32>
+    return %4 : tensor<?x?x64xf32>
+  }
+}
+
+// -----
+
+// Integers where both factors are some; what has a float partner is dequantized.
+#avx512 = #llvm.target<triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <["+avx512f", "+avx512bw", "+avx512vnni"]>>
+// CHECK-LABEL: func @integers(
+// CHECK: %[[V:.*]] = qtx.dequantize
+// CHECK: qtx.kernel "qtx.attention"(%{{.*}}, %{{.*}}, %[[V]])
+// CHECK-SAME: context_kernel = "x86-avx512-fma"
+// CHECK-SAME: layouts = array<i64: 0, 0, 0, 0>
+// CHECK-SAME: scores_kernel = "x86-avx512-vnni"
+module attributes {llvm.target = #avx512} {
+  func.func @integers(%q: tensor<1x2x8x16xi8>, %k: tensor<1x2x8x16xi8>, %v: tensor<1x2x8x16xi8>) -> tensor<1x2x8x16xf32> {
+    %0 = qtx.attention %q as !quant.uniform<i8:f32, 0.5>, %k as !quant.uniform<i8:f32, 0.5>, %v as !quant.uniform<i8:f32, 0.5> scale 0.25
+        : (tensor<1x2x8x16xi8>, tensor<1x2x8x16xi8>, tensor<1x2x8x16xi8>) -> tensor<1x2x8x16xf32>
+    return %0 : tensor<1x2x8x16xf32>
+  }
+}
+
+// -----
+
+#avx512 = #llvm.target<triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <["+avx512f", "+avx512bw", "+avx512vnni"]>>
+// CHECK-LABEL: func @kept(
+// CHECK-NOT: qtx.kernel
+// CHECK-COUNT-3: qtx.attention
+module attributes {llvm.target = #avx512} {
+  func.func @kept(%q: tensor<1x2x8x4xi8>, %k: tensor<1x2x8x4xf32>, %w: tensor<1x2x8x4xi16>, 
+      %s: tensor<1x2x8x4x!quant.uniform<i8:f32, 0.5>>) -> (tensor<1x2x8x4xf32>, tensor<1x2x8x4xf32>, tensor<1x2x8x4xf32>) {
+    %0 = qtx.attention %q as !qtx.grouped<i8:f32, axis=-3, [1 * 2], {0.5, 0.25}>, %k, %k scale 0.25
+        : (tensor<1x2x8x4xi8>, tensor<1x2x8x4xf32>, tensor<1x2x8x4xf32>) -> tensor<1x2x8x4xf32>
+    %1 = qtx.attention %w as !quant.uniform<i16:f32, 0.5>, %k, %k scale 0.25
+        : (tensor<1x2x8x4xi16>, tensor<1x2x8x4xf32>, tensor<1x2x8x4xf32>) -> tensor<1x2x8x4xf32>
+    %2 = qtx.attention %s, %k, %k scale 0.25
+        : (tensor<1x2x8x4x!quant.uniform<i8:f32, 0.5>>, tensor<1x2x8x4xf32>, tensor<1x2x8x4xf32>) -> tensor<1x2x8x4xf32>
+    return %0, %1, %2 : tensor<1x2x8x4xf32>, tensor<1x2x8x4xf32>, tensor<1x2x8x4xf32>
+  }
+}
+
+// -----
+
+// CHECK-LABEL: func @no_target(
+// CHECK: qtx.attention
+func.func @no_target(%k: tensor<1x2x8x4xf32>) -> tensor<1x2x8x4xf32> {
+  %0 = qtx.attention %k, %k, %k scale 0.25 : (tensor<1x2x8x4xf32>, tensor<1x2x8x4xf32>, tensor<1x2x8x4xf32>) -> tensor<1x2x8x4xf32>
+  return %0 : tensor<1x2x8x4xf32>
+}
