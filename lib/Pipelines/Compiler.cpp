@@ -167,14 +167,14 @@ private:
 
   void reportCalibrate(func::FuncOp entry) {
     reportModel(entry, *options.report);
+    // Shares its constants with the module.
+    floatModel = module.clone();
     if (!data)
       return;
     options.report->calibration = {
         llvm::sys::path::filename(options.calibrationPath).str(),
         getObserverName(options.observer.kind).str(), data->getNumSamples(),
         data->getNumPositions(), data->getNumFeeds()};
-    // Shares its constants with the module.
-    floatModel = module.clone();
   }
 
   /// Adds what quantization left, and what it costs on some of the data.
@@ -183,16 +183,17 @@ private:
     if (!options.report)
       return success();
     func::FuncOp entry = getEntry();
+    OwningOpRef<ModuleOp> original = std::move(floatModel);
+    auto model = original->lookupSymbol<func::FuncOp>(entry.getName());
     reportQuantization(entry, *options.report);
+    reportWeightErrors(model, entry, *options.report);
     if (!data)
       return success();
     StreamOptions stream = getStreamOptions(Stage::Quantize);
     stream.maxFeeds = kMaxFeeds;
-    auto model = floatModel->lookupSymbol<func::FuncOp>(entry.getName());
     if (llvm::Error error =
             measureNoise(model, entry, *data, stream, *options.report))
       return entry.emitError() << llvm::toString(std::move(error));
-    floatModel = nullptr;
     return success();
   }
 

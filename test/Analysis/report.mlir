@@ -47,7 +47,8 @@
 // CHECK: "name": "layer.0.up",
 // CHECK: "shape": [2, 4],
 // CHECK-NEXT: "type": "i8",
-// One weight is 1 instead of 1.5: 10 log10(328.125 / 25).
+// One weight is 1 instead of 1.5: sqrt(0.25 / 9.25), 10 log10(328.125 / 25).
+// CHECK-NEXT: "weight_error": 0.164
 // CHECK-NEXT: "output_sqnr_db": 11.18
 
 // HTML: <script type="application/json" id="data">{"version":1,

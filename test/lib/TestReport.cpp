@@ -45,6 +45,7 @@ private:
     report.recipe = "none";
     reportModel(model, report);
     reportQuantization(quantized, report);
+    reportWeightErrors(model, quantized, report);
     if (!data.empty()) {
       auto read = CalibrationData::read(model, data, [](const Twine &) {});
       if (!read)

@@ -32,6 +32,12 @@ void reportModel(mlir::func::FuncOp function, Report &report);
 /// quantized form of the model. Channels are traced back through permutations.
 void reportQuantization(mlir::func::FuncOp function, Report &report);
 
+/// Adds how far the weights of `quantized`, before anything is folded into
+/// them, are off those of `model`. Permutations and scales of the inputs are
+/// undone.
+void reportWeightErrors(mlir::func::FuncOp model, mlir::func::FuncOp quantized,
+                        Report &report);
+
 /// Adds the kernels that run layers in `function`, which is configured.
 void reportKernels(mlir::func::FuncOp function, Report &report);
 
