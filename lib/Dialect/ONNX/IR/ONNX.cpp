@@ -12,6 +12,8 @@
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
 #include "mlir/IR/OpImplementation.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringSwitch.h"
 
 using namespace mlir;
 using namespace qtx::onnx;
@@ -72,6 +74,72 @@ RankedTensorType qtx::onnx::dropDims(RankedTensorType type) {
 //===----------------------------------------------------------------------===//
 // Nodes
 //===----------------------------------------------------------------------===//
+
+/// How many inputs an operator of ONNX's own domain has at least, in the form
+/// that the importer yields.
+static unsigned getMinInputs(StringRef op) {
+  return llvm::StringSwitch<unsigned>(op)
+      .Cases({"Constant", "ConstantOfShape", "EyeLike"}, 0)
+      .Cases({"Add", "And", "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor",
+              "CastLike", "Compress"},
+             2)
+      .Cases({"Conv", "ConvInteger", "DequantizeLinear", "Div", "Equal",
+              "Gather", "GatherElements", "GatherND"},
+             2)
+      .Cases({"Gemm", "Greater", "GreaterOrEqual", "LayerNormalization", "Less",
+              "LessOrEqual", "MatMul", "MatMulInteger"},
+             2)
+      .Cases({"Mod", "Mul", "OneHot", "Or", "PRelu", "Pow", "QuantizeLinear",
+              "RMSNormalization"},
+             2)
+      .Cases({"Range", "ReverseSequence", "Sub", "Xor"}, 2)
+      .Cases({"Attention", "GroupNormalization", "InstanceNormalization",
+              "RotaryEmbedding", "ScatterElements", "ScatterND", "Where"},
+             3)
+      .Case("BatchNormalization", 5)
+      .Cases({"QLinearConv", "QLinearMatMul"}, 8)
+      .Default(1);
+}
+
+/// Whether the encoding of a tensor says its sizes.
+static bool hasKnownDims(RankedTensorType type) {
+  if (!type.getEncoding())
+    return type.hasStaticShape();
+  auto attr = dyn_cast<AffineMapAttr>(type.getEncoding());
+  if (!attr || attr.getValue().getNumDims() != 0 ||
+      attr.getValue().getNumResults() != type.getRank())
+    return false;
+  return llvm::all_of(
+      llvm::zip_equal(type.getShape(), attr.getValue().getResults()),
+      [](auto entry) {
+        auto constant = dyn_cast<AffineConstantExpr>(std::get<1>(entry));
+        int64_t size = std::get<0>(entry);
+        return constant ? constant.getValue() == size
+                        : ShapedType::isDynamic(size);
+      });
+}
+
+LogicalResult NodeOp::verify() {
+  unsigned minInputs = getDomain() ? 0 : getMinInputs(getOpType());
+  if (getInputs().size() < minInputs)
+    return emitOpError() << "expected at least " << minInputs << " inputs of '"
+                         << getOpType() << "', found " << getInputs().size();
+  for (unsigned index = 0; index < minInputs; ++index)
+    if (isa<NoneType>(getInputs()[index].getType()))
+      return emitOpError() << "expected input " << index << " of '"
+                           << getOpType() << "', found none";
+  if (getOutputs().empty())
+    return emitOpError() << "expected an output of '" << getOpType() << "'";
+  auto types = llvm::concat<const Type>(SmallVector<Type>(getOperandTypes()),
+                                        SmallVector<Type>(getResultTypes()));
+  for (Type type : types) {
+    auto tensor = dyn_cast<RankedTensorType>(type);
+    if (!isa<NoneType>(type) && (!tensor || !hasKnownDims(tensor)))
+      return emitOpError() << "expected tensors that say all sizes, found "
+                           << type;
+  }
+  return success();
+}
 
 Value NodeOp::getOptionalInput(unsigned index) {
   if (index >= getInputs().size())

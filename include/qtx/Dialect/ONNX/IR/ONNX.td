@@ -65,6 +65,7 @@ def ONNX_NodeOp : ONNX_Op<"node", [Pure]> {
     $op_type (`domain` $domain^)? `(` $inputs `)` (`attributes` $node_attributes^)?
     attr-dict `:` functional-type($inputs, $outputs)
   }];
+  let hasVerifier = 1;
   let extraClassDeclaration = [{
     /// Whether this is the operator `name` of ONNX's own domain.
     bool is(::llvm::StringRef name) {

@@ -11,6 +11,60 @@
 
 include "mlir/Pass/PassBase.td"
 
+def ONNXConvertQuantizationPass
+    : Pass<"onnx-convert-quantization", "::mlir::func::FuncOp"> {
+  let summary = "keep the scales and codes of a quantized ONNX graph";
+  let description = [{
+    Turns what a quantized model says with `QuantizeLinear` and `DequantizeLinear` into
+    `qtx` operations. It runs in front of `onnx-recognize`.
+
+    - A pair of 8 bits with one constant scale becomes `qtx.quantize` and
+      `qtx.dequantize`. Pairs move in front of `Reshape` and `Transpose`, to the operation
+      that computes what they quantize. Codes without sign become signed: minus 128.
+    - A constant that is encoded becomes its codes.
+    - A `MatMul` or `Gemm` by a decoded constant becomes `qtx.linear` with the model's own
+      codes as the weight: 8 or 4 bits, zero points of 0 (128 or 8 without sign), one scale,
+      one per output, or blocks along the contracted axis. So does `MatMulNBits` of
+      `com.microsoft`. Where its input was quantized with one scale it reads the codes.
+    - Any other decoded constant becomes floats, with a missed remark.
+
+    What stays is lowered as arithmetic by `convert-onnx-to-linalg`.
+
+    ```mlir
+    func.func @main(%x: tensor<4x2xf32>) -> tensor<4x3xf32> {
+      %s = arith.constant dense<0.5> : tensor<f32>
+      %z = arith.constant dense<130> : tensor<ui8>
+      %w = arith.constant dense<[[1, 2, 3], [4, 5, 6]]> : tensor<2x3xi8>
+      %0 = onnx.node "QuantizeLinear"(%x, %s, %z)
+          : (tensor<4x2xf32>, tensor<f32>, tensor<ui8>) -> tensor<4x2xui8>
+      %1 = onnx.node "DequantizeLinear"(%0, %s, %z)
+          : (tensor<4x2xui8>, tensor<f32>, tensor<ui8>) -> tensor<4x2xf32>
+      %2 = onnx.node "DequantizeLinear"(%w, %s) : (tensor<2x3xi8>, tensor<f32>) -> tensor<2x3xf32>
+      %3 = onnx.node "MatMul"(%1, %2) : (tensor<4x2xf32>, tensor<2x3xf32>) -> tensor<4x3xf32>
+      return %3 : tensor<4x3xf32>
+    }
+    ```
+
+    becomes
+
+    ```mlir
+    func.func @main(%x: tensor<4x2xf32>) -> tensor<4x3xf32> {
+      %w = arith.constant dense<[[1, 4], [2, 5], [3, 6]]> : tensor<3x2xi8>
+      %s = arith.constant dense<0.5> : tensor<1xf32>
+      %0 = qtx.quantize %x : tensor<4x2xf32> -> tensor<4x2x!quant.uniform<i8:f32, 0.5:2>>
+      %1 = qtx.linear %0, %w scale(%s)
+          : (tensor<4x2x!quant.uniform<i8:f32, 0.5:2>>, tensor<3x2xi8>, tensor<1xf32>)
+          -> tensor<4x3xf32>
+      return %1 : tensor<4x3xf32>
+    }
+    ```
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::quant::QuantDialect",
+    "::qtx::onnx::ONNXDialect", "::qtx::QtxDialect"
+  ];
+}
+
 def ONNXRecognizePass : Pass<"onnx-recognize", "::mlir::ModuleOp"> {
   let summary = "find qtx operations in an ONNX graph";
   let description = [{

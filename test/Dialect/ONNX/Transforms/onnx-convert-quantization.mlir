@@ -1,0 +1,157 @@
+// RUN: qtx-opt %s -split-input-file -onnx-convert-quantization | FileCheck %s
+// RUN: qtx-opt %s -split-input-file -onnx-convert-quantization --remark-format=emitRemark --remarks-filter="onnx-convert-quantization.*" -o /dev/null 2>&1 | FileCheck %s --check-prefix=REMARK
+
+#x = affine_map<()[s0] -> (s0, 2)>
+#y = affine_map<()[s0] -> (s0, 3)>
+
+// Codes without sign move down by 128, weights keep one scale per output.
+// REMARK: Remark="kept the model's scale"
+// REMARK: Remark="found qtx.linear on codes"
+// CHECK-LABEL: func @layer
+func.func @layer(%x: tensor<?x2xf32, #x>) -> tensor<?x3xf32, #y> {
+  // CHECK-DAG: %[[W:.*]] = arith.constant dense<{{\[}}[1, 4], [2, 5], [3, -6]]> : tensor<3x2xi8>
+  // CHECK-DAG: %[[S:.*]] = arith.constant dense<[2.500000e-01, 5.000000e-01, 1.000000e+00]> : tensor<3xf32>
+  // CHECK-DAG: %[[B:.*]] = arith.constant dense<[1.000000e+00, 2.000000e+00, -3.000000e+00]> : tensor<3xf32>
+  // CHECK-DAG: %[[X:.*]] = builtin.unrealized_conversion_cast %arg0
+  // CHECK-DAG: %[[Q:.*]] = qtx.quantize %[[X]] : tensor<?x2xf32> -> tensor<?x2x!quant.uniform<i8:f32, 5.000000e-01:2>>
+  // CHECK: %[[Y:.*]] = qtx.linear %[[Q]], %[[W]] scale(%[[S]]) bias(%[[B]])
+  // CHECK: builtin.unrealized_conversion_cast %[[Y]] : tensor<?x3xf32> to tensor<?x3xf32, #
+  // CHECK-NOT: onnx.node
+  %s = arith.constant dense<0.5> : tensor<f32>
+  %z = arith.constant dense<130> : tensor<ui8>
+  %w = arith.constant dense<[[1, 2, 3], [4, 5, -6]]> : tensor<2x3xi8>
+  %ws = arith.constant dense<[0.25, 0.5, 1.0]> : tensor<3xf32>
+  %wz = arith.constant dense<0> : tensor<3xi8>
+  %b = arith.constant dense<[2, 4, -6]> : tensor<3xi32>
+  %0 = onnx.node "QuantizeLinear"(%x, %s, %z) : (tensor<?x2xf32, #x>, tensor<f32>, tensor<ui8>) -> tensor<?x2xui8, #x>
+  %1 = onnx.node "DequantizeLinear"(%0, %s, %z) : (tensor<?x2xui8, #x>, tensor<f32>, tensor<ui8>) -> tensor<?x2xf32, #x>
+  %2 = onnx.node "DequantizeLinear"(%w, %ws, %wz) attributes {axis = 1 : si64} : (tensor<2x3xi8>, tensor<3xf32>, tensor<3xi8>) -> tensor<2x3xf32>
+  %3 = onnx.node "MatMul"(%1, %2) : (tensor<?x2xf32, #x>, tensor<2x3xf32>) -> tensor<?x3xf32, #y>
+  %4 = onnx.node "DequantizeLinear"(%b, %s) : (tensor<3xi32>, tensor<f32>) -> tensor<3xf32>
+  %5 = onnx.node "Add"(%3, %4) : (tensor<?x3xf32, #y>, tensor<3xf32>) -> tensor<?x3xf32, #y>
+  return %5 : tensor<?x3xf32, #y>
+}
+
+// -----
+
+// Weights only; codes without sign around 128, transposed by the product.
+// REMARK: Remark="found qtx.linear with the model's weight codes"
+// CHECK-LABEL: func @weights_only
+func.func @weights_only(%x: tensor<4x2xf32>) -> tensor<4x3xf32> {
+  // CHECK: %[[W:.*]] = arith.constant dense<{{\[}}[-128, 0], [127, 1], [-1, 2]]> : tensor<3x2xi8>
+  // CHECK: qtx.linear %arg0, %[[W]] scale(%{{.*}}) : (tensor<4x2xf32>, tensor<3x2xi8>, tensor<1xf32>) -> tensor<4x3xf32>
+  %w = arith.constant dense<[[0, 128], [255, 129], [127, 130]]> : tensor<3x2xui8>
+  %s = arith.constant dense<0.5> : tensor<f32>
+  %z = arith.constant dense<128> : tensor<ui8>
+  %0 = onnx.node "DequantizeLinear"(%w, %s, %z) : (tensor<3x2xui8>, tensor<f32>, tensor<ui8>) -> tensor<3x2xf32>
+  %1 = onnx.node "Gemm"(%x, %0) attributes {transB = 1 : si64} : (tensor<4x2xf32>, tensor<3x2xf32>) -> tensor<4x3xf32>
+  return %1 : tensor<4x3xf32>
+}
+
+// -----
+
+// Blocks along the contracted axis, the last one smaller.
+// CHECK-LABEL: func @blocks
+func.func @blocks(%x: tensor<4x3xf32>) -> tensor<4x2xf32> {
+  // CHECK-DAG: %[[W:.*]] = arith.constant dense<{{\[}}[1, 3, 5], [2, -4, -8]]> : tensor<2x3xi4>
+  // CHECK-DAG: %[[S:.*]] = arith.constant dense<{{\[}}[1.000000e+00, 3.000000e+00], [2.000000e+00, 4.000000e+00]]> : tensor<2x2xf32>
+  // CHECK: qtx.linear %arg0, %[[W]] scale(%[[S]]) block 2
+  %w = arith.constant dense<[[1, 2], [3, -4], [5, -8]]> : tensor<3x2xi4>
+  %s = arith.constant dense<[[1.0, 2.0], [3.0, 4.0]]> : tensor<2x2xf32>
+  %0 = onnx.node "DequantizeLinear"(%w, %s) attributes {axis = 0 : si64, block_size = 2 : si64} : (tensor<3x2xi4>, tensor<2x2xf32>) -> tensor<3x2xf32>
+  %1 = onnx.node "MatMul"(%x, %0) : (tensor<4x3xf32>, tensor<3x2xf32>) -> tensor<4x2xf32>
+  return %1 : tensor<4x2xf32>
+}
+
+// -----
+
+// A byte holds two codes, the first one in the low bits; 8 is zero.
+// CHECK-LABEL: func @packed
+func.func @packed(%x: tensor<4x16xf32>) -> tensor<4x1xf32> {
+  // CHECK-DAG: arith.constant dense<{{\[}}[-7, -6, -8, 7, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]]> : tensor<1x16xi4>
+  // CHECK-DAG: arith.constant dense<5.000000e-01> : tensor<1x1xf32>
+  // CHECK: qtx.linear %arg0, %{{.*}} scale(%{{.*}}) block 16
+  %w = arith.constant dense<[[[33, 240, 136, 136, 136, 136, 136, 136]]]> : tensor<1x1x8xui8>
+  %s = arith.constant dense<0.5> : tensor<1xf32>
+  %0 = onnx.node "MatMulNBits" domain "com.microsoft"(%x, %w, %s) attributes {K = 16 : si64, N = 1 : si64, bits = 4 : si64, block_size = 16 : si64} : (tensor<4x16xf32>, tensor<1x1x8xui8>, tensor<1xf32>) -> tensor<4x1xf32>
+  return %0 : tensor<4x1xf32>
+}
+
+// -----
+
+// What is no weight of a layer, or has zero points, is decoded.
+// REMARK: Reason="decoded a constant that is no weight of a layer
+// CHECK-LABEL: func @decoded
+func.func @decoded(%x: tensor<4x2xf32>) -> tensor<4x2xf32> {
+  // CHECK: %[[W:.*]] = arith.constant dense<{{\[}}[5.000000e-01, 4.000000e+00], [1.500000e+00, 8.000000e+00]]> : tensor<2x2xf32>
+  // CHECK: onnx.node "Einsum"(%{{.*}}, %[[W]])
+  %w = arith.constant dense<[[1, 2], [3, 4]]> : tensor<2x2xi8>
+  %s = arith.constant dense<[0.5, 2.0]> : tensor<2xf32>
+  %z = arith.constant dense<[0, 0]> : tensor<2xi8>
+  %z1 = arith.constant dense<[0, 1]> : tensor<2xi8>
+  %0 = onnx.node "DequantizeLinear"(%w, %s, %z) attributes {axis = 1 : si64} : (tensor<2x2xi8>, tensor<2xf32>, tensor<2xi8>) -> tensor<2x2xf32>
+  %1 = onnx.node "Mul"(%x, %x) : (tensor<4x2xf32>, tensor<4x2xf32>) -> tensor<4x2xf32>
+  %2 = onnx.node "Einsum"(%1, %0) attributes {equation = "ij,jk->ik"} : (tensor<4x2xf32>, tensor<2x2xf32>) -> tensor<4x2xf32>
+  // CHECK: %[[Z:.*]] = arith.constant dense<{{\[}}[5.000000e-01, 2.000000e+00], [1.500000e+00, 6.000000e+00]]> : tensor<2x2xf32>
+  %3 = onnx.node "DequantizeLinear"(%w, %s, %z1) attributes {axis = 1 : si64} : (tensor<2x2xi8>, tensor<2xf32>, tensor<2xi8>) -> tensor<2x2xf32>
+  %4 = onnx.node "MatMul"(%2, %3) : (tensor<4x2xf32>, tensor<2x2xf32>) -> tensor<4x2xf32>
+  return %4 : tensor<4x2xf32>
+}
+
+// -----
+
+#flat = affine_map<()[s0] -> (s0, 2, 3)>
+#turned = affine_map<()[s0] -> (s0, 3, 2)>
+#in = affine_map<()[s0] -> (s0, 6)>
+
+// A pair moves to what computes its input.
+// CHECK-LABEL: func @moved
+func.func @moved(%x: tensor<?x6xf32, #in>) -> tensor<?x3x2xf32, #turned> {
+  // CHECK: %[[R:.*]] = onnx.node "Relu"
+  // CHECK: %[[X:.*]] = builtin.unrealized_conversion_cast %[[R]]
+  // CHECK: %[[Q:.*]] = qtx.quantize %[[X]] : tensor<?x6xf32> -> tensor<?x6x!quant.uniform<i8:f32, 5.000000e-01>>
+  // CHECK: %[[D:.*]] = qtx.dequantize %[[Q]]
+  // CHECK: %[[B:.*]] = builtin.unrealized_conversion_cast %[[D]]
+  // CHECK: %[[S:.*]] = onnx.node "Reshape"(%[[B]])
+  // CHECK: onnx.node "Transpose"(%[[S]])
+  %s = arith.constant dense<0.5> : tensor<f32>
+  %z = arith.constant dense<0> : tensor<i8>
+  %0 = onnx.node "Relu"(%x) : (tensor<?x6xf32, #in>) -> tensor<?x6xf32, #in>
+  %1 = onnx.node "Reshape"(%0) : (tensor<?x6xf32, #in>) -> tensor<?x2x3xf32, #flat>
+  %2 = onnx.node "Transpose"(%1) attributes {perm = [0 : si64, 2 : si64, 1 : si64]} : (tensor<?x2x3xf32, #flat>) -> tensor<?x3x2xf32, #turned>
+  %3 = onnx.node "QuantizeLinear"(%2, %s, %z) : (tensor<?x3x2xf32, #turned>, tensor<f32>, tensor<i8>) -> tensor<?x3x2xi8, #turned>
+  %4 = onnx.node "DequantizeLinear"(%3, %s, %z) : (tensor<?x3x2xi8, #turned>, tensor<f32>, tensor<i8>) -> tensor<?x3x2xf32, #turned>
+  return %4 : tensor<?x3x2xf32, #turned>
+}
+
+// -----
+
+// Codes that are read as codes, and scales that differ, stay.
+// CHECK-LABEL: func @stays
+func.func @stays(%x: tensor<4xf32>) -> (tensor<4xui8>, tensor<4xf32>) {
+  // CHECK: onnx.node "QuantizeLinear"
+  // CHECK: onnx.node "QuantizeLinear"
+  // CHECK: onnx.node "DequantizeLinear"
+  %s = arith.constant dense<0.5> : tensor<f32>
+  %t = arith.constant dense<0.25> : tensor<f32>
+  %0 = onnx.node "QuantizeLinear"(%x, %s) : (tensor<4xf32>, tensor<f32>) -> tensor<4xui8>
+  %1 = onnx.node "QuantizeLinear"(%x, %t) : (tensor<4xf32>, tensor<f32>) -> tensor<4xui8>
+  %2 = onnx.node "DequantizeLinear"(%1, %s) : (tensor<4xui8>, tensor<f32>) -> tensor<4xf32>
+  return %0, %2 : tensor<4xui8>, tensor<4xf32>
+}
+
+// -----
+
+// Weights of training are encoded: half to even, saturating, one scale per output.
+// CHECK-LABEL: func @encoded
+func.func @encoded(%x: tensor<4x2xf32>) -> tensor<4x3xf32> {
+  // CHECK: %[[W:.*]] = arith.constant dense<{{\[}}[1, 127], [2, 2], [-128, -1]]> : tensor<3x2xi8>
+  // CHECK: qtx.linear %arg0, %[[W]] scale(%{{.*}})
+  %w = arith.constant dense<[[0.5, 1.25, -900.0], [99.0, 1.0, -1.0]]> : tensor<2x3xf32>
+  %s = arith.constant dense<[0.5, 0.5, 1.0]> : tensor<3xf32>
+  %z = arith.constant dense<128> : tensor<3xui8>
+  %0 = onnx.node "QuantizeLinear"(%w, %s, %z) attributes {axis = 1 : si64} : (tensor<2x3xf32>, tensor<3xf32>, tensor<3xui8>) -> tensor<2x3xui8>
+  %1 = onnx.node "DequantizeLinear"(%0, %s, %z) attributes {axis = 1 : si64} : (tensor<2x3xui8>, tensor<3xf32>, tensor<3xui8>) -> tensor<2x3xf32>
+  %2 = onnx.node "MatMul"(%x, %1) : (tensor<4x2xf32>, tensor<2x3xf32>) -> tensor<4x3xf32>
+  return %2 : tensor<4x3xf32>
+}
