@@ -64,6 +64,24 @@ def test_names_that_meet_are_one_size(tmp_path):
     assert signature.count('["n", "s"]') == 3 and '["n", ""]' in signature
 
 
+def test_tables_limit_sizes(tmp_path):
+    nodes = [
+        node("Shape", "x", "length", start=1, end=2),
+        node("Add", "length two", "end"),
+        node("Slice", "table length end zero", "rows"),
+        node("Slice", "other zero length zero", "more"),
+        node("Concat", "rows more", axis=0),
+    ]
+    constants = [
+        ints("zero", 0),
+        ints("two", 2),
+        tensor("table", np.ones((64, 3), np.float32)),
+        tensor("other", np.ones((99, 3), np.float32)),
+    ]
+    lines = run(tmp_path, model(nodes, [X], constants=constants))
+    assert any("qtx.max_sizes = {sequence = 62 : i64}" in line for line in lines)
+
+
 def test_unnamed_sizes(tmp_path):
     lines = run(tmp_path, model([node("Relu", "x")], [("x", [None, 4])]))
     assert any('qtx.dims = ["x_dim_0", ""]' in line for line in lines)

@@ -198,7 +198,27 @@ LogicalResult GraphImporter::addOutputs(const Scope &scope) {
   function.setType(builder.getFunctionType(function.getArgumentTypes(),
                                            ValueRange(results).getTypes()));
   function.setAllResultAttrs(attrs);
+  setMaxSizes();
   return success();
+}
+
+/// States the largest sizes that the tables of the model allow.
+void GraphImporter::setMaxSizes() {
+  std::map<std::string, int64_t> maxSizes;
+  for (auto [position, limit] : state.limits)
+    for (auto [symbol, name] : llvm::enumerate(symbolNames)) {
+      std::optional<int64_t> offset = getConstant(
+          state.sizes.sub(position, getAffineSymbolExpr(symbol, context)));
+      if (!offset || *offset > limit)
+        continue;
+      auto [entry, isNew] = maxSizes.try_emplace(name, limit - *offset);
+      entry->second = std::min(entry->second, limit - *offset);
+    }
+  NamedAttrList attrs;
+  for (const auto &[name, size] : maxSizes)
+    attrs.set(name, builder.getI64IntegerAttr(size));
+  if (!attrs.empty())
+    function->setAttr("qtx.max_sizes", attrs.getDictionary(context));
 }
 
 LogicalResult GraphImporter::reportUnsupported() {

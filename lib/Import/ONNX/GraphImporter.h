@@ -18,6 +18,7 @@
 #include "qtx/Import/ONNX.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringMap.h"
+#include <map>
 
 namespace qtx::importer {
 
@@ -71,6 +72,7 @@ private:
   mlir::ArrayAttr getDimNames(mlir::RankedTensorType type);
   mlir::DictionaryAttr getValueAttrs(llvm::StringRef name,
                                      mlir::RankedTensorType type);
+  void setMaxSizes();
   mlir::LogicalResult reportUnsupported();
   void eraseUnused();
 

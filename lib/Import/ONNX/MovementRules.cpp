@@ -148,8 +148,9 @@ static constexpr int64_t kFarAway = int64_t(1) << 30;
 
 /// A position in a dimension of `size`, counted from the front and limited to
 /// `lowest` and `size + highest`; null if that has no expression.
-static Size clampPosition(Sizes &sizes, Size position, Size size,
+static Size clampPosition(GraphState &state, Size position, Size size,
                           int64_t lowest, int64_t highest) {
+  Sizes &sizes = state.sizes;
   Size last = sizes.add(size, sizes.get(highest));
   if (std::optional<int64_t> value = getConstant(position)) {
     if (*value >= kFarAway)
@@ -164,12 +165,16 @@ static Size clampPosition(Sizes &sizes, Size position, Size size,
     return last;
   if (sizes.isAtLeast(sizes.get(lowest), position))
     return sizes.get(lowest);
-  bool isInside = sizes.isAtLeast(position, sizes.get(lowest)) &&
-                  sizes.isAtLeast(last, position);
-  // Models slice a table of constant size up to the length of a sequence. That
-  // the sequence is no longer than the table is checked when the model runs.
-  bool isTable = getConstant(size) && !getConstant(position);
-  return isInside || isTable ? position : Size();
+  if (sizes.isAtLeast(position, sizes.get(lowest)) &&
+      sizes.isAtLeast(last, position))
+    return position;
+  // Models slice a table of constant size up to the length of a sequence. A
+  // sequence that is longer than the table is none that the model takes.
+  std::optional<int64_t> limit = getConstant(last);
+  if (!limit || getConstant(position))
+    return {};
+  state.limits.emplace_back(position, *limit);
+  return position;
 }
 
 namespace {
@@ -183,14 +188,15 @@ struct AxisSlice {
 } // namespace
 
 /// Resolves one axis; null sizes if it has no expression.
-static AxisSlice resolveSlice(Sizes &sizes, int64_t axis, Size size, Size start,
-                              Size end, int64_t step) {
+static AxisSlice resolveSlice(GraphState &state, int64_t axis, Size size,
+                              Size start, Size end, int64_t step) {
+  Sizes &sizes = state.sizes;
   AxisSlice slice{axis, {}, step, {}};
   bool isForward = step > 0;
-  slice.start = isForward ? clampPosition(sizes, start, size, 0, 0)
-                          : clampPosition(sizes, start, size, 0, -1);
-  end = isForward ? clampPosition(sizes, end, size, 0, 0)
-                  : clampPosition(sizes, end, size, -1, -1);
+  slice.start = isForward ? clampPosition(state, start, size, 0, 0)
+                          : clampPosition(state, start, size, 0, -1);
+  end = isForward ? clampPosition(state, end, size, 0, 0)
+                  : clampPosition(state, end, size, -1, -1);
   if (!slice.start || !end)
     return slice;
   Size span =
@@ -237,7 +243,7 @@ static FailureOr<SmallVector<AxisSlice>> resolveSlices(Node &node) {
     if (!step || !start || !end || std::abs(*step) > kFarAway)
       return node.unsupported("bounds that are not a function of sizes");
     AxisSlice slice =
-        resolveSlice(node.sizes(), axis, dims[axis], start, end, *step);
+        resolveSlice(node.state, axis, dims[axis], start, end, *step);
     if (!slice.size)
       return node.unsupported("bounds that are not a function of sizes");
     slices.push_back(slice);

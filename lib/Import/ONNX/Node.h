@@ -31,6 +31,9 @@ struct GraphState {
   llvm::DenseMap<mlir::Value, std::shared_ptr<const Contents>> contents;
   /// Pairs of symbols of inputs that turned out to be equal.
   llvm::SmallVector<std::pair<unsigned, unsigned>> equalSymbols;
+  /// The most that sizes may be, where the model reads a table up to them:
+  /// pairs of an expression and its limit.
+  llvm::SmallVector<std::pair<Size, int64_t>> limits;
   /// The number of symbols that sizes of inputs have.
   unsigned numInputSymbols = 0;
 };
