@@ -78,9 +78,10 @@ static const MicroKernel *select(LinearOp op, const TargetFeatures &features) {
 
 static MicroKernelAttr configure(LinearOp op, const MicroKernel &row) {
   int64_t rowBytes = op.getContractedSize() * 4 / row.getStep();
-  int64_t block = std::clamp<int64_t>(kBlockBytes / rowBytes, row.getNumRows(),
-                                      kMaxBlockRows);
-  block -= block % row.getNumRows();
+  int64_t rows = std::max(row.getNumRows(), row.getNumTileRows());
+  int64_t block =
+      std::clamp<int64_t>(kBlockBytes / rowBytes, rows, kMaxBlockRows);
+  block -= block % rows;
   return MicroKernelAttr::get(op.getContext(), row.getName(), row.getNumRows(),
                               row.getNumVectors(), block);
 }

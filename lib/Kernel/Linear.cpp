@@ -94,8 +94,7 @@ public:
   }
 
   void emit() {
-    if (isElementary())
-      createTile();
+    createTiles();
     SmallVector<Value> values = {view->getX(), asRows(view->getXScale()),
                                  asRows(view->getXZeroPoint()),
                                  asRows(view->getBias()), op.getOuts().front()};
@@ -190,6 +189,13 @@ private:
     return true;
   }
 
+  /// Segment `i` of a run.
+  SegmentAt getSegmentAt(const SegmentRun &run, Value i) {
+    return {add(i, run.first), add(mul(i, run.size), run.channel),
+            add(mul(i, llvm::divideCeil(run.size, step)), run.step),
+            add(mul(i, run.groupStride), run.group)};
+  }
+
   //===--------------------------------------------------------------------===//
   // Loops
   //===--------------------------------------------------------------------===//
@@ -224,12 +230,15 @@ private:
 
   /// Full tiles, then smaller ones for the rows that are left.
   void emitTiles(const Panel &panel, Value begin, Value end) {
+    if (row.getNumTileRows() > 0)
+      begin = emitTallTiles(panel, begin, end);
     Value count = arith::SubIOp::create(b, end, begin);
     Value rest = arith::RemUIOp::create(b, count, index(config.getRows()));
     Value current = arith::SubIOp::create(b, end, rest);
-    Value lines = countPrefetchedLines(panel, count);
+    Value lines = countPrefetchedLines(panel, count, config.getRows());
     loop(begin, current, config.getRows(), {}, [&](Value first, ValueRange) {
-      emitPrefetch(panel, lines, arith::SubIOp::create(b, first, begin));
+      emitPrefetch(panel, lines, arith::SubIOp::create(b, first, begin),
+                   config.getRows());
       emitTile(panel, first, config.getRows());
       return SmallVector<Value>();
     });
@@ -248,6 +257,111 @@ private:
   }
 
   //===--------------------------------------------------------------------===//
+  // Tile registers
+  //===--------------------------------------------------------------------===//
+
+  /// Takes as many rows as fill tile registers; returns the first one left.
+  Value emitTallTiles(const Panel &panel, Value begin, Value end) {
+    int64_t rows = row.getNumTileRows();
+    Value count = arith::SubIOp::create(b, end, begin);
+    Value last = arith::SubIOp::create(
+        b, end, arith::RemUIOp::create(b, count, index(rows)));
+    Value lines = countPrefetchedLines(panel, count, rows);
+    loop(begin, last, rows, {}, [&](Value first, ValueRange) {
+      emitPrefetch(panel, lines, arith::SubIOp::create(b, first, begin), rows);
+      tileRows = config.getRows();
+      if (runs.size() == 1 && runs.front().count == 1)
+        emitTallTile(panel, first);
+      else
+        emitTallTileOfSegments(panel, first);
+      return SmallVector<Value>();
+    });
+    return last;
+  }
+
+  /// Calls `body` with the first row of each part whose sums fit registers, and
+  /// its place in the tall tile.
+  void forEachPart(Value first, function_ref<void(Value, Value)> body) {
+    loop(index(0), index(row.getNumTileRows()), tileRows, {},
+         [&](Value part, ValueRange) {
+           body(add(first, part), part);
+           return SmallVector<Value>();
+         });
+  }
+
+  void emitTallTile(const Panel &panel, Value first) {
+    SegmentAt at = {index(0), index(0), index(0), index(0)};
+    multiplyTiles(panel, first, runs.front(), at);
+    forEachPart(first, [&](Value partFirst, Value part) {
+      tallPart = part;
+      SmallVector<Value> sums =
+          emitAndJoin(panel, partFirst, runs.front(), at, {});
+      tallPart = nullptr;
+      emitEpilogue(panel, partFirst, sums);
+    });
+  }
+
+  /// The fp32 sums of a tall tile wait in memory for the next segment.
+  void emitTallTileOfSegments(const Panel &panel, Value first) {
+    forEachPart(first, [&](Value partFirst, Value part) {
+      storeTall(panel, part, loadBias(panel, partFirst));
+    });
+    for (const SegmentRun &run : runs)
+      loop(index(0), index(run.count), 1, {}, [&](Value i, ValueRange) {
+        SegmentAt at = getSegmentAt(run, i);
+        multiplyTiles(panel, first, run, at);
+        forEachPart(first, [&](Value partFirst, Value part) {
+          tallPart = part;
+          storeTall(panel, part,
+                    emitAndJoin(panel, partFirst, run, at,
+                                loadTall(tallJoined, floatType, panel, part)));
+          tallPart = nullptr;
+        });
+        return SmallVector<Value>();
+      });
+    forEachPart(first, [&](Value partFirst, Value part) {
+      emitEpilogue(panel, partFirst,
+                   loadTall(tallJoined, floatType, panel, part));
+    });
+  }
+
+  /// Steps of a segment that tile registers take.
+  int64_t getTiledSteps(const SegmentRun &run) {
+    return row.getNumTileRows() > 0
+               ? run.size / row.getTileStep() * (row.getTileStep() / step)
+               : 0;
+  }
+
+  void multiplyTiles(const Panel &panel, Value first, const SegmentRun &run,
+                     const SegmentAt &at) {
+    int64_t tileSteps =
+        getTiledSteps(run) * step / std::max<int64_t>(row.getTileStep(), 1);
+    if (tileSteps == 0)
+      return;
+    Value offset =
+        add(panel.weight, mul(at.step, panel.vectors * lanes * step));
+    row.emitTiles(b, {m.x, first, at.channel, view->getWeight(), offset,
+                      panel.vectors, tileSteps, tallSums});
+  }
+
+  SmallVector<Value> loadTall(Value memref, VectorType type, const Panel &panel,
+                              Value part) {
+    SmallVector<Value> values;
+    for (int64_t r = 0; r < tileRows; ++r)
+      for (int64_t v = 0; v < panel.vectors; ++v)
+        values.push_back(vector::LoadOp::create(
+            b, type, memref, ValueRange{add(part, r), index(v * lanes)}));
+    return values;
+  }
+
+  void storeTall(const Panel &panel, Value part, ArrayRef<Value> values) {
+    for (int64_t r = 0; r < tileRows; ++r)
+      for (int64_t v = 0; v < panel.vectors; ++v)
+        vector::StoreOp::create(b, values[r * panel.vectors + v], tallJoined,
+                                ValueRange{add(part, r), index(v * lanes)});
+  }
+
+  //===--------------------------------------------------------------------===//
   // Prefetch
   //===--------------------------------------------------------------------===//
 
@@ -257,15 +371,15 @@ private:
     return panel.vectors * lanes * step * steps;
   }
 
-  /// Lines of the next panel that each of the tiles in `count` rows fetches;
+  /// Lines of the next panel that each tile of `rows` in `count` rows fetches;
   /// null if the weights stay in the cache anyway. Few tiles would wait for
   /// them.
-  Value countPrefetchedLines(const Panel &panel, Value count) {
+  Value countPrefetchedLines(const Panel &panel, Value count, int64_t rows) {
     if (getWeightSize() * getElementBytes() < kMinPrefetchedBytes)
       return {};
     int64_t lines =
         llvm::divideCeil(getPanelSize(panel) * getElementBytes(), kLineBytes);
-    Value tiles = arith::DivUIOp::create(b, count, index(config.getRows()));
+    Value tiles = arith::DivUIOp::create(b, count, index(rows));
     Value enough = arith::CmpIOp::create(b, arith::CmpIPredicate::uge, tiles,
                                          index(kMinPrefetchingTiles));
     Value divisor = arith::MaxUIOp::create(b, tiles, index(1));
@@ -275,11 +389,11 @@ private:
   }
 
   /// Fetches the lines of the tile that begins `row` rows behind the first one.
-  void emitPrefetch(const Panel &panel, Value lines, Value row) {
+  void emitPrefetch(const Panel &panel, Value lines, Value row, int64_t rows) {
     if (!lines)
       return;
     int64_t line = kLineBytes / getElementBytes();
-    Value tile = arith::DivUIOp::create(b, row, index(config.getRows()));
+    Value tile = arith::DivUIOp::create(b, row, index(rows));
     Value first = add(add(panel.weight, getPanelSize(panel)),
                       mul(arith::MulIOp::create(b, tile, lines), line));
     loop(index(0), lines, 1, {}, [&](Value i, ValueRange) {
@@ -313,23 +427,19 @@ private:
   SmallVector<Value> emitIntegerSums(const Panel &panel, Value first) {
     SmallVector<Value> result;
     for (const SegmentRun &run : runs) {
-      int64_t runSteps = llvm::divideCeil(run.size, step);
-      auto at = [&](Value i) -> SegmentAt {
-        return {add(i, run.first), add(mul(i, run.size), run.channel),
-                add(mul(i, runSteps), run.step),
-                add(mul(i, run.groupStride), run.group)};
-      };
       if (run.count == 1) {
-        result = emitAndJoin(panel, first, run, at(index(0)), result);
+        result =
+            emitAndJoin(panel, first, run, getSegmentAt(run, index(0)), result);
         continue;
       }
       if (result.empty())
         result = loadBias(panel, first);
-      ValueRange joined = loop(index(0), index(run.count), 1, result,
-                               [&](Value i, ValueRange carried) {
-                                 return emitAndJoin(panel, first, run, at(i),
-                                                    llvm::to_vector(carried));
-                               });
+      ValueRange joined =
+          loop(index(0), index(run.count), 1, result,
+               [&](Value i, ValueRange carried) {
+                 return emitAndJoin(panel, first, run, getSegmentAt(run, i),
+                                    llvm::to_vector(carried));
+               });
       result.assign(joined.begin(), joined.end());
     }
     return result;
@@ -341,7 +451,8 @@ private:
                                  const SegmentRun &run, const SegmentAt &at,
                                  SmallVector<Value> result) {
     SmallVector<Value> sums =
-        emitSegment(panel, first, run, at, loadSeed(panel, first, at));
+        emitSegment(panel, first, run, at,
+                    loadSeed(panel, first, at, getTiledSteps(run) > 0));
     if (result.empty())
       result = loadBias(panel, first);
     for (int64_t v = 0; v < panel.vectors; ++v) {
@@ -365,8 +476,9 @@ private:
                                  const SegmentRun &run, const SegmentAt &at,
                                  SmallVector<Value> sums) {
     int64_t full = run.size / step, rest = run.size % step;
-    ValueRange results =
-        loop(index(0), index(full), 1, sums, [&](Value k, ValueRange carried) {
+    int64_t begin = tallPart ? getTiledSteps(run) : 0;
+    ValueRange results = loop(
+        index(begin), index(full), 1, sums, [&](Value k, ValueRange carried) {
           Value channel = add(at.channel, step == 1 ? k : mul(k, step));
           return emitStep(
               panel, first, add(at.step, k), carried,
@@ -492,7 +604,7 @@ private:
 
   /// What the integer sums of a segment start from.
   SmallVector<Value> loadSeed(const Panel &panel, Value first,
-                              const SegmentAt &at) {
+                              const SegmentAt &at, bool isTiled) {
     SmallVector<Value> result(tileRows * panel.vectors);
     Value zero = arith::ConstantOp::create(b, b.getZeroAttr(sumType));
     for (int64_t v = 0; v < panel.vectors; ++v) {
@@ -504,6 +616,11 @@ private:
                 ? emitRunTimeSeed(seed, zero, first, r, at.group)
                 : seed;
     }
+    if (!tallPart || !isTiled)
+      return result;
+    SmallVector<Value> tiled = loadTall(tallSums, sumType, panel, tallPart);
+    for (auto [seed, sum] : llvm::zip_equal(result, tiled))
+      seed = arith::AddIOp::create(b, sum, seed);
     return result;
   }
 
@@ -570,13 +687,21 @@ private:
     return params;
   }
 
-  /// Room for the sums of a tile, in the function's frame.
-  void createTile() {
+  /// Room for the sums of tiles, in the function's frame.
+  void createTiles() {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(&op->getParentRegion()->front());
-    auto type = MemRefType::get({config.getRows(), config.getVectors() * lanes},
-                                b.getF32Type());
-    tile = memref::AllocaOp::create(b, type, b.getI64IntegerAttr(64));
+    auto create = [&](int64_t rows, Type elementType) -> Value {
+      auto type =
+          MemRefType::get({rows, config.getVectors() * lanes}, elementType);
+      return memref::AllocaOp::create(b, type, b.getI64IntegerAttr(64));
+    };
+    if (isElementary())
+      tile = create(config.getRows(), b.getF32Type());
+    if (row.getNumTileRows() == 0)
+      return;
+    tallSums = create(row.getNumTileRows(), b.getI32Type());
+    tallJoined = create(row.getNumTileRows(), b.getF32Type());
   }
 
   void emitEpilogue(const Panel &panel, Value first, ArrayRef<Value> sums) {
@@ -703,6 +828,9 @@ private:
   Matrices m;
   int64_t tileRows = 0;
   Value tile;
+  /// Integer and fp32 sums of a tall tile, and the first row of its part that
+  /// code is emitted for; null outside of tall tiles.
+  Value tallSums, tallJoined, tallPart;
   ResultParams sharedParams;
 };
 

@@ -41,8 +41,8 @@ VectorType MicroKernel::getVectorType(MLIRContext *context) const {
 }
 
 ArrayRef<const MicroKernel *> qtx::getMicroKernels() {
-  static const MicroKernel *const rows[] = {&avx512Fma, &avx2Fma, &avx512Vnni,
-                                            &avxVnni, &avx2Int16};
+  static const MicroKernel *const rows[] = {&avx512Fma,  &avx2Fma, &amxInt8,
+                                            &avx512Vnni, &avxVnni, &avx2Int16};
   return rows;
 }
 

@@ -10,17 +10,33 @@
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "llvm/MC/MCSubtargetInfo.h"
 #include "llvm/Target/TargetMachine.h"
+#if defined(__x86_64__) && defined(__linux__)
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 using namespace mlir;
 using namespace qtx;
 
-void qtx::setTarget(ModuleOp module, const llvm::TargetMachine &machine) {
+bool qtx::requestAMX() {
+#if defined(__x86_64__) && defined(__linux__)
+  // From asm/prctl.h and the numbers of state components.
+  constexpr long kRequestPermission = 0x1023, kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+
+void qtx::setTarget(ModuleOp module, const llvm::TargetMachine &machine,
+                    bool allowAMX) {
   MLIRContext *context = module.getContext();
   context->getOrLoadDialect<LLVM::LLVMDialect>();
   std::vector<std::string> names;
   for (const auto &feature :
        machine.getMCSubtargetInfo()->getEnabledProcessorFeatures())
-    names.push_back((Twine("+") + feature.Key).str());
+    if (allowAMX || !StringRef(feature.Key).starts_with("amx-"))
+      names.push_back((Twine("+") + feature.Key).str());
   SmallVector<StringRef> features(names.begin(), names.end());
   auto target = LLVM::TargetAttr::get(
       context, StringAttr::get(context, machine.getTargetTriple().str()),

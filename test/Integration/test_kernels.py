@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 UNIT = np.float64(2.0**-23)
 # Tails of every kind: rows of tiles of 8 and 6, lanes of vectors of 16 and 8.
-ROWS = (1, 2, 3, 5, 6, 7, 8, 9, 13, 16, 23, 40)
+ROWS = (1, 2, 3, 5, 6, 7, 8, 9, 13, 16, 23, 32, 40, 75)
 OUTPUTS = (1, 7, 8, 15, 16, 17, 31, 32, 33, 47, 48, 49, 64, 96, 100, 113)
 SIZES = (1, 2, 3, 4, 5, 7, 16, 31, 33, 64, 129)
 
@@ -26,12 +26,18 @@ SIZES = (1, 2, 3, 4, 5, 7, 16, 31, 33, 64, 129)
 FEATURES = {
     "x86-avx512-fma": ("avx512f",),
     "x86-avx2-fma": ("avx2", "fma"),
+    "x86-amx-int8": ("amx-int8", "amx-tile", "avx512vnni", "avx512bw"),
     "x86-avx512-vnni": ("avx512vnni", "avx512bw"),
     "x86-avx-vnni": ("avxvnni",),
     "x86-avx2-int16": ("avx2",),
 }
 # What /proc/cpuinfo calls them, where that differs.
-FLAGS = {"avx512vnni": "avx512_vnni", "avxvnni": "avx_vnni"}
+FLAGS = {
+    "amx-int8": "amx_int8",
+    "amx-tile": "amx_tile",
+    "avx512vnni": "avx512_vnni",
+    "avxvnni": "avx_vnni",
+}
 
 
 def cpu_flags():
@@ -339,7 +345,7 @@ def check_integer_linear(case, row, seed):
 
 
 PARTITIONS = ((1,), (2,), (3,), (4,), (7,), (64,), (129,), (6, 1), (5, 3, 9), (8, 8, 8), (64, 3),
-              (1,) * 5, (32, 32, 32, 32, 1), (4, 4, 5, 5, 5, 4))
+              (1,) * 5, (32, 32, 32, 32, 1), (4, 4, 5, 5, 5, 4), (192,), (64, 64, 128, 3))
 
 
 @pytest.mark.parametrize("row", INTEGER_ROWS)

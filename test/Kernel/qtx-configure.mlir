@@ -79,6 +79,19 @@ func.func @vnni(%x: tensor<?x4xi8>) -> tensor<?x2xf32> {
 
 // -----
 
+module attributes {llvm.target = #llvm.target<triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <["+avx512bw", "+avx512vnni", "+amx-tile", "+amx-int8"]>>} {
+// CHECK-LABEL: func.func @amx
+// CHECK: "x86-amx-int8", rows = 8, vectors = 2, block = 512
+func.func @amx(%x: tensor<?x4xi8>) -> tensor<?x2xf32> {
+  %w = arith.constant dense<1> : tensor<2x4xi8>
+  %s = arith.constant dense<1.0> : tensor<1xf32>
+  %y = qtx.linear %x as !quant.uniform<i8:f32, 0.5>, %w scale(%s) : (tensor<?x4xi8>, tensor<2x4xi8>, tensor<1xf32>) -> tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}
+}
+
+// -----
+
 module attributes {llvm.target = #llvm.target<triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <["+avx2", "+avxvnni"]>>} {
 // CHECK-LABEL: func.func @avx_vnni
 // CHECK: "x86-avx-vnni", rows = 6, vectors = 2

@@ -27,6 +27,24 @@ enum class MicroKernelOperands {
   S16S16, // signed 16 bits; sums in i32
 };
 
+/// What tile registers multiply: `getNumTileRows()` rows of the input with a
+/// panel.
+struct TileOperands {
+  /// The input, and where the first row and channel are.
+  mlir::Value x;
+  mlir::Value row;
+  mlir::Value channel;
+  /// The packed weight, where the panel begins at that channel, and its
+  /// vectors.
+  mlir::Value weight;
+  mlir::Value offset;
+  int64_t vectors;
+  /// Steps of `getTileStep()` channels.
+  int64_t steps;
+  /// The matrix of sums to write.
+  mlir::Value sums;
+};
+
 /// One row: a dot-product instruction and the tile that suits it. Each 32-bit
 /// lane of a vector of sums takes `getStep()` neighbours of the contracted
 /// axis.
@@ -47,6 +65,14 @@ public:
   virtual mlir::Value emitDot(mlir::ImplicitLocOpBuilder &builder,
                               mlir::Value sums, mlir::Value x,
                               mlir::Value weight) const = 0;
+
+  /// Rows that tile registers take at once, and channels of a step; 0 if there
+  /// are none. What they leave of rows and channels is the dot product's.
+  virtual int64_t getNumTileRows() const { return 0; }
+  virtual int64_t getTileStep() const { return 0; }
+  /// Multiplies by tile registers.
+  virtual void emitTiles(mlir::ImplicitLocOpBuilder &builder,
+                         const TileOperands &operands) const {}
 
   bool isFloat() const { return getOperands() == MicroKernelOperands::F32; }
   /// Elements of the contracted axis in one lane.
@@ -73,6 +99,7 @@ const MicroKernel *lookupMicroKernel(llvm::StringRef name);
 //===----------------------------------------------------------------------===//
 
 extern const MicroKernel &avx512Fma;
+extern const MicroKernel &amxInt8;
 extern const MicroKernel &avx2Fma;
 extern const MicroKernel &avx2Int16;
 extern const MicroKernel &avx512Vnni;

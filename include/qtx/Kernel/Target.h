@@ -20,7 +20,13 @@ namespace qtx {
 
 /// Puts the target of `machine`, with the whole list of its CPU features, on
 /// the module: the attribute `llvm.target`, which passes of the fast path read.
-void setTarget(mlir::ModuleOp module, const llvm::TargetMachine &machine);
+/// A process may use AMX only after it has asked the kernel (`requestAMX`):
+/// without `allowAMX` its features are left out.
+void setTarget(mlir::ModuleOp module, const llvm::TargetMachine &machine,
+               bool allowAMX = false);
+
+/// Asks the kernel to let this process use AMX; false if it may not.
+bool requestAMX();
 
 /// The CPU features of the target that surrounds an operation, such as
 /// `avx512f`. Without a target there are none.

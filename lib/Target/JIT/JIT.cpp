@@ -200,12 +200,13 @@ static llvm::Error prepare(ModuleOp module) {
 /// Says what this machine can do, unless the module has a target of its own,
 /// with which tests ask for micro-kernels of lesser machines.
 static llvm::Error setHostTarget(ModuleOp module) {
+  bool allowAMX = requestAMX();
   if (module->hasAttr(LLVM::LLVMDialect::getTargetAttrName()))
     return llvm::Error::success();
   auto machine = createTargetMachine();
   if (!machine)
     return machine.takeError();
-  setTarget(module, **machine);
+  setTarget(module, **machine, allowAMX);
   return llvm::Error::success();
 }
 
