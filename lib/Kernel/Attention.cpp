@@ -790,30 +790,55 @@ private:
     Value isEmpty = arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, max,
                                           f32(-kInfinity));
     Value shift = arith::SelectOp::create(b, isEmpty, f32(0.0f), max);
-    Value shifts = splat(shift);
-    Value sum =
-        forEachVector(splat(0.0f),
-                      [&](Value keyIndex, Value mask,
-                          ValueRange carried) -> SmallVector<Value> {
-                        Value position = add(at.scores, keyIndex);
-                        Value e = createExp(
-                            b, arith::SubFOp::create(
-                                   b, loadFloats(scoreRows, position), shifts));
-                        storeWords(e, scoreRows, position);
-                        return {arith::AddFOp::create(b, carried[0], e)};
-                      })[0];
-    sum = reduceSum(sum);
+    SmallVector<Value> sums = emitExponentials(splat(shift));
+    Value sum = reduceSum(sums[0]);
+    if (sums.size() > 1)
+      storeProbSum(sums[1]);
     if (sink)
       sum = arith::AddFOp::create(
-          b, sum, createExp(b, arith::SubFOp::create(b, sink, shift)));
+          b, sum, createNegativeExp(b, arith::SubFOp::create(b, sink, shift)));
     Value isZero =
         arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, sum, f32(0.0f));
     Value factor = arith::DivFOp::create(b, f32(1.0f), sum);
     factor = arith::SelectOp::create(b, isZero, f32(0.0f), factor);
     Value bits = arith::BitcastOp::create(b, b.getI32Type(), factor);
     memref::StoreOp::create(b, bits, factors, at.row);
-    if (isClipped() || view->getProbsQuant())
+    if (!isDivisionLast())
       emitProbs(splat(factor));
+  }
+
+  /// The sums of the exponentials and, where it is needed, of their codes.
+  SmallVector<Value> emitExponentials(Value shifts) {
+    bool areProbs = isDivisionLast() && view->getProbsQuant();
+    SmallVector<Value> sums = {splat(0.0f)};
+    if (areProbs && hasProbSums())
+      sums.push_back(splatInt(0));
+    return forEachVector(sums, [&](Value keyIndex, Value mask,
+                                   ValueRange carried) {
+      Value position = add(at.scores, keyIndex);
+      Value score = loadFloats(scoreRows, position);
+      Value e = createNegativeExp(b, arith::SubFOp::create(b, score, shifts));
+      SmallVector<Value> next = {arith::AddFOp::create(b, carried[0], e)};
+      if (!areProbs) {
+        storeWords(e, scoreRows, position);
+        return next;
+      }
+      Value codes = storeProb(e, position);
+      if (carried.size() > 1)
+        next.push_back(addCodes(carried[1], codes, mask));
+      return next;
+    });
+  }
+
+  /// Whether zero points of the values need the sums of the probabilities.
+  bool hasProbSums() { return hasSeeds(plan.context) && value.zeroPoint != 0; }
+  Value addCodes(Value sum, Value codes, Value mask) {
+    if (mask)
+      codes = arith::SelectOp::create(b, mask, codes, splatInt(0));
+    return arith::AddIOp::create(b, sum, codes);
+  }
+  void storeProbSum(Value sums) {
+    memref::StoreOp::create(b, reduceSum(sums), probSums, at.row);
   }
 
   Value f32(float value) {
@@ -829,29 +854,24 @@ private:
     return {};
   }
 
-  /// Clipped and quantized probabilities.
+  /// Normalised, clipped and quantized probabilities.
   void emitProbs(Value factor) {
-    bool hasSums = hasSeeds(plan.context) && value.zeroPoint != 0;
     SmallVector<Value> sums;
-    if (hasSums)
+    if (hasProbSums())
       sums.push_back(splatInt(0));
     sums = forEachVector(sums,
                          [&](Value keyIndex, Value mask,
                              ValueRange carried) -> SmallVector<Value> {
                            Value position = add(at.scores, keyIndex);
-                           Value p = loadFloats(scoreRows, position);
-                           if (!view->getUnnormalised())
-                             p = clip(arith::MulFOp::create(b, p, factor));
+                           Value e = loadFloats(scoreRows, position);
+                           Value p = clip(arith::MulFOp::create(b, e, factor));
                            Value codes = storeProb(p, position);
-                           if (!hasSums)
+                           if (carried.empty())
                              return {};
-                           if (mask)
-                             codes = arith::SelectOp::create(b, mask, codes,
-                                                             splatInt(0));
-                           return {arith::AddIOp::create(b, carried[0], codes)};
+                           return {addCodes(carried[0], codes, mask)};
                          });
-    if (hasSums)
-      memref::StoreOp::create(b, reduceSum(sums[0]), probSums, at.row);
+    if (!sums.empty())
+      storeProbSum(sums[0]);
   }
 
   Value clip(Value p) {

@@ -116,9 +116,10 @@ private:
   Type type, intType;
 };
 
-/// The integer nearest to x * factor, half to even, and its value as float.
+/// The integer nearest to x * factor, half to even, its value as float, and
+/// bits that end with it.
 struct Nearest {
-  Value integer, value;
+  Value integer, value, bits;
 };
 
 } // namespace
@@ -129,7 +130,18 @@ static Nearest createNearest(Emitter &e, Value x, float factor) {
   constexpr float magic = 12582912.0f;
   Value shifted = e.fma(x, e.f32(factor), e.f32(magic));
   return {e.subInt(e.bits(shifted), e.bits(e.f32(magic))),
-          e.sub(shifted, e.f32(magic))};
+          e.sub(shifted, e.f32(magic)), e.bits(shifted)};
+}
+
+/// e^r with n in x = n ln 2 + r, |r| <= ln 2 / 2.
+static Value createExpOfRest(Emitter &e, Value x, Value n) {
+  // ln 2 in two parts
+  Value r = e.fma(n, e.f32(-0.693147182f), x);
+  r = e.fma(n, e.f32(1.90465421e-9f), r);
+  // e^r = 1 + r + r^2 q(r)
+  Value q = e.polynomial(r, {0.00138201355f, 0.00836868584f, 0.0416682735f,
+                             0.166665211f, 0.49999994f});
+  return e.add(e.fma(e.mul(r, r), q, r), e.f32(1.0f));
 }
 
 Value qtx::createExp(ImplicitLocOpBuilder &builder, Value x) {
@@ -137,19 +149,23 @@ Value qtx::createExp(ImplicitLocOpBuilder &builder, Value x) {
   // The bounds keep the exponents below in range and lie where the result has
   // become 0 or infinite.
   x = e.atMost(e.atLeast(x, -105.0f), 90.0f);
-  // x = n ln 2 + r, |r| <= ln 2 / 2; ln 2 in two parts.
   Nearest n = createNearest(e, x, 1.44269504f);
-  Value r = e.fma(n.value, e.f32(-0.693147182f), x);
-  r = e.fma(n.value, e.f32(1.90465421e-9f), r);
-  // e^r = 1 + r + r^2 q(r)
-  Value q = e.polynomial(r, {0.00138201355f, 0.00836868584f, 0.0416682735f,
-                             0.166665211f, 0.49999994f});
-  Value power = e.add(e.fma(e.mul(r, r), q, r), e.f32(1.0f));
+  Value power = createExpOfRest(e, x, n.value);
   // 2^n in two factors: n reaches beyond the range of exponents where the
   // result is subnormal, which takes one rounding, or infinite.
   Value half = e.shiftRight(n.integer, 1);
   power = e.mul(power, e.powerOfTwo(half));
   return e.mul(power, e.powerOfTwo(e.subInt(n.integer, half)));
+}
+
+Value qtx::createNegativeExp(ImplicitLocOpBuilder &builder, Value x) {
+  Emitter e(builder, x);
+  Nearest n = createNearest(e, x, 1.44269504f);
+  Value power = createExpOfRest(e, x, n.value);
+  // The exponent has room for n >= -125. The low bits of a NaN are zero, so it
+  // stays one.
+  Value scaled = e.fromBits(e.addInt(e.bits(power), e.shiftLeft(n.bits, 23)));
+  return e.select(e.less(x, e.f32(-86.6433976f)), e.f32(0.0f), scaled);
 }
 
 Value qtx::createLog(ImplicitLocOpBuilder &builder, Value x) {

@@ -24,6 +24,10 @@ namespace qtx {
 /// e^x
 mlir::Value createExp(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
 
+/// e^x for x <= 0, in fewer operations: 0 where the result is below 2^-125.
+mlir::Value createNegativeExp(mlir::ImplicitLocOpBuilder &builder,
+                              mlir::Value x);
+
 /// The natural logarithm.
 mlir::Value createLog(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
 
