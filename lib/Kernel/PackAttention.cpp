@@ -50,10 +50,12 @@ static StringRef check(AttentionOp op) {
   return {};
 }
 
-/// The fastest row of a target; null if there is none.
+/// The fastest row of a target; null if there is none. Attention has dot
+/// products alone, not tile registers.
 static const MicroKernel *select(bool isFloat, const TargetFeatures &features) {
   for (const MicroKernel *row : getMicroKernels())
-    if (row->isFloat() == isFloat && row->isSupported(features))
+    if (row->isFloat() == isFloat && row->getNumTileRows() == 0 &&
+        row->isSupported(features))
       return row;
   return nullptr;
 }

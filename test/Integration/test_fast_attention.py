@@ -4,6 +4,7 @@
 """The tests of attention again, by the fast path."""
 
 import functools
+import os
 import pathlib
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import qtx
 import test_attention
 from test_attention import *
+from test_kernels import guard
 
 
 @functools.lru_cache(maxsize=None)
@@ -76,6 +78,7 @@ def cpu_row(request, monkeypatch):
         pytest.skip(f"no {ROWS[request.param][1]}")
     monkeypatch.setattr(test_attention, "compile_text",
                         lambda text: compile_for(text, request.param))
+    return request.param
 
 
 @pytest.mark.parametrize("attention", FLOAT + INTEGERS)
@@ -99,3 +102,24 @@ def test_extreme_integers(cpu_row):
     # A probability that is one step off moves a result by one step of it.
     reach = SIGNED_PROBS.scale[0] * V.scale[0] * 255
     assert np.abs(attention.run(values) - reference).max() <= reach
+
+
+def runs_inside(module, arrays):
+    """Whether a call reads nothing beside its inputs; a fault ends the process."""
+    for at_end in (False, True):
+        child = os.fork()
+        if child == 0:
+            module.run("main", *(guard(array, at_end) for array in arrays))
+            os._exit(0)
+        if os.waitpid(child, 0)[1] != 0:
+            return False
+    return True
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_reads_stay_inside(number, cpu_row):
+    attention = (FLOAT[5], INTEGERS[2], INTEGERS[3])[number]
+    module = compile_for(attention.ir(), cpu_row)
+    for batch, queries, keys in ((1, 1, 1), (2, 9, 7), (1, 3, 33)):
+        values = attention.inputs(np.random.default_rng(13), batch, queries, keys)
+        assert runs_inside(module, values.values())

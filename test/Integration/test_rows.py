@@ -9,6 +9,7 @@ and softmax lie within the bounds of docs/Numerics.md, section 14.
 """
 
 import functools
+import os
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ import qtx
 from encoder import Encoder
 from hypothesis import given
 from hypothesis import strategies as st
+from test_kernels import guard
 from test_normalisation import layer_norm_reference
 
 U = 2.0**-23
@@ -336,6 +338,30 @@ def test_fused_chain(width, seed):
     # A code differs only where the bound reaches a tie; twice for the two roundings.
     low, high = (np.clip(np.rint((expected + d) * 20), -131, 124) + 3 for d in (-2 * bound, 2 * bound))
     assert np.all((low <= q) & (q <= high))
+
+
+@pytest.mark.parametrize("width", [1, 3, 17, 40])
+def test_reads_stay_inside(width):
+    row, codes = f"tensor<?x{width}xf32>", f"tensor<?x{width}xi8>"
+    _, fast = compile_both(f"""
+      func.func @main(%a: {row}, %b: {codes}, %t: tensor<5x{width}xf32>, %i: tensor<?xi64>)
+          -> {codes} {{
+        %s = qtx.add %a, %b as {UNIFORM} : ({row}, {codes}) -> {row}
+        %e = qtx.embedding %t, %i : (tensor<5x{width}xf32>, tensor<?xi64>) -> {row}
+        %m = qtx.add %s, %e : ({row}, {row}) -> {row}
+        %y = qtx.layer_norm %m epsilon 1.0e-5 : ({row}) -> {row}
+        %q = qtx.quantize %y to {UNIFORM} : {row} -> {codes}
+        return %q : {codes}
+      }}""")
+    arrays = [np.ones((3, width), np.float32), np.ones((3, width), np.int8),
+              np.ones((5, width), np.float32), np.array([4, 0, -1])]
+    for at_end in (False, True):
+        # A fault ends the process.
+        child = os.fork()
+        if child == 0:
+            fast.run("main", *(guard(array, at_end) for array in arrays))
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
 
 
 def test_encoder():

@@ -72,6 +72,11 @@ class Encoder:
     def ir(self):
         return _Writer(self).write()
 
+    def quantized_ir(self):
+        """Linears and both products of attention on bytes. The ranges are those of
+        normalised rows, not calibrated: for measuring speed."""
+        return _QuantizedWriter(self).write()
+
     # ---- NumPy ---------------------------------------------------------------
 
     def run(self, ids, mask, types):
@@ -129,10 +134,14 @@ class _Writer:
         self.lines = []
         self.count = 0
 
+    def _constants(self):
+        return self.encoder.weights
+
     def write(self):
         e = self.encoder
         self.x_type = f"tensor<?x?x{e.hidden}xf32>"
-        for name in e.weights:
+        self.constants = self._constants()
+        for name in self.constants:
             self._weight(name)
         self._inputs()
         x = self._embedding()
@@ -153,7 +162,7 @@ class _Writer:
         # The first four bytes are the alignment.
         blobs = ",\n".join(
             f'      "{name}": "0x04000000{value.tobytes().hex()}"'
-            for name, value in self.encoder.weights.items())
+            for name, value in self.constants.items())
         return "{-#\n  dialect_resources: {\n    builtin: {\n" + blobs + "\n    }\n  }\n#-}\n"
 
     def _emit(self, text):
@@ -163,8 +172,9 @@ class _Writer:
         return f"%{self.count}"
 
     def _weight_type(self, name):
-        shape = "x".join(map(str, self.encoder.weights[name].shape))
-        return f"tensor<{shape}xf32>"
+        value = self.constants[name]
+        shape = "x".join(map(str, value.shape))
+        return f"tensor<{shape}x{'i8' if value.dtype == np.int8 else 'f32'}>"
 
     def _weight(self, name):
         self.lines.append(f'{self._w(name)} = arith.constant dense_resource<"{name}"> : '
@@ -238,6 +248,61 @@ class _Writer:
         up = self._linear(x, f"{layer}.up")
         h = self._emit(f"qtx.gelu {up} : ({h_type}) -> {h_type}")
         down = self._linear(h, f"{layer}.down", h_type)
+        return self._norm(self._add(x, down), f"{layer}.output_norm")
+
+
+class _QuantizedWriter(_Writer):
+    """The same with quantized layers."""
+
+    ACTIVATION = "!quant.uniform<i8:f32, 0.05>"
+    GELU = "!quant.uniform<i8:f32, 0.03:-120>"
+    PROBABILITY = "!quant.uniform<u8:f32, 0.00392156886>"
+
+    def _constants(self):
+        constants = {}
+        for name, value in self.encoder.weights.items():
+            constants[name] = value
+            if name.endswith(".weight"):
+                scale = np.float32(np.abs(value).max(1) / 127)
+                codes = np.clip(np.rint(value / scale[:, None]), -127, 127)
+                constants |= {name: codes.astype(np.int8), f"{name}.scale": scale}
+        return constants
+
+    def _quantize(self, x):
+        d = self.encoder.hidden
+        return self._emit(f"qtx.quantize {x} to {self.ACTIVATION} : {self.x_type} "
+                          f"-> tensor<?x?x{d}xi8>")
+
+    def _quantized_linear(self, x, name, quant, result=None, activation=""):
+        weight, scale, bias = (f"{name}.{part}" for part in ("weight", "weight.scale", "bias"))
+        outputs, inputs = self.constants[weight].shape
+        types = ", ".join([f"tensor<?x?x{inputs}xi8>",
+                           *map(self._weight_type, (weight, scale, bias))])
+        return self._emit(
+            f"qtx.linear {x} as {quant}, {self._w(weight)} scale({self._w(scale)}) "
+            f"bias({self._w(bias)}){activation}{f' to {result}' * bool(result)} : ({types}) "
+            f"-> tensor<?x?x{outputs}x{'i8' if result else 'f32'}>")
+
+    def _layer(self, x, layer):
+        e, quant = self.encoder, self.ACTIVATION
+        heads = f"tensor<?x{e.heads}x?x{e.hidden // e.heads}xi8>"
+        codes = f"tensor<?x?x{e.hidden}xi8>"
+        quantized = self._quantize(x)
+        query, key, value = (
+            self._emit(f"qtx.split_heads {p} : {codes} -> {heads}")
+            for p in [self._quantized_linear(quantized, f"{layer}.{name}", quant, quant)
+                      for name in ("query", "key", "value")])
+        scale = 1 / math.sqrt(e.hidden // e.heads)
+        context = self._emit(
+            f"qtx.attention {query} as {quant}, {key} as {quant}, {value} as {quant} "
+            f"mask(%keys) scale {scale:.9e} unnormalised probs {self.PROBABILITY} to {quant} : "
+            f"({heads}, {heads}, {heads}, tensor<?x1x1x?xi1>) -> {heads}")
+        merged = self._emit(f"qtx.merge_heads {context} : {heads} -> {codes}")
+        output = self._quantized_linear(merged, f"{layer}.output", quant)
+        x = self._norm(self._add(x, output), f"{layer}.attention_norm")
+        up = self._quantized_linear(self._quantize(x), f"{layer}.up", quant, self.GELU,
+                                    " activation gelu")
+        down = self._quantized_linear(up, f"{layer}.down", self.GELU)
         return self._norm(self._add(x, down), f"{layer}.output_norm")
 
 
