@@ -281,6 +281,18 @@ FORMS = {
         17,
         'onnx.node "TopK"(%arg0) attributes {axis = 2 : si64}',
     ),
+    "gather of everything": (
+        [node("Gather", "x all", axis=1)],
+        [ints("all", 0, 1, 2, 3, 4)],
+        17,
+        "return %arg0",
+    ),
+    "gather of every row": (
+        [node("Transpose", "x", "z", perm=[1, 2, 0]), node("GatherND", "z all")],
+        [tensor("all", np.stack(np.indices((5, 8)), -1).reshape(40, 2))],
+        17,
+        'onnx.node "Reshape"(%0)',
+    ),
     "triangle": (
         [node("Trilu", "x k", upper=0)],
         [tensor("k", np.array(-1))],

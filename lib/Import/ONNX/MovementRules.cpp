@@ -339,6 +339,12 @@ static LogicalResult expectIndices(Node &node, unsigned index) {
                           << type;
 }
 
+/// Whether `indices` are those of all `count` positions in order.
+static bool isEverything(ArrayRef<int64_t> indices, Size count) {
+  return getConstant(count) == static_cast<int64_t>(indices.size()) &&
+         llvm::equal(indices, llvm::seq<int64_t>(0, indices.size()));
+}
+
 static LogicalResult inferGather(Node &node) {
   FailureOr<int64_t> axis =
       node.normalizeAxis(node.getInt("axis", 0), node.getRank());
@@ -348,6 +354,9 @@ static LogicalResult inferGather(Node &node) {
   dims.append(data.begin(), data.begin() + *axis);
   dims.append(indices);
   dims.append(data.begin() + *axis + 1, data.end());
+  std::optional<SmallVector<int64_t>> known = node.getInts(1);
+  if (known && isEverything(*known, data[*axis]))
+    return setReshape(node, dims);
   node.setInt("axis", *axis);
   if (failed(node.infer(dims, node.getElementType())))
     return failure();
@@ -362,6 +371,26 @@ static LogicalResult inferGatherElements(Node &node) {
     return failure();
   node.setInt("axis", *axis);
   return node.infer(node.getDims(1), node.getElementType());
+}
+
+/// Whether rows of `depth` indices are those of all slices in order.
+static bool isEveryRow(Node &node, ArrayRef<int64_t> indices, int64_t depth) {
+  Size count = node.sizes().product(ArrayRef(node.getDims()).take_front(depth));
+  if (depth == 0 || indices.empty())
+    return false;
+  SmallVector<int64_t> rows;
+  for (size_t begin = 0; begin < indices.size(); begin += depth) {
+    int64_t row = 0;
+    for (int64_t axis = 0; axis < depth; ++axis) {
+      std::optional<int64_t> size = getConstant(node.getDims()[axis]);
+      int64_t index = indices[begin + axis];
+      if (!size || index < 0 || index >= *size)
+        return false;
+      row = row * *size + index;
+    }
+    rows.push_back(row);
+  }
+  return isEverything(rows, count);
 }
 
 static LogicalResult inferGatherND(Node &node) {
@@ -379,6 +408,9 @@ static LogicalResult inferGatherND(Node &node) {
            << batch << " and " << *depth;
   Dims dims(indices.begin(), indices.end() - 1);
   dims.append(data.begin() + batch + *depth, data.end());
+  if (std::optional<SmallVector<int64_t>> known = node.getInts(1);
+      known && batch == 0 && isEveryRow(node, *known, *depth))
+    return setReshape(node, dims);
   node.setInt("batch_dims", batch);
   return node.infer(dims, node.getElementType());
 }

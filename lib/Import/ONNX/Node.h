@@ -137,6 +137,10 @@ public:
                      mlir::RankedTensorType type);
 };
 
+/// Makes the node a `Reshape` of its first input, which has the same elements in the
+/// same order.
+mlir::LogicalResult setReshape(Node &node, llvm::ArrayRef<Size> dims);
+
 /// The rule of an operator, and how many inputs it has.
 struct Rule {
   unsigned minInputs;

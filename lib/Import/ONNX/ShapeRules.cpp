@@ -151,9 +151,7 @@ static LogicalResult inferRange(Node &node) {
 // Changes of shape
 //===----------------------------------------------------------------------===//
 
-/// Makes the node a `Reshape` of its first input, which is the same elements in
-/// the same order.
-static LogicalResult setReshape(Node &node, ArrayRef<Size> dims) {
+LogicalResult qtx::importer::setReshape(Node &node, ArrayRef<Size> dims) {
   node.op = "Reshape";
   node.keepInputs(1);
   node.attributes.clear();
