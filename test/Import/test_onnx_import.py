@@ -365,6 +365,70 @@ def test_order_does_not_matter(tmp_path):
     assert 'onnx.node "Abs"(%0)' in result_of(lines)
 
 
+# ---- operators of ONNX Runtime -----------------------------------------------
+
+
+def ops_of(lines):
+    return re.findall(r'onnx.node "(\w+)"', "\n".join(lines))
+
+
+def contrib(op, inputs, outputs="y", **attributes):
+    return node(op, inputs, outputs, domain="com.microsoft", **attributes)
+
+
+VECTOR = tensor("v", np.ones(8, np.float32))
+MATRIX = tensor("w", np.ones((8, 24), np.float32))
+TABLE = tensor("t", np.ones((9, 8), np.float32))
+ATTENTION_BIAS = tensor("b", np.ones(24, np.float32))
+
+CONTRIB = {
+    "gelu": ([contrib("BiasGelu", "x v")], ["Add", "Gelu"]),
+    "tanh gelu": ([contrib("FastGelu", "x")], ["Gelu"]),
+    "quick gelu": ([contrib("QuickGelu", "x")], ["Mul", "Sigmoid", "Mul"]),
+    "skip": (
+        [contrib("SkipLayerNormalization", "x x v v v", "z - - s"), node("Add", "z s")],
+        ["Add", "Add", "LayerNormalization", "Add"],
+    ),
+    "rms skip": (
+        [contrib("SkipSimplifiedLayerNormalization", "x x v")],
+        ["Add", "RMSNormalization"],
+    ),
+    "embedding": (
+        [contrib("EmbedLayerNormalization", "ids ids t t t v v mask", "y n")],
+        ["Range", "Gather", "Gather", "Add", "Gather", "Add", "LayerNormalization"],
+    ),
+    "product": (
+        [contrib("FusedMatMul", "x x", alpha=0.5, transB=1)],
+        ["Transpose", "MatMul", "Mul"],
+    ),
+    "packed attention": (
+        [contrib("Attention", "x w b mask", num_heads=2)],
+        ["MatMul", "Add", "Split", "Cast", "Reshape", "Attention"],
+    ),
+    "attention with counts": (
+        [
+            node("ReduceSum", "mask one", "n", keepdims=0),
+            contrib("Attention", "x w - n", num_heads=2, unidirectional=1),
+        ],
+        ["ReduceSum", "MatMul", "Split", "Reshape", "Range", "Cast", "Less", "Attention"],
+    ),
+    "attention": (
+        [contrib("MultiHeadAttention", "x x x b", num_heads=2, scale=0.5)],
+        ["Add", "Add", "Add", "Attention"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CONTRIB)
+def test_contrib(case, tmp_path):
+    nodes, expected = CONTRIB[case]
+    inputs = [X, IDS, ("mask", ["batch", "sequence"], TensorProto.INT32)]
+    constants = [VECTOR, MATRIX, TABLE, ATTENTION_BIAS, ints("one", 1)]
+    lines = run(tmp_path, model(nodes, inputs, constants=constants))
+    assert [op for op in ops_of(lines) if op != "Sizes"] == expected
+    assert "tensor<?x?x8xf32" in result_of(lines).rsplit("->", 2)[1] or case == "product"
+
+
 # ---- constants ---------------------------------------------------------------
 
 

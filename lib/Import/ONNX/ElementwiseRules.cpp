@@ -86,12 +86,9 @@ static LogicalResult inferVariadic(Node &node, StringRef binaryOp) {
   if (node.getNumInputs() == 1)
     return node.replace(node.inputs[0]);
   while (node.getNumInputs() > 2) {
-    FailureOr<Dims> dims = node.broadcast(node.getDims(0), node.getDims(1));
-    if (failed(dims) || failed(node.expectSameElementType(0, 1)))
+    Value first = node.apply(binaryOp, {node.inputs[0], node.inputs[1]});
+    if (!first)
       return failure();
-    Value first =
-        node.create(binaryOp, {node.inputs[0], node.inputs[1]}, {},
-                    qtx::onnx::getTensorType(*dims, node.getElementType()));
     node.inputs.erase(node.inputs.begin());
     node.inputs[0] = first;
   }

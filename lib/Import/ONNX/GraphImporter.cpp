@@ -17,9 +17,6 @@ using namespace qtx::importer;
 /// A model with more nodes than this, functions expanded, is a mistake.
 static constexpr int64_t kMaxNodes = 1000000;
 
-/// Vectors of symbolic integers up to this size stay in the IR as such.
-static constexpr int64_t kMaxSizes = 64;
-
 static constexpr int64_t kMinOpset = 13;
 static constexpr int64_t kMaxOpset = 23;
 
@@ -28,7 +25,12 @@ GraphImporter::GraphImporter(const proto::ModelProto &model, Location loc,
                              const DimNames &dimNames, ConstantCache &constants)
     : model(model), fileLoc(loc), options(options), dimNames(dimNames),
       constants(constants), context(loc.getContext()), builder(context),
-      state(context) {}
+      state(context) {
+  state.createConstant = [this](ElementsAttr attr, Location loc) {
+    return createConstant(attr, loc);
+  };
+  state.createNone = [this] { return createNone(); };
+}
 
 Location GraphImporter::getLoc(StringRef name) const {
   return name.empty() ? fileLoc
@@ -670,11 +672,8 @@ LogicalResult GraphImporter::importOperator(const proto::NodeProto &proto,
     return emitError(node.loc)
            << "expected 1 to " << rule.maxOutputs << " outputs of " << node.op
            << ", found " << proto.output_size();
-  for (const std::string &name : proto.output())
-    node.isWanted.push_back(!name.empty());
-  node.types.resize(node.isWanted.size());
-  node.replacements.resize(node.isWanted.size());
-  node.known.resize(node.isWanted.size());
+  node.setWanted(llvm::map_to_vector(
+      proto.output(), [](const std::string &name) { return !name.empty(); }));
   if (failed(setAttributes(proto, scope, node)))
     return failure();
   if (failed(rule.infer(node)))
@@ -686,65 +685,13 @@ LogicalResult GraphImporter::importOperator(const proto::NodeProto &proto,
   return setResults(proto, scope, node);
 }
 
-/// The value of elements that are numbers, or integers that depend on sizes;
-/// null if they have to be computed.
-Value GraphImporter::materialize(const Contents &contents, Location loc) {
-  if (contents.isConstant())
-    return createConstant(getElementsAttr(contents), loc);
-  if (!contents.isKnown() || contents.getNumElements() > kMaxSizes)
-    return {};
-  NamedAttrList attributes;
-  attributes.set("values", getSizesAttr(contents.integers, context));
-  return qtx::onnx::NodeOp::create(builder, loc, TypeRange(contents.getType()),
-                                   "Sizes", builder.getStringAttr("qtx"),
-                                   ValueRange(),
-                                   attributes.getDictionary(context))
-      .getResult(0);
-}
-
 LogicalResult GraphImporter::setResults(const proto::NodeProto &proto,
                                         Scope &scope, Node &node) {
-  unsigned count = node.isWanted.size();
-  SmallVector<Value> results(count);
-  unsigned numEmitted = 0;
-  for (unsigned index = 0; index < count; ++index) {
-    if (!node.isWanted[index])
-      continue;
-    results[index] = node.replacements[index];
-    if (!results[index] && node.known[index])
-      results[index] = materialize(*node.known[index], node.loc);
-    if (!results[index])
-      numEmitted = index + 1;
-    if (!results[index] && !node.types[index])
-      return skip(proto, scope, ("output " + Twine(index)).str());
-  }
-  if (numEmitted != 0) {
-    SmallVector<Type> types;
-    for (RankedTensorType type : ArrayRef(node.types).take_front(numEmitted))
-      types.push_back(type ? Type(type) : builder.getNoneType());
-    auto inputs = llvm::map_to_vector(
-        node.inputs, [&](Value input) { return input ? input : createNone(); });
-    auto domain =
-        node.domain.empty() ? nullptr : builder.getStringAttr(node.domain);
-    auto attributes = node.attributes.empty()
-                          ? nullptr
-                          : node.attributes.getDictionary(context);
-    auto op = qtx::onnx::NodeOp::create(builder, node.loc, types,
-                                        builder.getStringAttr(node.op), domain,
-                                        inputs, attributes);
-    for (unsigned index = 0; index < numEmitted; ++index)
-      if (!results[index])
-        results[index] = op.getResult(index);
-  }
-  for (unsigned index = 0; index < count; ++index) {
-    if (!node.isWanted[index])
-      continue;
-    if (node.known[index] && !node.replacements[index] &&
-        !state.contents.contains(results[index]))
-      state.contents[results[index]] =
-          std::make_shared<const Contents>(std::move(*node.known[index]));
-    if (failed(setOutput(proto, index, results[index], scope)))
+  std::optional<SmallVector<Value>> results = node.finish();
+  if (!results)
+    return skip(proto, scope, "its outputs");
+  for (auto [index, result] : llvm::enumerate(*results))
+    if (failed(setOutput(proto, index, result, scope)))
       return failure();
-  }
   return success();
 }

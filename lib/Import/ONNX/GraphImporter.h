@@ -104,7 +104,6 @@ private:
                            llvm::StringRef reason = "");
   mlir::Attribute getAttribute(const proto::AttributeProto &proto,
                                mlir::Location loc);
-  mlir::Value materialize(const Contents &contents, mlir::Location loc);
   mlir::Value createConstant(mlir::ElementsAttr attr, mlir::Location loc);
   mlir::Value createNone();
   mlir::Location getLoc(llvm::StringRef name) const;

@@ -206,6 +206,8 @@ LogicalResult Node::infer(ArrayRef<Size> dims, Type elementType,
 }
 
 LogicalResult Node::replace(Value value, unsigned index) {
+  if (!value)
+    return failure();
   if (index < replacements.size()) {
     replacements[index] = value;
     types[index] = cast<RankedTensorType>(value.getType());
@@ -225,15 +227,131 @@ void Node::keepInputs(unsigned count) {
   inputs.truncate(std::min<size_t>(count, inputs.size()));
 }
 
-Value Node::create(StringRef op, ValueRange inputs, NamedAttrList attributes,
-                   RankedTensorType type) {
-  DictionaryAttr dictionary =
-      attributes.empty() ? nullptr
-                         : attributes.getDictionary(builder.getContext());
-  auto node =
-      qtx::onnx::NodeOp::create(builder, loc, TypeRange(type), op,
-                                /*domain=*/StringAttr(), inputs, dictionary);
-  return node.getResult(0);
+//===----------------------------------------------------------------------===//
+// Operations
+//===----------------------------------------------------------------------===//
+
+/// Vectors of symbolic integers up to this size stay in the IR as such.
+static constexpr int64_t kMaxSizes = 64;
+
+/// The value of elements that are numbers, or integers that depend on sizes;
+/// null if they have to be computed.
+Value Node::materialize(const Contents &contents) {
+  if (contents.isConstant())
+    return state.createConstant(getElementsAttr(contents), loc);
+  if (!contents.isKnown() || contents.getNumElements() > kMaxSizes)
+    return {};
+  MLIRContext *context = builder.getContext();
+  NamedAttrList values;
+  values.set("values", getSizesAttr(contents.integers, context));
+  return qtx::onnx::NodeOp::create(builder, loc, TypeRange(contents.getType()),
+                                   "Sizes", builder.getStringAttr("qtx"),
+                                   ValueRange(), values.getDictionary(context))
+      .getResult(0);
+}
+
+/// Adds the node itself, with its first `types.size()` outputs.
+static qtx::onnx::NodeOp createOp(Node &node, ArrayRef<Type> types) {
+  auto inputs = llvm::map_to_vector(node.inputs, [&](Value input) {
+    return input ? input : node.state.createNone();
+  });
+  OpBuilder &builder = node.builder;
+  auto domain =
+      node.domain.empty() ? nullptr : builder.getStringAttr(node.domain);
+  auto attributes = node.attributes.empty()
+                        ? nullptr
+                        : node.attributes.getDictionary(builder.getContext());
+  return qtx::onnx::NodeOp::create(builder, node.loc, types,
+                                   builder.getStringAttr(node.op), domain,
+                                   inputs, attributes);
+}
+
+std::optional<SmallVector<Value>> Node::finish() {
+  SmallVector<Value> results(isWanted.size());
+  SmallVector<Type> emitted;
+  for (auto [index, result] : llvm::enumerate(results)) {
+    if (!isWanted[index])
+      continue;
+    result = replacements[index];
+    if (!result && known[index])
+      result = materialize(*known[index]);
+    if (result)
+      continue;
+    if (!types[index])
+      return std::nullopt;
+    for (size_t at = emitted.size(); at <= index; ++at)
+      emitted.push_back(types[at] ? Type(types[at]) : builder.getNoneType());
+  }
+  qtx::onnx::NodeOp op;
+  if (!emitted.empty())
+    op = createOp(*this, emitted);
+  for (auto [index, result] : llvm::enumerate(results)) {
+    if (!isWanted[index])
+      continue;
+    if (!result)
+      result = op.getResult(index);
+    if (known[index] && !replacements[index] &&
+        !state.contents.contains(result))
+      state.contents[result] =
+          std::make_shared<const Contents>(std::move(*known[index]));
+  }
+  return results;
+}
+
+void Node::setWanted(SmallVector<bool> wanted) {
+  isWanted = std::move(wanted);
+  types.resize(isWanted.size());
+  replacements.resize(isWanted.size());
+  known.resize(isWanted.size());
+}
+
+/// The version whose rules nodes follow that stand in place of others.
+static constexpr int64_t kLatestOpset = 23;
+
+SmallVector<Value> Node::applyAll(StringRef op, ArrayRef<Value> inputs,
+                                  unsigned numOutputs, Setter setAttributes) {
+  SmallVector<Value> failed(numOutputs);
+  if (hasFailed || llvm::is_contained(inputs, Value()))
+    return failed;
+  Node node(state, builder, loc);
+  node.op = op.str();
+  node.version = kLatestOpset;
+  node.inputs.assign(inputs.begin(), inputs.end());
+  node.setWanted(SmallVector<bool>(numOutputs, true));
+  setAttributes(node);
+  if (mlir::failed(getRules().find(op)->second.infer(node))) {
+    unsupportedReason = node.unsupportedReason;
+    hasFailed = true;
+    return failed;
+  }
+  return node.finish().value_or(failed);
+}
+
+Value Node::reshape(Value value, ArrayRef<Size> dims) {
+  if (hasFailed || !value)
+    return {};
+  Node node(state, builder, loc);
+  node.inputs = {value};
+  node.setWanted({true});
+  hasFailed = failed(setReshape(node, dims));
+  if (hasFailed)
+    return {};
+  return node.finish()->front();
+}
+
+Value Node::createScalar(double value, Type elementType) {
+  Contents contents({}, elementType);
+  if (contents.isFloat())
+    contents.floats[0] = roundTo(elementType, value);
+  else
+    contents.integers[0] = sizes().get(static_cast<int64_t>(value));
+  return state.createConstant(getElementsAttr(contents), loc);
+}
+
+Value Node::createInts(ArrayRef<int64_t> values) {
+  auto type = RankedTensorType::get({static_cast<int64_t>(values.size())},
+                                    builder.getI64Type());
+  return state.createConstant(DenseElementsAttr::get(type, values), loc);
 }
 
 //===----------------------------------------------------------------------===//

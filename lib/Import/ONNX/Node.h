@@ -27,6 +27,9 @@ struct GraphState {
   explicit GraphState(mlir::MLIRContext *context) : sizes(context) {}
 
   Sizes sizes;
+  /// Add a constant, or the absent input, at the start of the function.
+  std::function<mlir::Value(mlir::ElementsAttr, mlir::Location)> createConstant;
+  std::function<mlir::Value()> createNone;
   /// Small tensors whose elements are known or partly known.
   llvm::DenseMap<mlir::Value, std::shared_ptr<const Contents>> contents;
   /// Pairs of symbols of inputs that turned out to be equal.
@@ -55,6 +58,7 @@ public:
   mlir::NamedAttrList attributes;
   /// Whether each listed output has a name.
   llvm::SmallVector<bool> isWanted;
+  void setWanted(llvm::SmallVector<bool> wanted);
 
   /// What the rule states for each output: a type, or a value that takes its
   /// place.
@@ -124,6 +128,7 @@ public:
   // ---- results
   mlir::LogicalResult infer(llvm::ArrayRef<Size> dims, mlir::Type elementType,
                             unsigned index = 0);
+  /// Fails if `value` is null.
   mlir::LogicalResult replace(mlir::Value value, unsigned index = 0);
   /// States the elements of an output, and its type with them.
   mlir::LogicalResult fold(Contents contents, unsigned index = 0);
@@ -131,14 +136,36 @@ public:
   void keepInputs(unsigned count);
   /// A size that only the data knows.
   Size addSize() { return sizes().addSymbol(0); }
-  /// Adds a node of another operator before this one.
-  mlir::Value create(llvm::StringRef op, mlir::ValueRange inputs,
-                     mlir::NamedAttrList attributes,
-                     mlir::RankedTensorType type);
+  /// Adds what the rule stated to the IR. Nothing if a wanted output has no
+  /// type.
+  std::optional<llvm::SmallVector<mlir::Value>> finish();
+
+  // ---- nodes in place of this one
+  using Setter = llvm::function_ref<void(Node &)>;
+  /// The results of another operator, whose rule is applied; null ones if that
+  /// fails, or if an input is null.
+  llvm::SmallVector<mlir::Value> applyAll(llvm::StringRef op,
+                                          llvm::ArrayRef<mlir::Value> inputs,
+                                          unsigned numOutputs,
+                                          Setter setAttributes);
+  mlir::Value apply(
+      llvm::StringRef op, llvm::ArrayRef<mlir::Value> inputs,
+      Setter setAttributes = [](Node &) {}) {
+    return applyAll(op, inputs, 1, setAttributes)[0];
+  }
+  mlir::Value reshape(mlir::Value value, llvm::ArrayRef<Size> dims);
+  mlir::Value createScalar(double value, mlir::Type elementType);
+  mlir::Value createInts(llvm::ArrayRef<int64_t> values);
+
+private:
+  /// There is one error, and nothing is applied after it.
+  bool hasFailed = false;
+
+  mlir::Value materialize(const Contents &contents);
 };
 
-/// Makes the node a `Reshape` of its first input, which has the same elements in the
-/// same order.
+/// Makes the node a `Reshape` of its first input, which has the same elements
+/// in the same order.
 mlir::LogicalResult setReshape(Node &node, llvm::ArrayRef<Size> dims);
 
 /// The rule of an operator, and how many inputs it has.
