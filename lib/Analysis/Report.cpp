@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "qtx/Analysis/Report.h"
+#include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Format.h"
@@ -245,6 +246,78 @@ void Report::writeHTML(raw_ostream &stream) const {
       stream << c;
   stream << tail;
 }
+
+//===----------------------------------------------------------------------===//
+// Summary
+//===----------------------------------------------------------------------===//
+
+/// One line: how many of the entries are quantized, and why the others are not.
+template <typename T>
+static void writeCounts(raw_ostream &stream, StringRef what,
+                        const std::deque<T> &entries) {
+  size_t numQuantized = 0;
+  MapVector<StringRef, size_t> reasons;
+  for (const T &entry : entries)
+    if (entry.type != "f32")
+      ++numQuantized;
+    else if (!entry.reason.empty())
+      ++reasons[entry.reason];
+  stream << what << ": " << numQuantized << " of " << entries.size()
+         << " quantized";
+  for (const auto &[reason, count] : reasons)
+    stream << "; " << count << " float: " << reason;
+  stream << "\n";
+}
+
+namespace {
+/// The worst figures of the edges and layers of a block.
+struct BlockNoise {
+  std::optional<double> edge;
+  std::optional<double> result;
+};
+} // namespace
+
+static void keepWorst(std::optional<double> &worst,
+                      const std::optional<double> &found) {
+  if (found && (!worst || *found < *worst))
+    worst = found;
+}
+
+static void writeDb(raw_ostream &stream, const std::optional<double> &value) {
+  if (value)
+    stream << format("%8.1f", *value);
+  else
+    stream << "       -";
+}
+
+void Report::writeSummary(raw_ostream &stream) const {
+  writeCounts(stream, "edges", edges);
+  writeCounts(stream, "layers", layers);
+  MapVector<StringRef, BlockNoise> blocks;
+  std::deque<std::string> names;
+  auto getBlock = [&](StringRef name) -> BlockNoise & {
+    return blocks[names.emplace_back(getBlockName(name))];
+  };
+  for (const EdgeReport &edge : edges)
+    if (edge.sqnr)
+      keepWorst(getBlock(edge.name).edge, edge.sqnr);
+  for (const LayerReport &layer : layers)
+    if (layer.outputSqnr)
+      keepWorst(getBlock(layer.name).result, layer.outputSqnr);
+  if (blocks.empty())
+    return;
+  stream << "signal over noise in dB, the worst of a block:\n"
+         << "    edge  result\n";
+  for (const auto &[block, noise] : blocks) {
+    writeDb(stream, noise.edge);
+    writeDb(stream, noise.result);
+    stream << "  " << (block.empty() ? "(other)" : block) << "\n";
+  }
+}
+
+//===----------------------------------------------------------------------===//
+// Files
+//===----------------------------------------------------------------------===//
 
 Error qtx::checkReportPath(StringRef path) {
   if (path.ends_with(".html") || path.ends_with(".json"))

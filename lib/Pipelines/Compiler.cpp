@@ -187,12 +187,12 @@ private:
     auto model = original->lookupSymbol<func::FuncOp>(entry.getName());
     reportQuantization(entry, *options.report);
     reportWeightErrors(model, entry, *options.report);
-    if (!data)
+    if (!data || !options.measureNoise)
       return success();
     StreamOptions stream = getStreamOptions(Stage::Quantize);
     stream.maxFeeds = kMaxFeeds;
     if (llvm::Error error =
-            measureNoise(model, entry, *data, stream, *options.report))
+            qtx::measureNoise(model, entry, *data, stream, *options.report))
       return entry.emitError() << llvm::toString(std::move(error));
     return success();
   }

@@ -123,19 +123,23 @@ static llvm::Expected<bool> run(llvm::ArrayRef<const char *> commandLine) {
   if (!options)
     return options.takeError();
   StringRef reportPath = arguments->getLastArgValue(OPT_report);
-  Report report;
-  if (!reportPath.empty()) {
+  if (!reportPath.empty())
     if (llvm::Error error = checkReportPath(reportPath))
       return error;
-    report.model = llvm::sys::path::filename(models.front()).str();
-    options->report = &report;
-  }
+  Report report;
+  report.model = llvm::sys::path::filename(models.front()).str();
+  options->report = &report;
+  options->measureNoise = !reportPath.empty();
   auto done =
       compile(models.front(), arguments->getLastArgValue(OPT_output), *options);
-  if (done && *done && options->report)
+  if (!done || !*done)
+    return done;
+  if (options->stageDone && options->lastStage >= Stage::Quantize)
+    report.writeSummary(llvm::errs());
+  if (!reportPath.empty())
     if (llvm::Error error = writeReport(report, reportPath))
       return error;
-  return done;
+  return true;
 }
 
 int main(int argc, char **argv) {

@@ -108,6 +108,9 @@ public:
   /// Names that are not UTF-8 have their bytes replaced.
   void writeJSON(llvm::raw_ostream &stream, unsigned indent = 0) const;
   void writeHTML(llvm::raw_ostream &stream) const;
+  /// A few lines: what was quantized, what was not and why, and the loss of
+  /// each block where it was measured.
+  void writeSummary(llvm::raw_ostream &stream) const;
 
 private:
   std::deque<EdgeReport> edges;

@@ -31,6 +31,8 @@ struct CompileOptions {
   ObserverOptions observer;
   /// What to fill in while the stages run; null for no report.
   Report *report = nullptr;
+  /// Also measures the noise of quantization on some of the samples.
+  bool measureNoise = false;
   /// Called while a stage runs over data.
   std::function<void(Stage stage, size_t done, size_t total)> stageProgress;
   /// Called when a stage is done, with the seconds it took.

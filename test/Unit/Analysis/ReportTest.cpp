@@ -102,6 +102,31 @@ TEST(ReportTest, NamesThatAreNoText) {
   EXPECT_TRUE(bool(json::parse(write(report))));
 }
 
+TEST(ReportTest, Summary) {
+  Report report;
+  auto addEdge = [&](StringRef name, StringRef type,
+                     std::optional<double> sqnr) -> EdgeReport & {
+    EdgeReport &edge = report.getEdge(name);
+    edge.type = type.str();
+    edge.sqnr = sqnr;
+    return edge;
+  };
+  addEdge("layer.0.a", "i8", 30.0);
+  addEdge("layer.0.b", "i8", 25.25);
+  addEdge("layer.0.c", "f32", std::nullopt).reason = "residual";
+  addEdge("x", "f32", std::nullopt);
+  report.getLayer("layer.1.l").outputSqnr = -3.5;
+  std::string text;
+  raw_string_ostream stream(text);
+  report.writeSummary(stream);
+  EXPECT_EQ(text, "edges: 2 of 4 quantized; 1 float: residual\n"
+                  "layers: 0 of 1 quantized\n"
+                  "signal over noise in dB, the worst of a block:\n"
+                  "    edge  result\n"
+                  "    25.2       -  layer.0\n"
+                  "       -    -3.5  layer.1\n");
+}
+
 // The page holds the data, which cannot end its script.
 TEST(ReportTest, HTML) {
   Report report;
