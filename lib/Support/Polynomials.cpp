@@ -105,6 +105,12 @@ public:
     return fromBits(shiftLeft(addInt(n, i32(127)), 23));
   }
 
+  /// a * 2^n, where that is a normal number and `bitsOfN` ends with n. The low
+  /// bits of a NaN are zero, and so it stays one.
+  Value scaleByPower(Value a, Value bitsOfN) {
+    return fromBits(addInt(bits(a), shiftLeft(bitsOfN, 23)));
+  }
+
 private:
   Value constant(Type type, TypedAttr value) {
     if (auto vector = dyn_cast<VectorType>(type))
@@ -162,9 +168,8 @@ Value qtx::createNegativeExp(ImplicitLocOpBuilder &builder, Value x) {
   Emitter e(builder, x);
   Nearest n = createNearest(e, x, 1.44269504f);
   Value power = createExpOfRest(e, x, n.value);
-  // The exponent has room for n >= -125. The low bits of a NaN are zero, so it
-  // stays one.
-  Value scaled = e.fromBits(e.addInt(e.bits(power), e.shiftLeft(n.bits, 23)));
+  // The exponent has room for n >= -125.
+  Value scaled = e.scaleByPower(power, n.bits);
   return e.select(e.less(x, e.f32(-86.6433976f)), e.f32(0.0f), scaled);
 }
 
@@ -276,9 +281,20 @@ static Value createFinite(Emitter &e, Value x) {
 
 Value qtx::createGelu(ImplicitLocOpBuilder &builder, Value x) {
   Emitter e(builder, x);
-  Value erf = createErf(builder, e.mul(x, e.f32(0.707106781f)));
-  Value share = e.fma(e.f32(0.5f), erf, e.f32(0.5f));
-  return e.mul(createFinite(e, x), share);
+  // x Phi(x) = max(x, 0) - |x| h with h = erfc(|x| / sqrt 2) / 2, whose
+  // logarithm is a polynomial as far as h counts.
+  constexpr float end = 5.65685f;
+  Value t = e.atMost(e.abs(x), end);
+  Value q = e.polynomial(t, {-1.97130953e-06f, 2.73692931e-05f,
+                             -0.000129402339f, -9.40739483e-05f, 0.00489489641f,
+                             -0.0363868251f, -0.318299115f, -0.797885299f});
+  Value exponent = e.fma(q, t, e.f32(-0.693147182f));
+  Nearest n = createNearest(e, exponent, 1.44269504f);
+  Value h = e.scaleByPower(createExpOfRest(e, exponent, n.value), n.bits);
+  h = e.select(e.less(t, e.f32(end)), h, e.f32(0.0f));
+  // -0 for negative numbers, so that -inf gives it.
+  Value positive = e.select(e.less(x, e.f32(0.0f)), e.f32(-0.0f), x);
+  return e.fma(e.neg(t), h, positive);
 }
 
 Value qtx::createGeluTanh(ImplicitLocOpBuilder &builder, Value x) {
