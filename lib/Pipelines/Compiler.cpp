@@ -102,7 +102,7 @@ private:
       return reportQuantize();
     case Stage::Fold:
     case Stage::Fuse:
-      return success();
+      return runPasses(buildFuse);
     case Stage::Storage:
       return runPasses(buildStorage);
     case Stage::Configure:

@@ -24,6 +24,10 @@
 
 using namespace mlir;
 
+void qtx::buildFuse(OpPassManager &passManager) {
+  passManager.addPass(createQtxFuseLinearPass());
+}
+
 void qtx::buildStorage(OpPassManager &passManager) {
   passManager.addPass(createQtxToStoragePass());
 }
@@ -101,6 +105,7 @@ void qtx::buildReferenceToLinalg(OpPassManager &passManager) {
 }
 
 void qtx::buildFastToLinalg(OpPassManager &passManager) {
+  buildFuse(passManager);
   buildStorage(passManager);
   buildConfigure(passManager);
   buildPack(passManager);

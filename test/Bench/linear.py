@@ -6,8 +6,8 @@
     python test/Bench/linear.py [--json FILE]
 
 Every layer runs many times within one call of compiled code, in turn with a loop of
-nothing but FMAs in registers: the peak, four times as much for bytes, since CPUs start
-as many VPDPBUSD as FMAs in a cycle. The best of several rounds counts. The last columns
+nothing but FMAs in registers: the peak. For bytes it is a multiple of that, since CPUs
+start as many VPDPBUSD as FMAs in a cycle, and one TDPBUSD in sixteen. The best of several rounds counts. The last columns
 have the layer with its input in groups, relative to one scale. Bytes are unsigned, as
 the producers of inputs store them.
 """
@@ -53,8 +53,20 @@ def peak_ir():
     }}"""
 
 
-def linear_ir(shape, groups, is_float):
+# What a row multiplies at once, as a multiple of an FMA; how to choose the row.
+ROWS = {
+    "avx512-fma": (1, "avx512f"),
+    "avx512-vnni": (4, "avx512f avx512bw avx512vnni"),
+    # TDPBUSD takes 16 cycles for 16384 products.
+    "amx-int8": (32, "avx512f avx512bw avx512vnni amx-tile amx-int8"),
+}
+
+
+def linear_ir(shape, groups, row):
     """`n` times the same layer."""
+    is_float = row == "avx512-fma"
+    features = ", ".join(f'"+{feature}"' for feature in ROWS[row][1].split())
+    target = f'triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <[{features}]>'
     rows, size, outputs = shape
     element = "f32" if is_float else "i8"
     x, y = f"tensor<{rows}x{size}x{element}>", f"tensor<{rows}x{outputs}x{element}>"
@@ -70,6 +82,7 @@ def linear_ir(shape, groups, is_float):
         op = (f"qtx.linear %x as {quant}, %w scale(%s) bias(%b) to !quant.uniform<i8:f32, 0.5:3> "
               f": ({x}, {w}, tensor<{outputs}xf32>, tensor<{outputs}xf32>) -> {y}")
     return f"""
+    module attributes {{llvm.target = #llvm.target<{target}>}} {{
     func.func @main(%x: {x}, %n: index) -> {y} {{
       %w = arith.constant dense<{value}> : {w}
       %b = arith.constant dense<0.5> : tensor<{outputs}xf32>
@@ -82,7 +95,7 @@ def linear_ir(shape, groups, is_float):
         scf.yield %y : {y}
       }}
       return %r : {y}
-    }}"""
+    }} }}"""
 
 
 class Timer:
@@ -102,23 +115,22 @@ class Timer:
         return elapsed
 
 
-def measure(shape, is_float):
+def measure(shape, row):
     rows, size, outputs = shape
     rng = np.random.default_rng(0)
-    x = (rng.standard_normal((rows, size)).astype(np.float32) if is_float else
+    x = (rng.standard_normal((rows, size)).astype(np.float32) if row == "avx512-fma" else
          rng.integers(-128, 128, (rows, size)).astype(np.int8))
     peak = Timer(peak_ir(), np.float32(1))
-    timers = {"one": Timer(linear_ir(shape, (size,), is_float), x)}
-    if not is_float:
-        timers["six"] = Timer(linear_ir(shape, (size // 6,) * 6, is_float), x)
-        timers["outliers"] = Timer(linear_ir(shape, (size - 16, 16), is_float), x)
+    timers = {"one": Timer(linear_ir(shape, (size,), row), x)}
+    if row != "avx512-fma":
+        timers["six"] = Timer(linear_ir(shape, (size // 6,) * 6, row), x)
+        timers["outliers"] = Timer(linear_ir(shape, (size - 16, 16), row), x)
     for _ in range(ROUNDS):
         for timer in (peak, *timers.values()):
             timer.run()
     products = rows * size * outputs
-    per_loop = CHAINS * (16 if is_float else 64)
-    peak_rate = per_loop / peak.best
-    result = {"shape": list(shape), "type": "f32" if is_float else "i8",
+    peak_rate = ROWS[row][0] * CHAINS * 16 / peak.best
+    result = {"shape": list(shape), "row": row,
               "peak_gops": 2e-9 * peak_rate, "us": 1e6 * timers["one"].best,
               "gops": 2e-9 * products / timers["one"].best,
               "percent_of_peak": 100 * products / timers["one"].best / peak_rate}
@@ -130,16 +142,17 @@ def measure(shape, is_float):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json")
+    parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=list(ROWS))
     arguments = parser.parse_args()
     results = []
-    print(f"{'layer':>16} {'type':>4} {'us':>9} {'GOP/s':>8} {'peak':>8} {'%':>6} "
+    print(f"{'layer':>16} {'row':>12} {'us':>9} {'GOP/s':>8} {'peak':>8} {'%':>6} "
           f"{'six groups':>10} {'outliers':>8}")
-    for is_float in (True, False):
+    for row in arguments.rows:
         for shape in SHAPES:
-            result = measure(shape, is_float)
+            result = measure(shape, row)
             results.append(result)
             ratios = [f"{result[k]:.3f}" if k in result else "" for k in ("six_ratio", "outliers_ratio")]
-            print(f"{'x'.join(map(str, shape)):>16} {result['type']:>4} {result['us']:9.1f} "
+            print(f"{'x'.join(map(str, shape)):>16} {row:>12} {result['us']:9.1f} "
                   f"{result['gops']:8.1f} {result['peak_gops']:8.1f} {result['percent_of_peak']:6.1f} "
                   f"{ratios[0]:>10} {ratios[1]:>8}", flush=True)
     if arguments.json:

@@ -13,7 +13,7 @@ from typing import NamedTuple, Tuple
 import numpy as np
 import pytest
 import qtx
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 UNIT = np.float64(2.0**-23)
@@ -348,7 +348,9 @@ PARTITIONS = ((1,), (2,), (3,), (4,), (7,), (64,), (129,), (6, 1), (5, 3, 9), (8
               (1,) * 5, (32, 32, 32, 32, 1), (4, 4, 5, 5, 5, 4), (192,), (64, 64, 128, 3))
 
 
+# Each example compiles a module of its own.
 @pytest.mark.parametrize("row", INTEGER_ROWS)
+@settings(max_examples=25)
 @given(st.builds(
     IntegerLinear, st.sampled_from(ROWS), st.sampled_from(PARTITIONS), st.sampled_from(OUTPUTS),
     dynamic=st.sampled_from(("", "", "scale", "zero_point")), per_token=st.booleans(),
@@ -407,3 +409,25 @@ def test_reads_stay_inside(row, at_end):
             fast.run("main", *(guard(array, at_end) for array in arrays))
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
+
+
+@pytest.mark.parametrize("row", INTEGER_ROWS[:1])
+def test_fused_epilogue(row):
+    """Activations and quantizers that become epilogues compute the same bits."""
+    rng = np.random.default_rng(3)
+    weight = rng.integers(-127, 128, (33, 70)).astype(np.int8)
+    quant, w = "!quant.uniform<i8:f32, 0.05:-3>", "tensor<33x70xi8>"
+    text = f"""
+    func.func @main(%x: tensor<?x70xf32>) -> tensor<?x33xi8> {{
+      %w = arith.constant {dense(weight)} : {w}
+      %s = arith.constant dense<0.01> : tensor<1xf32>
+      %q = qtx.quantize %x to {quant} : tensor<?x70xf32> -> tensor<?x70xi8>
+      %y = qtx.linear %q as {quant}, %w scale(%s)
+          : (tensor<?x70xi8>, {w}, tensor<1xf32>) -> tensor<?x33xf32>
+      %a = qtx.gelu %y : (tensor<?x33xf32>) -> tensor<?x33xf32>
+      %z = qtx.quantize %a to {quant} : tensor<?x33xf32> -> tensor<?x33xi8>
+      return %z : tensor<?x33xi8>
+    }}"""
+    x = (3 * rng.standard_normal((40, 70))).astype(np.float32)
+    reference, fast = run_both(text, row, x)
+    np.testing.assert_array_equal(reference, fast)

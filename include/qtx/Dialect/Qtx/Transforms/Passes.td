@@ -433,4 +433,30 @@ def QtxFoldGateProjectionPass : Pass<"qtx-fold-gate-projection"> {
   ];
 }
 
+//===----------------------------------------------------------------------===//
+// Fusion
+//===----------------------------------------------------------------------===//
+
+def QtxFuseLinearPass : Pass<"qtx-fuse-linear"> {
+  let summary = "make activations and quantizers epilogues of linear layers";
+  let description = [{
+    `qtx.relu`, `qtx.gelu`, `qtx.silu` and `qtx.quantize` become the activation and the
+    quantized result of the float `qtx.linear` that they alone read. Every bit stays
+    (Numerics.md, "Contractions"): a linear does these steps itself, in this order. A
+    missed remark says why a reader of a linear stays apart.
+
+    ```mlir
+    %y = qtx.linear %x, %w : (tensor<?x4xf32>, tensor<8x4xf32>) -> tensor<?x8xf32>
+    %z = qtx.gelu %y to !quant.uniform<i8:f32, 0.02:-128> : (tensor<?x8xf32>) -> tensor<?x8xi8>
+    ```
+
+    becomes
+
+    ```mlir
+    %z = qtx.linear %x, %w activation gelu to !quant.uniform<i8:f32, 0.02:-128>
+        : (tensor<?x4xf32>, tensor<8x4xf32>) -> tensor<?x8xi8>
+    ```
+  }];
+}
+
 #endif // QTX_DIALECT_QTX_TRANSFORMS_PASSES
