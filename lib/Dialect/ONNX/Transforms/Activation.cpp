@@ -152,13 +152,16 @@ static std::optional<Scaled> getSwish(NodeOp node) {
 bool Recognizer::recognizeActivation(NodeOp node) {
   if (node.getOutputs().size() != 1 || !isF32(node.getOutputs()[0]))
     return false;
-  Value y = node.getOutputs()[0], none;
+  Value y = node.getOutputs()[0], source, none;
   auto finish = [&](Value result, StringRef name) {
-    replace(y, result);
+    replaceRows(y, result, source);
     passed(node.getLoc(), "found " + name);
     return true;
   };
-  auto getX = [&](Value x) { return getPlain(x); };
+  auto getX = [&](Value x) {
+    source = getRows(x);
+    return getPlain(source);
+  };
   if (node.is("Relu")) {
     Value x = getX(node.getInputs()[0]);
     return finish(ReluOp::create(builder, node.getLoc(), x.getType(), x, none,
@@ -247,7 +250,18 @@ bool Recognizer::recognizeSum(NodeOp node) {
   Value y = node.getOutputs().empty() ? Value() : node.getOutputs()[0];
   if (!node.is("Add") || !isF32(y) || getRank(y) < 2)
     return false;
-  Value lhs = node.getInputs()[0], rhs = node.getInputs()[1];
+  Value lhs = node.getInputs()[0], rhs = node.getInputs()[1], none;
+  auto create = [&](Value lhs, Value rhs) {
+    passed(node.getLoc(), "found qtx.add");
+    return AddOp::create(builder, node.getLoc(), lhs.getType(), lhs, none, none,
+                         rhs, none, none, none, none, TypeAttr(), TypeAttr(),
+                         TypeAttr());
+  };
+  Value left = getRows(lhs), right = getRows(rhs);
+  if (left != lhs && right != rhs && haveSameDims(left, right)) {
+    replaceRows(y, create(getPlain(left), getPlain(right)), left);
+    return true;
+  }
   if (!isFromQtx(lhs) && !isFromQtx(rhs))
     return false;
   SmallVector<AffineExpr> dims = getDims(y);
@@ -269,10 +283,6 @@ bool Recognizer::recognizeSum(NodeOp node) {
     plain =
         tensor::CollapseShapeOp::create(builder, node.getLoc(), plain, groups);
   }
-  Value none, x = getPlain(lhs);
-  replace(y, AddOp::create(builder, node.getLoc(), x.getType(), x, none, none,
-                           plain, none, none, none, none, TypeAttr(),
-                           TypeAttr(), TypeAttr()));
-  passed(node.getLoc(), "found qtx.add");
+  replace(y, create(getPlain(lhs), plain));
   return true;
 }

@@ -59,19 +59,22 @@ Value Recognizer::createLinear(Location loc, Value x, const Weight &weight,
       .getY();
 }
 
-/// The node that splits `y` along its last axis into parts of static size, if
-/// it is all that reads it; else null.
-static NodeOp getSplit(Value y) {
+/// The node that splits `y` along its last axis, of `size` elements, into parts
+/// of static size, if it is all that reads it; else null.
+static NodeOp getSplit(Value y, int64_t size) {
   NodeOp split = getOnlyUser(y);
   int64_t last = getRank(y) - 1;
   if (!split || !split.is("Split") || getAxis(split, 0, last + 1) != last)
     return {};
+  int64_t rest = size;
   for (Value part : split.getOutputs()) {
     auto type = dyn_cast<RankedTensorType>(part.getType());
-    if (!type || type.isDynamicDim(last) || type.getDimSize(last) == 0)
+    if (!type || type.getRank() != last + 1 || type.isDynamicDim(last) ||
+        type.getDimSize(last) == 0 || type.getDimSize(last) > rest)
       return {};
+    rest -= type.getDimSize(last);
   }
-  return split;
+  return rest == 0 ? split : NodeOp();
 }
 
 bool Recognizer::createSplitLinears(NodeOp split, Value x, const Weight &weight,
@@ -110,16 +113,20 @@ void Recognizer::createLinears(NodeOp node, Value x, const Weight &weight,
     dims.back() = getDims(x).back();
     x = createReshape(reshape.getInputs()[0], dims);
     y = back;
+  } else if (!getSplit(y, weight.getNumOutputs())) {
+    x = getRows(x);
   }
-  NodeOp split = getSplit(y);
+  NodeOp split = getSplit(y, weight.getNumOutputs());
   // Behind the last node that is replaced.
   builder.setInsertionPoint(split ? split : y.getDefiningOp<NodeOp>());
   if (split) {
     createSplitLinears(split, x, weight, bias);
     return;
   }
-  replace(y, createLinear(node.getLoc(), x, weight, bias, 0,
-                          weight.getNumOutputs()));
+  replaceRows(
+      y,
+      createLinear(node.getLoc(), x, weight, bias, 0, weight.getNumOutputs()),
+      x);
   passed(node.getLoc(),
          bias ? "found qtx.linear with bias" : "found qtx.linear");
 }

@@ -171,7 +171,7 @@ bool Recognizer::recognizeWholeNorm(NodeOp node) {
     obstacles[node] = obstacle;
     return false;
   }
-  Value x = node.getInputs()[0];
+  Value x = getRows(node.getInputs()[0]);
   int64_t size = cast<RankedTensorType>(x.getType()).getShape().back();
   Value scale = node.getOptionalInput(1), shift = node.getOptionalInput(2);
   Value gamma = scale ? getVector(scale, size) : Value();
@@ -180,9 +180,10 @@ bool Recognizer::recognizeWholeNorm(NodeOp node) {
     obstacles[node] = "its scale or shift is not a constant vector";
     return false;
   }
-  replace(node.getOutputs()[0],
-          createNorm(builder, node.getLoc(), isCentered, getPlain(x), gamma,
-                     beta, node.getFloatAttr("epsilon", 1e-5f)));
+  replaceRows(node.getOutputs()[0],
+              createNorm(builder, node.getLoc(), isCentered, getPlain(x), gamma,
+                         beta, node.getFloatAttr("epsilon", 1e-5f)),
+              x);
   passed(node.getLoc(),
          isCentered ? "found qtx.layer_norm" : "found qtx.rms_norm");
   return true;
@@ -208,8 +209,11 @@ bool Recognizer::recognizeNormalization(NodeOp node) {
   }
   builder.setInsertionPoint(y.getDefiningOp());
   // Constants that were made above stand before this place.
-  replace(y, createNorm(builder, node.getLoc(), found->isCentered,
-                        getPlain(found->x), gamma, beta, found->epsilon));
+  Value x = getRows(found->x);
+  replaceRows(y,
+              createNorm(builder, node.getLoc(), found->isCentered, getPlain(x),
+                         gamma, beta, found->epsilon),
+              x);
   passed(node.getLoc(), found->isCentered
                             ? "found qtx.layer_norm in its formula"
                             : "found qtx.rms_norm in its formula");

@@ -60,6 +60,26 @@ void Recognizer::replace(Value old, Value plain) {
   old.replaceAllUsesWith(addDims(plain, cast<RankedTensorType>(old.getType())));
 }
 
+Value Recognizer::getRows(Value value) {
+  NodeOp reshape = getNode(value, "Reshape");
+  Value source = reshape ? reshape.getInputs()[0] : Value();
+  if (!source || getRank(value) != 2 || getRank(source) <= 2)
+    return value;
+  SmallVector<AffineExpr> dims = getDims(source);
+  return dims.back() && dims.back() == getDims(value).back() ? source : value;
+}
+
+void Recognizer::replaceRows(Value old, Value plain, Value source) {
+  if (getRank(plain) == getRank(old)) {
+    replace(old, plain);
+    return;
+  }
+  SmallVector<AffineExpr> dims = getDims(source), rows = getDims(old);
+  dims.back() = rows.back();
+  Value tensor = addDims(plain, getTensorType(dims, builder.getF32Type()));
+  old.replaceAllUsesWith(createReshape(tensor, rows));
+}
+
 IntegerAttr Recognizer::getInt(int64_t value) {
   return builder.getIntegerAttr(builder.getIntegerType(64, /*isSigned=*/true),
                                 value);

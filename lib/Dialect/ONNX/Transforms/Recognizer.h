@@ -63,6 +63,12 @@ private:
   mlir::Value addDims(mlir::Value plain, mlir::RankedTensorType type);
   /// `plain` takes the place of `old`.
   void replace(mlir::Value old, mlir::Value plain);
+  /// The tensor whose rows `value` [M, d] is; `value` itself if it is no such
+  /// reshape. What works row by row reads the tensor, and the reshape moves
+  /// behind it.
+  mlir::Value getRows(mlir::Value value);
+  /// `plain`, computed from the rows of `source`, takes the place of `old`.
+  void replaceRows(mlir::Value old, mlir::Value plain, mlir::Value source);
   /// A further node, before the insertion point.
   mlir::Value createNode(llvm::StringRef op, mlir::ValueRange inputs,
                          mlir::RankedTensorType type,

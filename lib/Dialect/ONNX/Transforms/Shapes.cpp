@@ -165,7 +165,8 @@ bool Recognizer::recognizeStackedHeads(NodeOp node) {
                  linear.getY().getType().getElementType().isF32() &&
                  linear.getX().getType().getElementType().isF32() &&
                  view->getType().getElementType().isF32() &&
-                 (!linear.getBias() || ConstantView::get(linear.getBias()));
+                 (!linear.getBias() || (getRank(linear.getBias()) == 1 &&
+                                        ConstantView::get(linear.getBias())));
   if (!isPlain)
     return false;
   Weight weight{*view, /*isTransposed=*/false, linear.getWeight().getLoc()};

@@ -352,3 +352,34 @@ func.func @stacked_heads(%x: tensor<1x3x2xf32>) -> (tensor<1x2x3x1xf32>, tensor<
   %5 = onnx.node "Reshape"(%4#0) : (tensor<1x1x2x3x1xf32>) -> tensor<1x2x3x1xf32>
   return %3, %5 : tensor<1x2x3x1xf32>, tensor<1x2x3x1xf32>
 }
+
+// OPT: a layer on rows, whose reshapes meet at the end.
+// CHECK-LABEL: func.func @rows(
+// CHECK-SAME: %[[X:.*]]: tensor<2x3x2xf32>)
+// CHECK: %[[N:.*]] = qtx.layer_norm %[[X]] {{.*}} -> tensor<2x3x2xf32>
+// CHECK: %[[L:.*]] = qtx.linear %[[N]], {{.*}} -> tensor<2x3x2xf32>
+// CHECK: %[[R:.*]] = qtx.relu %[[L]] : (tensor<2x3x2xf32>) -> tensor<2x3x2xf32>
+// CHECK: %[[Y:.*]] = qtx.add %[[X]], %[[R]] : (tensor<2x3x2xf32>, tensor<2x3x2xf32>) -> tensor<2x3x2xf32>
+// CHECK: return %[[Y]]
+func.func @rows(%x: tensor<2x3x2xf32>) -> tensor<2x3x2xf32> {
+  %w = arith.constant dense<[[1.0, 2.0], [3.0, 4.0]]> : tensor<2x2xf32>
+  %g = arith.constant dense<[1.0, 2.0]> : tensor<2xf32>
+  %0 = onnx.node "Reshape"(%x) : (tensor<2x3x2xf32>) -> tensor<6x2xf32>
+  %1 = onnx.node "LayerNormalization"(%0, %g, %g) : (tensor<6x2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<6x2xf32>
+  %2 = onnx.node "Gemm"(%1, %w, %g) : (tensor<6x2xf32>, tensor<2x2xf32>, tensor<2xf32>) -> tensor<6x2xf32>
+  %3 = onnx.node "Relu"(%2) : (tensor<6x2xf32>) -> tensor<6x2xf32>
+  %4 = onnx.node "Add"(%0, %3) : (tensor<6x2xf32>, tensor<6x2xf32>) -> tensor<6x2xf32>
+  %5 = onnx.node "Reshape"(%4) : (tensor<6x2xf32>) -> tensor<2x3x2xf32>
+  return %5 : tensor<2x3x2xf32>
+}
+
+// Parts of other sizes than the projection has.
+// CHECK-LABEL: func.func @invalid_split(
+// CHECK: qtx.linear
+// CHECK: onnx.node "Split"
+func.func @invalid_split(%x: tensor<3x2xf32>) -> tensor<3x4xf32> {
+  %w = arith.constant dense<[[1.0, 2.0], [3.0, 4.0]]> : tensor<2x2xf32>
+  %0 = onnx.node "MatMul"(%x, %w) : (tensor<3x2xf32>, tensor<2x2xf32>) -> tensor<3x2xf32>
+  %1:2 = onnx.node "Split"(%0) attributes {axis = 1 : si64} : (tensor<3x2xf32>) -> (tensor<3x4xf32>, tensor<3x4xf32>)
+  return %1#1 : tensor<3x4xf32>
+}

@@ -73,7 +73,7 @@ def ONNXRecognizePass : Pass<"onnx-recognize", "::mlir::ModuleOp"> {
 
     | operation | found as |
     |---|---|
-    | `qtx.linear` | `MatMul` or `Gemm` by a constant, with the bias added to it, also between two `Reshape`; `Conv` of patches; a projection that is split becomes one per part |
+    | `qtx.linear` | `MatMul` or `Gemm` by a constant, with the bias added to it, also on rows between two `Reshape`; `Conv` of patches; a projection that is split becomes one per part |
     | `qtx.layer_norm`, `qtx.rms_norm` | the operator, or its formula with `ReduceMean` |
     | `qtx.gelu`, `qtx.silu`, `qtx.relu` | the operator, or its formula with `Erf`, `Tanh` or `Sigmoid`, the factors in any order |
     | `qtx.embedding` | `Gather` of rows of a constant |
