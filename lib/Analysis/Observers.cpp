@@ -227,13 +227,15 @@ HistogramObserver::HistogramObserver(ChannelRanges channelBounds)
 }
 
 void HistogramObserver::update(const StreamedValue &value) {
+  // Apart from the counting, the loop over channels runs on vectors.
+  std::vector<int32_t> bins(bounds.getNumChannels());
   forEachRow(value, [&](ArrayRef<float> row) {
-    for (auto [channel, number] : enumerate(row)) {
-      int64_t bin =
-          int64_t((number - bounds.lo[channel]) * binsPerUnit[channel]);
-      bin = std::clamp<int64_t>(bin, 0, kNumBins - 1);
-      ++counts[channel * kNumBins + bin];
+    for (size_t i = 0, e = row.size(); i < e; ++i) {
+      float bin = (row[i] - bounds.lo[i]) * binsPerUnit[i];
+      bins[i] = int32_t(std::min(std::max(bin, 0.0f), float(kNumBins - 1)));
     }
+    for (auto [channel, bin] : enumerate(bins))
+      ++counts[channel * kNumBins + bin];
   });
 }
 
