@@ -24,15 +24,9 @@ namespace qtx {
 using namespace mlir;
 using namespace qtx;
 
-/// Why no kernel takes these parameters; empty if one may.
-static StringRef check(const std::optional<QuantParams> &params) {
-  if (!params)
-    return {};
-  if (params->getStorageType().getWidth() != 8)
-    return "a quantized tensor does not have 8 bits";
-  if (params->isGrouped())
-    return "a quantized tensor has parameters in groups";
-  return {};
+/// Whether kernels take tensors with these parameters as they are.
+static bool isTaken(const QuantParams &params) {
+  return params.getStorageType().getWidth() == 8 && params.isPerTensor();
 }
 
 /// Why no kernel takes `op`; empty if one may.
@@ -42,11 +36,9 @@ static StringRef check(AttentionOp op) {
       llvm::any_of(op->getResultTypes(), isQuantized))
     return "it is not in storage form";
   for (const std::optional<QuantParams> &params :
-       {op.getQueryParams(), op.getKeyParams(), op.getValueParams(),
-        op.getScoresParams(), op.getProbsParams(), op.getContextParams(),
-        op.getYParams()})
-    if (StringRef reason = check(params); !reason.empty())
-      return reason;
+       {op.getScoresParams(), op.getProbsParams(), op.getContextParams()})
+    if (params && !isTaken(*params))
+      return "a stage inside has groups, or not 8 bits";
   return {};
 }
 
@@ -91,9 +83,14 @@ public:
                         Value(op.getGate())})
       if (other)
         operands.push_back(other);
-    MergeHeadsOp merge = getMerge();
+    bool isQuantizedLater = op.getYParams() && !isTaken(*op.getYParams());
+    if (isQuantizedLater)
+      attrs.erase(op.getYQuantAttrName());
+    MergeHeadsOp merge = isQuantizedLater ? MergeHeadsOp() : getMerge();
     layouts.push_back(bool(merge));
-    SmallVector<Value> outs = {createResult(query, bool(merge)),
+    Type element = isQuantizedLater ? Type(builder.getF32Type())
+                                    : op.getY().getType().getElementType();
+    SmallVector<Value> outs = {createResult(query, element, bool(merge)),
                                createScratch(key)};
     set("layouts", builder.getDenseI64ArrayAttr(layouts));
     set("scores_kernel", builder.getStringAttr(scoresRow->getName()));
@@ -101,13 +98,20 @@ public:
     auto kernel = KernelOp::create(builder, loc, TypeRange(ValueRange(outs)),
                                    "qtx.attention", operands, outs,
                                    attrs.getDictionary(op.getContext()));
-    replace(kernel.getResult(0), merge);
+    Value result = kernel.getResult(0);
+    if (isQuantizedLater)
+      result =
+          QuantizeOp::create(builder, loc,
+                             cast<RankedTensorType>(result.getType())
+                                 .clone(op.getY().getType().getElementType()),
+                             result, Value(), Value(), op.getYQuantAttr());
+    replace(result, merge);
   }
 
 private:
   static bool areIntegers(const std::optional<QuantParams> &lhs,
                           const std::optional<QuantParams> &rhs) {
-    return lhs && rhs;
+    return lhs && rhs && isTaken(*lhs) && isTaken(*rhs);
   }
   void set(StringRef name, Attribute value) { attrs.set(name, value); }
 
@@ -117,6 +121,9 @@ private:
     auto quant = dyn_cast_or_null<TypeAttr>(attrs.get(quantName));
     bool isDequantized = quant && row.isFloat();
     auto split = value.getDefiningOp<SplitHeadsOp>();
+    // Groups are those of the heads in their order.
+    if (quant && QuantParams::get(quant.getValue())->isGrouped())
+      split = {};
     layouts.push_back(bool(split));
     if (split)
       value = createView(split);
@@ -165,14 +172,13 @@ private:
 
   /// Sizes are those of the operands that were taken: the others shall have no
   /// reader left.
-  Value createResult(Value query, bool isMerged) {
+  Value createResult(Value query, Type element, bool isMerged) {
     SmallVector<OpFoldResult> sizes =
         tensor::getMixedSizes(builder, loc, query);
     sizes.back() = builder.getIndexAttr(op.getValueSize());
     if (isMerged != (layouts[0] != 0))
       std::swap(sizes[1], sizes[2]);
-    return tensor::EmptyOp::create(builder, loc, sizes,
-                                   op.getY().getType().getElementType());
+    return tensor::EmptyOp::create(builder, loc, sizes, element);
   }
 
   Value createScratch(Value key) {

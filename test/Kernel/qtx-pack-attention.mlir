@@ -3,8 +3,8 @@
 
 // REMARK: runs on a kernel
 // REMARK: runs on a kernel
-// REMARK: a quantized tensor has parameters in groups
-// REMARK: a quantized tensor does not have 8 bits
+// REMARK: runs on a kernel
+// REMARK: a stage inside has groups, or not 8 bits
 // REMARK: it is not in storage form
 // REMARK: the target has no micro-kernel
 
@@ -57,19 +57,35 @@ module attributes {llvm.target = #avx512} {
 // -----
 
 #avx512 = #llvm.target<triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <["+avx512f", "+avx512bw", "+avx512vnni"]>>
+// CHECK-LABEL: func @groups(
+// CHECK: %[[X:.*]] = qtx.dequantize %{{.*}} as !qtx.grouped<i8:f32, axis=-3
+// CHECK: %[[Y:.*]]:2 = qtx.kernel "qtx.attention"(%[[X]], %{{.*}}, %{{.*}}) {{.*}} -> (tensor<1x2x8x4xf32>, tensor<{{.*}}xi8>)
+// CHECK: %[[Q:.*]] = qtx.quantize %[[Y]]#0 to !qtx.grouped
+// CHECK: qtx.merge_heads %[[Q]]
+// What kernels take with one scale only is converted before and behind.
+module attributes {llvm.target = #avx512} {
+  func.func @groups(%x: tensor<1x8x8xi8>, %k: tensor<1x2x8x4xf32>) -> tensor<1x8x8xi8> {
+    %q = qtx.split_heads %x : tensor<1x8x8xi8> -> tensor<1x2x8x4xi8>
+    %0 = qtx.attention %q as !qtx.grouped<i8:f32, axis=-3, [1 * 2], {0.5, 0.25}>, %k, %k scale 0.25 to !qtx.grouped<i8:f32, axis=-1, [1 * 4], {0.5, 0.25, 1.0, 2.0}>
+        : (tensor<1x2x8x4xi8>, tensor<1x2x8x4xf32>, tensor<1x2x8x4xf32>) -> tensor<1x2x8x4xi8>
+    %1 = qtx.merge_heads %0 : tensor<1x2x8x4xi8> -> tensor<1x8x8xi8>
+    return %1 : tensor<1x8x8xi8>
+  }
+}
+
+// -----
+
+#avx512 = #llvm.target<triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <["+avx512f", "+avx512bw", "+avx512vnni"]>>
 // CHECK-LABEL: func @kept(
 // CHECK-NOT: qtx.kernel
-// CHECK-COUNT-3: qtx.attention
+// CHECK-COUNT-2: qtx.attention
 module attributes {llvm.target = #avx512} {
-  func.func @kept(%q: tensor<1x2x8x4xi8>, %k: tensor<1x2x8x4xf32>, %w: tensor<1x2x8x4xi16>, 
-      %s: tensor<1x2x8x4x!quant.uniform<i8:f32, 0.5>>) -> (tensor<1x2x8x4xf32>, tensor<1x2x8x4xf32>, tensor<1x2x8x4xf32>) {
-    %0 = qtx.attention %q as !qtx.grouped<i8:f32, axis=-3, [1 * 2], {0.5, 0.25}>, %k, %k scale 0.25
-        : (tensor<1x2x8x4xi8>, tensor<1x2x8x4xf32>, tensor<1x2x8x4xf32>) -> tensor<1x2x8x4xf32>
-    %1 = qtx.attention %w as !quant.uniform<i16:f32, 0.5>, %k, %k scale 0.25
-        : (tensor<1x2x8x4xi16>, tensor<1x2x8x4xf32>, tensor<1x2x8x4xf32>) -> tensor<1x2x8x4xf32>
-    %2 = qtx.attention %s, %k, %k scale 0.25
+  func.func @kept(%k: tensor<1x2x8x4xf32>, %s: tensor<1x2x8x4x!quant.uniform<i8:f32, 0.5>>) -> (tensor<1x2x8x4xf32>, tensor<1x2x8x4xf32>) {
+    %0 = qtx.attention %k, %k, %k scale 0.25 scores !qtx.grouped<i8:f32, axis=-3, [1 * 2], {0.5, 0.25}>
+        : (tensor<1x2x8x4xf32>, tensor<1x2x8x4xf32>, tensor<1x2x8x4xf32>) -> tensor<1x2x8x4xf32>
+    %1 = qtx.attention %s, %k, %k scale 0.25
         : (tensor<1x2x8x4x!quant.uniform<i8:f32, 0.5>>, tensor<1x2x8x4xf32>, tensor<1x2x8x4xf32>) -> tensor<1x2x8x4xf32>
-    return %0, %1, %2 : tensor<1x2x8x4xf32>, tensor<1x2x8x4xf32>, tensor<1x2x8x4xf32>
+    return %0, %1 : tensor<1x2x8x4xf32>, tensor<1x2x8x4xf32>
   }
 }
 

@@ -83,10 +83,11 @@ def QtxPackAttentionPass : Pass<"qtx-pack-attention"> {
 
     `qtx.split_heads` before it and `qtx.merge_heads` behind it become views: the
     kernel reads the heads where the projections wrote them. Booleans of a mask
-    become bytes, and a quantized operand whose partner is float is dequantized. The
-    second destination is scratch memory.
+    become bytes. A quantized operand that is no tensor of bytes with one scale, or
+    whose partner is none, is dequantized before, and such a result is quantized
+    behind the kernel. The second destination is scratch memory.
 
-    Tensors of 8 bits with one scale have kernels; an operation without one takes the
+    With groups inside, of scores, probabilities or context, an operation takes the
     reference lowering, and a missed remark says why.
   }];
   let dependentDialects = [
