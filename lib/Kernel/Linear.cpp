@@ -32,6 +32,8 @@ static constexpr int64_t kLineBytes = 64;
 /// Weights below this size stay in the second-level cache.
 static constexpr int64_t kMinPrefetchedBytes = int64_t(1) << 19;
 static constexpr int64_t kMinPrefetchingTiles = 4;
+/// More segments than this are not worth code of their own.
+static constexpr int64_t kMaxUnrolledSegments = 8;
 
 namespace {
 
@@ -270,10 +272,10 @@ private:
     loop(begin, last, rows, {}, [&](Value first, ValueRange) {
       emitPrefetch(panel, lines, arith::SubIOp::create(b, first, begin), rows);
       tileRows = config.getRows();
-      if (runs.size() == 1 && runs.front().count == 1)
+      if (countSegments() <= kMaxUnrolledSegments)
         emitTallTile(panel, first);
       else
-        emitTallTileOfSegments(panel, first);
+        emitTallTileOfManySegments(panel, first);
       return SmallVector<Value>();
     });
     return last;
@@ -289,20 +291,33 @@ private:
          });
   }
 
+  int64_t countSegments() { return runs.back().first + runs.back().count; }
+
+  /// Between segments the fp32 sums of a tall tile wait in memory.
   void emitTallTile(const Panel &panel, Value first) {
-    SegmentAt at = {index(0), index(0), index(0), index(0)};
-    multiplyTiles(panel, first, runs.front(), at);
-    forEachPart(first, [&](Value partFirst, Value part) {
-      tallPart = part;
-      SmallVector<Value> sums =
-          emitAndJoin(panel, partFirst, runs.front(), at, {});
-      tallPart = nullptr;
-      emitEpilogue(panel, partFirst, sums);
-    });
+    for (const SegmentRun &run : runs)
+      for (int64_t i = 0; i < run.count; ++i) {
+        SegmentAt at = getSegmentAt(run, index(i));
+        bool isFirst = run.first + i == 0;
+        bool isLast = run.first + i + 1 == countSegments();
+        multiplyTiles(panel, first, run, at);
+        forEachPart(first, [&](Value partFirst, Value part) {
+          SmallVector<Value> joined;
+          if (!isFirst)
+            joined = loadTall(tallJoined, floatType, panel, part);
+          tallPart = part;
+          joined = emitAndJoin(panel, partFirst, run, at, joined);
+          tallPart = nullptr;
+          if (isLast)
+            emitEpilogue(panel, partFirst, joined);
+          else
+            storeTall(panel, part, joined);
+        });
+      }
   }
 
-  /// The fp32 sums of a tall tile wait in memory for the next segment.
-  void emitTallTileOfSegments(const Panel &panel, Value first) {
+  /// The same in loops over the segments.
+  void emitTallTileOfManySegments(const Panel &panel, Value first) {
     forEachPart(first, [&](Value partFirst, Value part) {
       storeTall(panel, part, loadBias(panel, partFirst));
     });
