@@ -11,6 +11,27 @@
 
 include "mlir/Pass/PassBase.td"
 
+def ConvertONNXToLinalgPass : Pass<"convert-onnx-to-linalg", "::mlir::ModuleOp"> {
+  let summary = "lower ONNX nodes to tensor, linalg, arith, math and scf";
+  let description = [{
+    Lowers every `onnx.node` to operations of `tensor`, `linalg`, `arith`, `math`
+    and `scf`, or of `qtx` where one means the same, on tensors without symbolic
+    sizes and without signedness. Nodes have the form that docs/Import.md states.
+    A dynamic size becomes a `tensor.dim` of the argument that has it. Arguments and
+    results that were unsigned integers carry `qtx.unsigned`.
+
+    Floats of 16 bits are computed as f32 and rounded once per node. Integers wrap, and
+    x / 0 is 0. Indices out of range are brought into it.
+
+    Nodes without a lowering are one error that lists them all.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
+    "::mlir::math::MathDialect", "::mlir::scf::SCFDialect",
+    "::mlir::tensor::TensorDialect", "::qtx::QtxDialect"
+  ];
+}
+
 def ConvertQtxToLinalgPass : Pass<"convert-qtx-to-linalg", "::mlir::ModuleOp"> {
   let summary = "lower qtx operations to linalg: the reference semantics";
   let description = [{

@@ -54,6 +54,28 @@ mlir::Value createGeluTanh(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
 /// x * sigmoid(x)
 mlir::Value createSilu(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
 
+/// Functions of f32 or f64, or vectors of them, that are computed in f64.
+mlir::Value createWideExp(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
+mlir::Value createWideLog(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
+mlir::Value createExpm1(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
+mlir::Value createLog1p(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
+mlir::Value createSin(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
+mlir::Value createWideCos(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
+mlir::Value createTan(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
+mlir::Value createAsin(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
+mlir::Value createAcos(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
+mlir::Value createAtan(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
+mlir::Value createSinh(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
+mlir::Value createCosh(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
+mlir::Value createWideTanh(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
+mlir::Value createAsinh(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
+mlir::Value createAcosh(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
+mlir::Value createAtanh(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
+
+/// x^y, likewise.
+mlir::Value createPow(mlir::ImplicitLocOpBuilder &builder, mlir::Value x,
+                      mlir::Value y);
+
 } // namespace qtx
 
 #endif // QTX_SUPPORT_POLYNOMIALS_H

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "qtx/Target/Signature.h"
+#include "qtx/Conversion/ONNXToLinalg/ONNXToLinalg.h"
 #include "qtx/Dialect/Qtx/IR/QtxDialect.h"
 #include "qtx/Dialect/Qtx/IR/QuantParams.h"
 #include "llvm/ADT/StringExtras.h"
@@ -58,6 +59,20 @@ static std::optional<ElementKind> getElementKind(Type type) {
   return std::nullopt;
 }
 
+/// The unsigned kind of the same width, where there is one.
+static ElementKind getUnsigned(ElementKind kind) {
+  switch (kind) {
+  case ElementKind::I8:
+    return ElementKind::U8;
+  case ElementKind::I16:
+    return ElementKind::U16;
+  case ElementKind::I32:
+    return ElementKind::U32;
+  default:
+    return kind;
+  }
+}
+
 /// Fills in the element type and shape; false if `type` has no buffer form.
 static bool setType(ValueSignature &value, Type type) {
   value.isScalar = !isa<ShapedType>(type);
@@ -97,6 +112,8 @@ llvm::Expected<FunctionSignature> qtx::getSignature(func::FuncOp function) {
         "arg", i);
     if (!setType(value, type))
       return makeTypeError("argument", i, type);
+    if (function.getArgAttr(i, kUnsignedAttrName))
+      value.element = getUnsigned(value.element);
   }
   for (auto [i, type] : llvm::enumerate(function.getResultTypes())) {
     ValueSignature &value = signature.outputs.emplace_back();
@@ -105,6 +122,8 @@ llvm::Expected<FunctionSignature> qtx::getSignature(func::FuncOp function) {
         "out", i);
     if (!setType(value, type))
       return makeTypeError("result", i, type);
+    if (function.getResultAttr(i, kUnsignedAttrName))
+      value.element = getUnsigned(value.element);
   }
   return signature;
 }

@@ -28,12 +28,23 @@ func.func @vectors(%x: vector<8xf32>, %y: vector<[4]xf32>)
   return %0, %1 : vector<8xf32>, vector<[4]xf32>
 }
 
-// CHECK-LABEL: func @others
-// CHECK: math.exp %{{.*}} : f64
-// CHECK: math.sin
-// REMARK: kept 'math.exp': not on f32 or vectors of f32
-func.func @others(%x: f64, %y: f32) -> (f64, f32) {
+// What no kernel needs fast is computed in f64.
+// CHECK-LABEL: func @wide
+// CHECK-NOT: math.{{exp|sin|powf}}
+// CHECK: return
+func.func @wide(%x: f64, %y: f32) -> (f64, f32, f32) {
   %0 = math.exp %x : f64
   %1 = math.sin %y : f32
+  %2 = math.powf %y, %1 : f32
+  return %0, %1, %2 : f64, f32, f32
+}
+
+// CHECK-LABEL: func @others
+// CHECK: math.erf %{{.*}} : f64
+// CHECK: math.cbrt
+// REMARK: kept 'math.erf': no function of its type
+func.func @others(%x: f64, %y: f32) -> (f64, f32) {
+  %0 = math.erf %x : f64
+  %1 = math.cbrt %y : f32
   return %0, %1 : f64, f32
 }

@@ -1,0 +1,82 @@
+// RUN: qtx-opt %s --convert-onnx-to-linalg --split-input-file | FileCheck %s
+// RUN: qtx-opt %s --convert-onnx-to-linalg --split-input-file \
+// RUN:   --remark-format=emitRemark --remarks-filter=convert-onnx-to-linalg 2>&1 \
+// RUN:   | FileCheck %s --check-prefix=REMARK
+
+!s = tensor<?x4xf32, affine_map<()[s0] -> (s0, 4)>>
+
+// Equal expressions are equal sizes, 1 is broadcast, symbolic sizes are gone.
+// CHECK-LABEL: func @broadcast(
+// CHECK-SAME: %[[X:.*]]: tensor<?x4xf32>, %[[Y:.*]]: tensor<1x4xf32>) -> tensor<?x4xf32>
+// CHECK: tensor.dim %[[X]]
+// CHECK: linalg.generic {{.*}} ins(%[[X]], %[[Y]] : tensor<?x4xf32>, tensor<1x4xf32>)
+// CHECK: arith.addf
+// CHECK-NOT: onnx
+// REMARK: lowered 'Add' by itself
+func.func @broadcast(%x: !s, %y: tensor<1x4xf32>) -> !s {
+  %0 = onnx.node "Add"(%x, %y) : (!s, tensor<1x4xf32>) -> !s
+  return %0 : !s
+}
+
+// -----
+
+// Unsigned integers become signless, and the argument says what it was.
+// CHECK-LABEL: func @unsigned(
+// CHECK-SAME: %{{.*}}: tensor<3xi8> {qtx.unsigned}) -> (tensor<3xi8> {qtx.unsigned})
+// CHECK: arith.divui
+func.func @unsigned(%x: tensor<3xui8>) -> tensor<3xui8> {
+  %c = arith.constant dense<[200, 2, 3]> : tensor<3xui8>
+  %0 = onnx.node "Div"(%x, %c) : (tensor<3xui8>, tensor<3xui8>) -> tensor<3xui8>
+  return %0 : tensor<3xui8>
+}
+
+// -----
+
+!a = tensor<?x?x8xf32, affine_map<()[s0, s1] -> (s0, s1, 8)>>
+!b = tensor<?x?x2x4xf32, affine_map<()[s0, s1] -> (s0, s1, 2, 4)>>
+!c = tensor<?x2x?x4xf32, affine_map<()[s0, s1] -> (s0, 2, s1, 4)>>
+
+// What qtx operations made of a node meets nodes through casts.
+// CHECK-LABEL: func @heads(
+// CHECK: tensor.expand_shape %{{.*}} {{\[\[}}0], [1], [2, 3]]
+// CHECK: linalg.transpose
+// CHECK: qtx.softmax
+// CHECK-NOT: unrealized
+func.func @heads(%x: !a) -> tensor<?x2x?x4xf32> {
+  %0 = onnx.node "Reshape"(%x) : (!a) -> !b
+  %1 = onnx.node "Transpose"(%0) attributes {perm = [0 : si64, 2 : si64, 1 : si64, 3 : si64]} : (!b) -> !c
+  %2 = builtin.unrealized_conversion_cast %1 : !c to tensor<?x2x?x4xf32>
+  %3 = qtx.softmax %2 : tensor<?x2x?x4xf32>
+  return %3 : tensor<?x2x?x4xf32>
+}
+
+// -----
+
+!a = tensor<?xf32, affine_map<()[s0] -> (s0)>>
+!b = tensor<?xf32, affine_map<()[s0] -> (s0 - 1)>>
+
+// A size is computed from those of the arguments.
+// CHECK-LABEL: func @slice(
+// CHECK: %[[D:.*]] = tensor.dim
+// CHECK: %[[SIZE:.*]] = arith.addi %[[D]]
+// CHECK: tensor.extract_slice %{{.*}}[1] [%[[SIZE]]] [1]
+func.func @slice(%x: !a) -> !b {
+  %0 = onnx.node "Slice"(%x) attributes {axes = [0 : si64], steps = [1 : si64], starts = affine_map<()[s0] -> (1)>} : (!a) -> !b
+  return %0 : !b
+}
+
+// -----
+
+// A size that only the data knows comes from the result.
+!n = tensor<1x?xi64, affine_map<()[s0] -> (1, s0)>>
+!m = tensor<?xi64, affine_map<()[s0] -> (s0)>>
+
+// CHECK-LABEL: func @nonzero(
+// CHECK: scf.for
+// CHECK: scf.if
+// CHECK: tensor.collapse_shape
+func.func @nonzero(%x: tensor<5xf32>) -> !m {
+  %0 = onnx.node "NonZero"(%x) : (tensor<5xf32>) -> !n
+  %1 = onnx.node "Reshape"(%0) : (!n) -> !m
+  return %1 : !m
+}
