@@ -1,13 +1,14 @@
 # Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Layers as exporters write them, and what is found in them."""
+"""Layers as exporters write them: what is found in them, and that they compute the same."""
 
 import re
 
 import onnx_graphs
 import onnx_models
 import pytest
+from onnx.reference import ReferenceEvaluator
 from onnx_graphs import Style
 
 # What two layers must become, and how many norms and sums there are.
@@ -76,3 +77,13 @@ def test_found(layers):
         assert scale == pytest.approx(0.5, rel=1e-6)  # a root is squared
         assert ("x1x?x4xf32>" in line) == style.shared_heads
 
+
+def test_results(layers):
+    style, model, ir = layers
+    module = onnx_models.compile_model(ir)
+    reference = ReferenceEvaluator(model)
+    for shape in [(2, 7), (1, 1), (3, 16)] if style.dynamic else [(2, 7)]:
+        feeds = onnx_graphs.make_feeds(shape[1], shape)
+        (expected,) = reference.run(None, feeds)
+        actual = onnx_models.run_model(module, feeds)
+        onnx_models.expect_close(actual, expected, feeds["attention_mask"] == 1)
