@@ -11,7 +11,6 @@
 #include "mlir/IR/SymbolTable.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Transforms/Passes.h"
-#include "mlir/Transforms/RegionUtils.h"
 #include "qtx/Dialect/Qtx/IR/QtxDialect.h"
 #include "qtx/Dialect/Qtx/IR/QtxOps.h"
 #include "llvm/Support/ThreadPool.h"
@@ -61,18 +60,18 @@ static void returnValues(func::FuncOp function, ArrayRef<Value> values) {
       values, [&](Value value) { return toFloat(builder, value); });
   terminator->setOperands(results);
   SmallVector<Type> types = llvm::to_vector(ValueRange(results).getTypes());
-  function.removeResAttrsAttr();
-  function.setFunctionType(
-      builder.getFunctionType(function.getArgumentTypes(), types));
+  function.setAllResultAttrs(
+      ArrayRef<DictionaryAttr>(SmallVector<DictionaryAttr>(
+          types.size(), builder.getDictionaryAttr({}))));
+  function.setType(builder.getFunctionType(function.getArgumentTypes(), types));
 }
 
 /// Removes what the values do not need.
 static LogicalResult removeUnused(ModuleOp module) {
-  IRRewriter rewriter(module.getContext());
-  // Fails if there is nothing to remove.
-  (void)runRegionDCE(rewriter, module->getRegions());
   PassManager passManager(module.getContext());
   passManager.addPass(createSymbolDCEPass());
+  passManager.addPass(createRemoveDeadValuesPass());
+  passManager.addPass(createCSEPass());
   return passManager.run(module);
 }
 

