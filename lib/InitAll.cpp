@@ -42,6 +42,7 @@
 #include "qtx/Dialect/Qtx/Transforms/Passes.h"
 #include "qtx/Kernel/Passes.h"
 #include "qtx/Pipelines/Pipelines.h"
+#include "qtx/Target/Passes.h"
 
 using namespace mlir;
 
@@ -80,4 +81,5 @@ void qtx::registerPasses() {
   registerQtxONNXTransformsPasses();
   registerQtxTransformsPasses();
   registerPipelines();
+  registerQtxTargetPasses();
 }

@@ -7,18 +7,23 @@
 //===----------------------------------------------------------------------===//
 
 #include "qtx/Pipelines/Compiler.h"
+#include "mlir/Conversion/SCFToControlFlow/SCFToControlFlow.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Support/FileUtilities.h"
 #include "qtx/Analysis/Calibrate.h"
 #include "qtx/Analysis/Measure.h"
+#include "qtx/Kernel/Target.h"
 #include "qtx/Pipelines/Pipelines.h"
+#include "qtx/Target/Passes.h"
+#include "llvm/ADT/StringSwitch.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/SourceMgr.h"
 #include "llvm/Support/Threading.h"
 #include "llvm/Support/raw_ostream.h"
+#include "llvm/Target/TargetMachine.h"
 #include <chrono>
 
 using namespace mlir;
@@ -60,20 +65,33 @@ OwningOpRef<ModuleOp> qtx::loadModel(StringRef path, MLIRContext *context) {
 // Stages
 //===----------------------------------------------------------------------===//
 
+/// Loops, and one workspace for what they use.
+static void buildPlannedVector(OpPassManager &passManager) {
+  buildVector(passManager);
+  passManager.addPass(createQtxPlanMemoryPass());
+}
+
+/// Failed checks return statuses.
+static void buildStatusAndLLVM(OpPassManager &passManager) {
+  passManager.addPass(createSCFToControlFlowPass());
+  passManager.addNestedPass<func::FuncOp>(createQtxAssertsToStatusPass());
+  buildLLVM(passManager);
+}
+
 namespace {
 class StageRunner {
 public:
   StageRunner(ModuleOp module, const CompileOptions &options)
       : module(module), options(options) {}
 
-  LogicalResult run() {
+  FailureOr<CompileResult> run() {
     for (Stage stage : getStages()) {
       if (failed(runAndCheck(stage)))
         return failure();
       if (stage == options.lastStage)
         break;
     }
-    return success();
+    return std::move(result);
   }
 
 private:
@@ -104,19 +122,19 @@ private:
     case Stage::Fuse:
       return runPasses(buildFuse);
     case Stage::Storage:
-      return runPasses(buildStorage);
+      return runStorage();
     case Stage::Configure:
       return runConfigure();
     case Stage::Pack:
-      return runPasses(buildPack);
+      return options.reference ? success() : runPasses(buildPack);
     case Stage::Tile:
-      return runPasses(buildTile);
+      return runPasses(options.reference ? buildReferenceTile : buildTile);
     case Stage::Bufferize:
       return runPasses(buildBufferize);
     case Stage::Vector:
-      return runPasses(buildVector);
+      return runPasses(buildPlannedVector);
     case Stage::Object:
-      return runPasses(buildLLVM);
+      return runObject();
     }
     llvm_unreachable("unknown stage");
   }
@@ -197,7 +215,37 @@ private:
     return success();
   }
 
+  /// Storage form, the target, and the form that becomes an object.
+  LogicalResult runStorage() {
+    auto machine = createTargetMachine(options.target);
+    if (!machine)
+      return module.emitError() << llvm::toString(machine.takeError());
+    result.machine = std::move(*machine);
+    if (!options.reference)
+      setTarget(module, *result.machine);
+    if (failed(runPasses(buildStorage)) || failed(runPasses(buildEntry)))
+      return failure();
+    auto interface = getObjectInterface(module, options.name);
+    if (!interface)
+      return module.emitError() << llvm::toString(interface.takeError());
+    result.interface = std::move(*interface);
+    result.interface.triple = result.machine->getTargetTriple().str();
+    result.interface.cpu = result.machine->getTargetCPU().str();
+    result.interface.features = result.machine->getTargetFeatureString().str();
+    return success();
+  }
+
+  LogicalResult runObject() {
+    removeEntryAttrs(module);
+    if (failed(runPasses(buildStatusAndLLVM)))
+      return failure();
+    addCInterface(module, result.interface);
+    return success();
+  }
+
   LogicalResult runConfigure() {
+    if (options.reference)
+      return success();
     if (failed(runPasses(buildConfigure)))
       return failure();
     if (options.report)
@@ -243,9 +291,103 @@ private:
   std::optional<CalibrationData> data;
   /// The model before it was quantized, for a report.
   OwningOpRef<ModuleOp> floatModel;
+  CompileResult result;
 };
 } // namespace
 
-LogicalResult qtx::runStages(ModuleOp module, const CompileOptions &options) {
+FailureOr<CompileResult> qtx::runStages(ModuleOp module,
+                                        const CompileOptions &options) {
   return StageRunner(module, options).run();
+}
+
+//===----------------------------------------------------------------------===//
+// Output
+//===----------------------------------------------------------------------===//
+
+std::optional<OutputKind> qtx::getOutputKind(StringRef name) {
+  return llvm::StringSwitch<std::optional<OutputKind>>(name)
+      .Case("mlir", OutputKind::MLIR)
+      .Case("linalg", OutputKind::Linalg)
+      .Case("llvm", OutputKind::LLVMIR)
+      .Case("asm", OutputKind::Assembly)
+      .Case("obj", OutputKind::Object)
+      .Case("lib", OutputKind::Library)
+      .Case("header", OutputKind::Header)
+      .Default(std::nullopt);
+}
+
+std::optional<OutputKind> qtx::getOutputKindOfFile(StringRef path) {
+  return llvm::StringSwitch<std::optional<OutputKind>>(
+             llvm::sys::path::extension(path))
+      .Case(".mlir", OutputKind::MLIR)
+      .Case(".ll", OutputKind::LLVMIR)
+      .Case(".s", OutputKind::Assembly)
+      .Case(".o", OutputKind::Object)
+      .Case(".so", OutputKind::Library)
+      .Case(".h", OutputKind::Header)
+      .Default(std::nullopt);
+}
+
+Stage qtx::getLastStage(OutputKind kind) {
+  switch (kind) {
+  case OutputKind::MLIR:
+    return Stage::Fuse;
+  case OutputKind::Linalg:
+    return Stage::Tile;
+  case OutputKind::Header:
+    return Stage::Storage;
+  case OutputKind::LLVMIR:
+  case OutputKind::Assembly:
+  case OutputKind::Object:
+  case OutputKind::Library:
+    return Stage::Object;
+  }
+  llvm_unreachable("unknown kind of output");
+}
+
+static llvm::Error writeText(StringRef path, StringRef text) {
+  return llvm::writeToOutput(path, [&](llvm::raw_ostream &stream) {
+    stream << text;
+    return llvm::Error::success();
+  });
+}
+
+static CodeKind getCodeKind(OutputKind kind) {
+  switch (kind) {
+  case OutputKind::LLVMIR:
+    return CodeKind::LLVMIR;
+  case OutputKind::Assembly:
+    return CodeKind::Assembly;
+  case OutputKind::Library:
+    return CodeKind::Library;
+  default:
+    return CodeKind::Object;
+  }
+}
+
+llvm::Error qtx::writeOutput(ModuleOp module, const CompileOptions &options,
+                             const CompileResult &result, OutputKind kind,
+                             StringRef path) {
+  switch (kind) {
+  case OutputKind::MLIR:
+  case OutputKind::Linalg:
+    return llvm::writeToOutput(path, [&](llvm::raw_ostream &stream) {
+      module->print(stream);
+      return llvm::Error::success();
+    });
+  case OutputKind::Header:
+    return writeText(path, makeHeader(result.interface));
+  default:
+    break;
+  }
+  if (llvm::Error error =
+          emitCode(module, *result.machine, options.target.optLevel,
+                   getCodeKind(kind), path))
+    return error;
+  bool needsHeader = kind == OutputKind::Object || kind == OutputKind::Library;
+  if (!needsHeader || path == "-")
+    return llvm::Error::success();
+  SmallString<128> header(path);
+  llvm::sys::path::replace_extension(header, ".h");
+  return writeText(header, makeHeader(result.interface));
 }

@@ -69,6 +69,12 @@ void qtx::buildBufferize(OpPassManager &passManager) {
   options.functionBoundaryTypeConversion =
       bufferization::LayoutMapOption::IdentityLayoutMap;
   passManager.addPass(bufferization::createOneShotBufferizePass(options));
+  passManager.addPass(createCanonicalizerPass());
+  passManager.addPass(createCSEPass());
+}
+
+/// Frees the buffers of intermediates.
+static void buildDeallocation(OpPassManager &passManager) {
   bufferization::BufferDeallocationPipelineOptions deallocation;
   bufferization::buildBufferDeallocationPipeline(passManager, deallocation);
   passManager.addPass(createConvertBufferizationToMemRefPass());
@@ -114,6 +120,7 @@ void qtx::buildFastToLinalg(OpPassManager &passManager) {
 
 void qtx::buildLinalgToLLVM(OpPassManager &passManager) {
   buildBufferize(passManager);
+  buildDeallocation(passManager);
   passManager.addNestedPass<func::FuncOp>(
       LLVM::createLLVMRequestCWrappersPass());
   buildVector(passManager);

@@ -9,11 +9,13 @@
 #include "qtx/Pipelines/Stages.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/ControlFlow/IR/ControlFlow.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Quant/IR/Quant.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -99,12 +101,22 @@ static bool isTensorOp(Operation *op) {
              scf::SCFDialect, tensor::TensorDialect>(op->getDialect());
 }
 
+/// Operations with which the buffers of callers enter, from the storage stage
+/// on.
+static bool isBufferOp(Operation *op) {
+  return isa<bufferization::BufferizationDialect, memref::MemRefDialect>(
+      op->getDialect());
+}
+
 /// Why `op` may not be in the IR when it leaves `stage`; empty if it may.
 static std::string findViolation(Operation *op, Stage stage) {
   auto describe = [](StringRef what, Type type) {
     return llvm::formatv("expected {0}, found {1}", what, type).str();
   };
-  if (stage <= Stage::Pack && (!op->getDialect() || !isTensorOp(op)))
+  bool isAllowed =
+      op->getDialect() &&
+      (isTensorOp(op) || (stage >= Stage::Storage && isBufferOp(op)));
+  if (stage <= Stage::Pack && !isAllowed)
     return "expected an operation of qtx or on tensors";
   if (stage <= Stage::Pack)
     if (Type type = findType(op, isUnrankedOrEncoded))

@@ -26,6 +26,14 @@ defm calibrate : Value<"calibrate", "<DATA.npz>", "Samples to observe the ranges
 defm observer : Value<"observer", "<NAME>",
     "How ranges come from samples: min_max (default), running[:MOMENTUM], percentile[:PERCENT], mse[:BITS]">;
 defm report : Value<"report", "<FILE>", "Write what became of each edge and layer (.json or .html)">;
+defm emit : Value<"emit", "<KIND>",
+    "What to write: mlir, linalg, llvm, asm, obj, lib or header (default: from the suffix of OUT)">;
+defm name : Value<"name", "<NAME>", "Prefix of the C functions (default: the stem of OUT)">;
+defm mtriple : Value<"mtriple", "<TRIPLE>", "Target to generate code for (default: this machine)">;
+defm mcpu : Value<"mcpu", "<CPU>", "CPU to generate code for (default: native)">;
+defm mattr : Value<"mattr", "<FEATURES>", "CPU features to add or remove, as +avx2,-fma">;
+def O : Joined<["-"], "O">, MetaVarName<"<LEVEL>">, HelpText<"LLVM's optimization level, 0 to 3 (default: 2)">;
+def reference : Switch<"reference", "Lower everything by the reference path">;
 defm stop_after : Value<"stop-after", "<STAGE>", "Write the IR at the exit of a stage">;
 defm dump_stages : Value<"dump-stages", "<DIR>", "Write the IR after each stage into a folder">;
 def quiet : Switch<"quiet", "Print errors and warnings only">;

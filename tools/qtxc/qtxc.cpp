@@ -39,12 +39,60 @@ static void printBar(Stage stage, size_t done, size_t total) {
     llvm::errs() << "\r" << std::string(kWidth + 28, ' ') << "\r";
 }
 
-static llvm::Expected<Stage> getLastStage(const InputArgList &arguments) {
-  StringRef name = arguments.getLastArgValue(OPT_stop_after, "object");
+/// What to write, from `--emit`, `--stop-after` or the name of the file.
+static llvm::Expected<OutputKind> getKind(const InputArgList &arguments) {
+  StringRef output = arguments.getLastArgValue(OPT_output);
+  if (!arguments.hasArg(OPT_emit)) {
+    if (arguments.hasArg(OPT_stop_after))
+      return OutputKind::MLIR;
+    if (std::optional<OutputKind> kind = getOutputKindOfFile(output))
+      return *kind;
+    return llvm::createStringError(
+        "expected an output that ends in .o, .so, .s, .ll, .mlir or .h, or "
+        "--emit=KIND, found '" +
+        output + "'");
+  }
+  StringRef name = arguments.getLastArgValue(OPT_emit);
+  std::optional<OutputKind> kind = getOutputKind(name);
+  if (!kind)
+    return llvm::createStringError("--emit: expected mlir, linalg, llvm, asm, "
+                                   "obj, lib or header, found '" +
+                                   name + "'");
+  if (arguments.hasArg(OPT_stop_after) && *kind != OutputKind::MLIR)
+    return llvm::createStringError(
+        "--stop-after: expected --emit=mlir beside it, found --emit=" + name);
+  return *kind;
+}
+
+static llvm::Expected<Stage> getLastStage(const InputArgList &arguments,
+                                          OutputKind kind) {
+  if (!arguments.hasArg(OPT_stop_after))
+    return getLastStage(kind);
+  StringRef name = arguments.getLastArgValue(OPT_stop_after);
   if (std::optional<Stage> stage = getStage(name))
     return *stage;
   return llvm::createStringError("--stop-after: expected a stage (" +
                                  listStageNames() + "), found '" + name + "'");
+}
+
+static llvm::Error addTargetOptions(CompileOptions &options,
+                                    const InputArgList &arguments) {
+  options.target.triple = arguments.getLastArgValue(OPT_mtriple);
+  options.target.cpu = arguments.getLastArgValue(OPT_mcpu);
+  options.target.features = arguments.getLastArgValue(OPT_mattr);
+  options.reference = arguments.hasArg(OPT_reference);
+  StringRef level = arguments.getLastArgValue(OPT_O, "2");
+  if (level.getAsInteger(10, options.target.optLevel) ||
+      options.target.optLevel > 3)
+    return llvm::createStringError("-O: expected a level from 0 to 3, found '" +
+                                   level + "'");
+  StringRef output = arguments.getLastArgValue(OPT_output);
+  options.name =
+      arguments
+          .getLastArgValue(
+              OPT_name, output == "-" ? "model" : llvm::sys::path::stem(output))
+          .str();
+  return llvm::Error::success();
 }
 
 static llvm::Error addDataOptions(CompileOptions &options,
@@ -63,14 +111,16 @@ static llvm::Error addDataOptions(CompileOptions &options,
   return llvm::Error::success();
 }
 
-static llvm::Expected<CompileOptions>
-getOptions(const InputArgList &arguments) {
+static llvm::Expected<CompileOptions> getOptions(const InputArgList &arguments,
+                                                 OutputKind kind) {
   CompileOptions options;
-  auto lastStage = getLastStage(arguments);
+  auto lastStage = getLastStage(arguments, kind);
   if (!lastStage)
     return lastStage.takeError();
   options.lastStage = *lastStage;
   options.dumpFolder = arguments.getLastArgValue(OPT_dump_stages);
+  if (llvm::Error error = addTargetOptions(options, arguments))
+    return error;
   if (llvm::Error error = addDataOptions(options, arguments))
     return error;
   if (!arguments.hasArg(OPT_quiet)) {
@@ -81,16 +131,10 @@ getOptions(const InputArgList &arguments) {
   return options;
 }
 
-static llvm::Error writeIR(ModuleOp module, StringRef path) {
-  return llvm::writeToOutput(path, [&](llvm::raw_ostream &stream) {
-    module->print(stream);
-    return llvm::Error::success();
-  });
-}
-
 /// Compiles the model; what the compiler found wrong is reported already where
 /// the result is false.
 static llvm::Expected<bool> compile(StringRef model, StringRef output,
+                                    OutputKind kind,
                                     const CompileOptions &options) {
   DialectRegistry registry;
   registerDialects(registry);
@@ -98,9 +142,12 @@ static llvm::Expected<bool> compile(StringRef model, StringRef output,
   context.printOpOnDiagnostic(false);
   DiagnosticPrinter printer(&context);
   OwningOpRef<ModuleOp> module = loadModel(model, &context);
-  if (!module || failed(runStages(*module, options)))
+  if (!module)
     return false;
-  if (llvm::Error error = writeIR(*module, output))
+  FailureOr<CompileResult> result = runStages(*module, options);
+  if (failed(result))
+    return false;
+  if (llvm::Error error = writeOutput(*module, options, *result, kind, output))
     return error;
   return true;
 }
@@ -119,25 +166,29 @@ static llvm::Expected<bool> run(llvm::ArrayRef<const char *> commandLine) {
                                    Twine(models.size()));
   if (!arguments->hasArg(OPT_output))
     return llvm::createStringError("expected an output file, as '-o FILE'");
-  auto options = getOptions(*arguments);
+  auto kind = getKind(*arguments);
+  if (!kind)
+    return kind.takeError();
+  auto options = getOptions(*arguments, *kind);
   if (!options)
     return options.takeError();
-  StringRef reportPath = arguments->getLastArgValue(OPT_report);
-  if (!reportPath.empty())
-    if (llvm::Error error = checkReportPath(reportPath))
+  std::vector<std::string> reportPaths = arguments->getAllArgValues(OPT_report);
+  for (StringRef path : reportPaths)
+    if (llvm::Error error = checkReportPath(path))
       return error;
   Report report;
   report.model = llvm::sys::path::filename(models.front()).str();
   options->report = &report;
-  options->measureNoise = !reportPath.empty();
+  options->measureNoise = !reportPaths.empty();
   auto done =
-      compile(models.front(), arguments->getLastArgValue(OPT_output), *options);
+      compile(models.front(), arguments->getLastArgValue(OPT_output), *kind,
+              *options);
   if (!done || !*done)
     return done;
   if (options->stageDone && options->lastStage >= Stage::Quantize)
     report.writeSummary(llvm::errs());
-  if (!reportPath.empty())
-    if (llvm::Error error = writeReport(report, reportPath))
+  for (StringRef path : reportPaths)
+    if (llvm::Error error = writeReport(report, path))
       return error;
   return true;
 }

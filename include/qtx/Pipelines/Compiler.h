@@ -14,7 +14,10 @@
 #include "qtx/Analysis/Observers.h"
 #include "qtx/Analysis/Report.h"
 #include "qtx/Pipelines/Stages.h"
+#include "qtx/Target/Object.h"
+#include "llvm/Target/TargetMachine.h"
 #include <functional>
+#include <memory>
 #include <string>
 
 namespace qtx {
@@ -29,6 +32,11 @@ struct CompileOptions {
   /// Archive of samples to calibrate with; none if empty.
   std::string calibrationPath;
   ObserverOptions observer;
+  /// NAME of the C functions.
+  std::string name = "model";
+  TargetOptions target;
+  /// Lower everything by the reference path.
+  bool reference = false;
   /// What to fill in while the stages run; null for no report.
   Report *report = nullptr;
   /// Also measures the noise of quantization on some of the samples.
@@ -44,10 +52,41 @@ struct CompileOptions {
 mlir::OwningOpRef<mlir::ModuleOp> loadModel(llvm::StringRef path,
                                             mlir::MLIRContext *context);
 
+/// What a compilation leaves besides the IR.
+struct CompileResult {
+  /// The C interface, from the storage stage on.
+  ObjectInterface interface;
+  std::unique_ptr<llvm::TargetMachine> machine;
+};
+
 /// Takes `module` from the exit of the import stage through the stages up to
 /// the last one, and checks the contract of each.
-mlir::LogicalResult runStages(mlir::ModuleOp module,
-                              const CompileOptions &options);
+mlir::FailureOr<CompileResult> runStages(mlir::ModuleOp module,
+                                         const CompileOptions &options);
+
+enum class OutputKind {
+  MLIR,
+  Linalg,
+  LLVMIR,
+  Assembly,
+  Object,
+  Library,
+  Header
+};
+
+/// The kind that `--emit` names: mlir, linalg, llvm, asm, obj, lib, header.
+std::optional<OutputKind> getOutputKind(llvm::StringRef name);
+
+/// The kind of the file, from its suffix.
+std::optional<OutputKind> getOutputKindOfFile(llvm::StringRef path);
+
+/// The stage after which the kind can be written.
+Stage getLastStage(OutputKind kind);
+
+/// Writes what the stages made. The header of an object is written beside it.
+llvm::Error writeOutput(mlir::ModuleOp module, const CompileOptions &options,
+                        const CompileResult &result, OutputKind kind,
+                        llvm::StringRef path);
 
 } // namespace qtx
 

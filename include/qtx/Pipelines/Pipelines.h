@@ -30,7 +30,7 @@ void buildReferenceTile(mlir::OpPassManager &passManager);
 /// Operations that work row by row to `qtx.rows`, joined where they can be, and
 /// the others by the reference lowering.
 void buildTile(mlir::OpPassManager &passManager);
-/// Tensors to buffers. Callers own what public functions return.
+/// Tensors to buffers. Nothing frees them.
 void buildBufferize(mlir::OpPassManager &passManager);
 /// Operations on buffers to loops.
 void buildVector(mlir::OpPassManager &passManager);

@@ -5,7 +5,7 @@
 // RUN: FileCheck %s --check-prefix=LARGE --input-file=%t/01-import.mlir
 // RUN: FileCheck %s --check-prefix=WHOLE --input-file=%t.mlir
 
-// STORAGE: return %{{.*}} : tensor<?x8xi8>
+// STORAGE: qtx.quantize %{{.*}} to !quant.uniform<i8:f32, 5.000000e-01>
 // TILE: [ 1/12] import
 // TILE: [ 9/12] tile
 // TILE: qtx.rows

@@ -87,10 +87,35 @@ static LogicalResult verifyName(Operation *op, StringRef what, unsigned index,
   return success();
 }
 
+/// Checks `qtx.dims` on the argument or result `index` of type `type`.
+static LogicalResult verifyDims(Operation *op, StringRef what, unsigned index,
+                                Type type, Attribute value) {
+  // Lowered functions keep the attribute on buffers.
+  auto shaped = dyn_cast<ShapedType>(type);
+  if (!shaped || !shaped.hasRank())
+    return op->emitOpError() << "expected 'qtx.dims' on a ranked tensor, found "
+                             << what << " " << index << " of type " << type;
+  auto dims = dyn_cast<ArrayAttr>(value);
+  if (!dims || int64_t(dims.size()) != shaped.getRank() ||
+      !llvm::all_of(dims, llvm::IsaPred<StringAttr>))
+    return op->emitOpError()
+           << "expected 'qtx.dims' of " << what << " " << index << " to be "
+           << shaped.getRank() << " strings, found " << value;
+  for (auto [i, dim] : llvm::enumerate(dims.getAsRange<StringAttr>()))
+    if (!dim.empty() && !shaped.isDynamicDim(i))
+      return op->emitOpError()
+             << "expected no name for the static size " << i << " of " << what
+             << " " << index << ", found " << dim;
+  return success();
+}
+
 LogicalResult QtxDialect::verifyRegionArgAttribute(Operation *op, unsigned,
                                                    unsigned index,
                                                    NamedAttribute attr) {
   auto function = dyn_cast<FunctionOpInterface>(op);
+  if (function && attr.getName() == kDimsAttrName)
+    return verifyDims(op, "argument", index, function.getArgumentTypes()[index],
+                      attr.getValue());
   if (!function || attr.getName() != kNameAttrName)
     return success();
   return verifyName(op, "argument", index, attr.getValue(), [&](unsigned i) {
@@ -102,6 +127,9 @@ LogicalResult QtxDialect::verifyRegionResultAttribute(Operation *op, unsigned,
                                                       unsigned index,
                                                       NamedAttribute attr) {
   auto function = dyn_cast<FunctionOpInterface>(op);
+  if (function && attr.getName() == kDimsAttrName)
+    return verifyDims(op, "result", index, function.getResultTypes()[index],
+                      attr.getValue());
   if (!function || attr.getName() != kNameAttrName)
     return success();
   return verifyName(op, "result", index, attr.getValue(), [&](unsigned i) {

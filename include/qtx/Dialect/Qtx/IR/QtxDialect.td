@@ -33,11 +33,16 @@ def Qtx_Dialect : Dialect {
     The arithmetic of every operation is fixed in `docs/Numerics.md`.
 
     Arguments and results of functions may carry the attribute `qtx.name`, a
-    string: the name by which callers know the input or output.
+    string: the name by which callers know the input or output. The attribute
+    `qtx.dims` names the dynamic sizes of a tensor: an array with one string per
+    dimension, empty where the size is static or has no name. Sizes of arguments
+    with the same name are equal: callers pass each of them once, in order of
+    first appearance.
 
     ```mlir
-    func.func @main(%x: tensor<?xf32> {qtx.name = "pixels"})
-        -> (tensor<?xf32> {qtx.name = "logits"})
+    func.func @main(%x: tensor<?x8xf32> {qtx.name = "pixels",
+                                         qtx.dims = ["batch", ""]})
+        -> (tensor<?xf32> {qtx.name = "logits", qtx.dims = ["batch"]})
     ```
   }];
   let dependentDialects = ["::mlir::affine::AffineDialect",
@@ -52,6 +57,8 @@ def Qtx_Dialect : Dialect {
   let extraClassDeclaration = [{
     /// The name of an argument or result of a function.
     static constexpr ::llvm::StringLiteral kNameAttrName = "qtx.name";
+    /// The names of its dynamic sizes.
+    static constexpr ::llvm::StringLiteral kDimsAttrName = "qtx.dims";
 
     void registerTypes();
     void registerAttributes();

@@ -1,0 +1,113 @@
+//===- Object.h - Models as object files ------------------------*- C++ -*-===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// From a function in entry form to an object file with the C interface of
+// docs/HowTo/LinkAModel.md.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QTX_TARGET_OBJECT_H
+#define QTX_TARGET_OBJECT_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/PassManager.h"
+#include "llvm/Support/Error.h"
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace llvm {
+class TargetMachine;
+} // namespace llvm
+
+namespace qtx {
+
+/// The number of the C interface; it changes when callers must be compiled
+/// again.
+inline constexpr int32_t kObjectABIVersion = 1;
+
+/// What the functions of an object return.
+enum ObjectStatus : int32_t {
+  kStatusOk = 0,
+  kStatusNullPointer = 1,
+  kStatusSizeOutOfRange = 2,
+  kStatusWorkspaceTooSmall = 3,
+  kStatusIndexOutOfRange = 4,
+  kStatusMissingCPUFeature = 5
+};
+
+/// What the status says, for messages.
+llvm::StringRef describeStatus(int32_t status);
+
+/// The largest value of a dim, and of the product of all dims.
+inline constexpr int64_t kLargestDim = int64_t(1) << 20;
+inline constexpr int64_t kLargestDimProduct = int64_t(1) << 31;
+
+/// An input or output as C callers see it.
+struct ObjectValue {
+  std::string name;
+  /// The spelling of the element type: `f32`, `i64`, `i1`, ...
+  std::string element;
+  /// Dynamic sizes are `ShapedType::kDynamic`.
+  std::vector<int64_t> shape;
+  /// The name of the dim that each size is; empty where it is static or an
+  /// expression of dims.
+  std::vector<std::string> dims;
+};
+
+struct ObjectInterface {
+  std::string name;
+  std::vector<ObjectValue> inputs;
+  std::vector<ObjectValue> outputs;
+  std::vector<std::string> dims;
+  std::string triple, cpu, features;
+};
+
+/// `name` as a C identifier: other characters become `_`.
+std::string makeIdentifier(llvm::StringRef name);
+
+/// The interface of the function in entry form.
+llvm::Expected<ObjectInterface> getObjectInterface(mlir::ModuleOp module,
+                                                   llvm::StringRef name);
+
+/// Gives the model's function the entry form, with checks of what callers pass.
+void buildEntry(mlir::OpPassManager &passManager);
+
+/// Removes the attributes of the entry form, which LLVM does not know.
+void removeEntryAttrs(mlir::ModuleOp module);
+
+/// Adds the C functions around the entry of a module in the LLVM dialect, and
+/// makes everything else local.
+void addCInterface(mlir::ModuleOp module, const ObjectInterface &interface);
+
+/// The C header, and the signature that the object holds, as JSON.
+std::string makeHeader(const ObjectInterface &interface);
+std::string makeSignature(const ObjectInterface &interface);
+
+struct TargetOptions {
+  /// Empty means those of this machine.
+  std::string triple, cpu, features;
+  /// LLVM's optimization level, 0 to 3.
+  unsigned optLevel = 2;
+};
+
+/// The machine to generate code for.
+llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
+createTargetMachine(const TargetOptions &options);
+
+enum class CodeKind { LLVMIR, Assembly, Object, Library };
+
+/// Writes the code of a module in the LLVM dialect. The file appears when it is
+/// complete.
+llvm::Error emitCode(mlir::ModuleOp module, llvm::TargetMachine &machine,
+                     unsigned optLevel, CodeKind kind, llvm::StringRef path);
+
+} // namespace qtx
+
+#endif // QTX_TARGET_OBJECT_H

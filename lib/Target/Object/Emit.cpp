@@ -1,0 +1,184 @@
+//===- Emit.cpp - Code of a model -----------------------------------------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "mlir/ExecutionEngine/OptUtils.h"
+#include "mlir/Target/LLVMIR/Export.h"
+#include "qtx/Target/JIT.h"
+#include "qtx/Target/Object.h"
+#include "llvm/ADT/ScopeExit.h"
+#include "llvm/IR/LegacyPassManager.h"
+#include "llvm/IR/Module.h"
+#include "llvm/MC/MCSubtargetInfo.h"
+#include "llvm/MC/TargetRegistry.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Program.h"
+#include "llvm/Support/TargetSelect.h"
+#include "llvm/Support/raw_ostream.h"
+#include "llvm/Target/TargetMachine.h"
+#include "llvm/TargetParser/Host.h"
+#include "llvm/TargetParser/SubtargetFeature.h"
+
+using namespace mlir;
+using namespace qtx;
+
+//===----------------------------------------------------------------------===//
+// Target
+//===----------------------------------------------------------------------===//
+
+static void initializeTargets() {
+  static const bool initialized = [] {
+    llvm::InitializeAllTargetInfos();
+    llvm::InitializeAllTargets();
+    llvm::InitializeAllTargetMCs();
+    llvm::InitializeAllAsmPrinters();
+    return true;
+  }();
+  (void)initialized;
+}
+
+/// The features of this machine as LLVM writes them: `+avx2,-amx-tile,...`.
+static std::string getHostFeatures() {
+  llvm::SubtargetFeatures features;
+  for (const auto &[name, isOn] : llvm::sys::getHostCPUFeatures())
+    features.AddFeature(name, isOn);
+  return features.getString();
+}
+
+llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
+qtx::createTargetMachine(const TargetOptions &options) {
+  initializeTargets();
+  llvm::Triple triple(options.triple.empty()
+                          ? llvm::sys::getDefaultTargetTriple()
+                          : llvm::Triple::normalize(options.triple));
+  std::string message;
+  const llvm::Target *target =
+      llvm::TargetRegistry::lookupTarget(triple, message);
+  if (!target)
+    return llvm::createStringError("-mtriple: " + message);
+  bool isNative = options.cpu == "native" ||
+                  (options.cpu.empty() && options.triple.empty());
+  std::string cpu = isNative ? llvm::sys::getHostCPUName().str() : options.cpu;
+  llvm::SubtargetFeatures features(isNative ? getHostFeatures() : "");
+  for (const std::string &feature :
+       llvm::SubtargetFeatures(options.features).getFeatures())
+    features.AddFeature(feature);
+  llvm::TargetOptions targetOptions;
+  auto level = static_cast<llvm::CodeGenOptLevel>(options.optLevel);
+  std::unique_ptr<llvm::TargetMachine> machine(target->createTargetMachine(
+      triple, cpu, features.getString(), targetOptions, llvm::Reloc::PIC_,
+      std::nullopt, level));
+  if (!machine)
+    return llvm::createStringError("cannot generate code for '" + triple.str() +
+                                   "'");
+  if (!cpu.empty() && !machine->getMCSubtargetInfo()->isCPUStringValid(cpu))
+    return llvm::createStringError("-mcpu: expected a CPU of " +
+                                   triple.getArchName() + ", found '" + cpu +
+                                   "'");
+  return machine;
+}
+
+//===----------------------------------------------------------------------===//
+// Files
+//===----------------------------------------------------------------------===//
+
+static llvm::Error emitTo(llvm::Module &module, llvm::TargetMachine &machine,
+                          CodeKind kind, llvm::raw_pwrite_stream &stream) {
+  if (kind == CodeKind::LLVMIR) {
+    module.print(stream, nullptr);
+    return llvm::Error::success();
+  }
+  llvm::legacy::PassManager passes;
+  auto type = kind == CodeKind::Assembly ? llvm::CodeGenFileType::AssemblyFile
+                                         : llvm::CodeGenFileType::ObjectFile;
+  if (machine.addPassesToEmitFile(passes, stream, nullptr, type))
+    return llvm::createStringError("cannot emit such a file for the target");
+  passes.run(module);
+  return llvm::Error::success();
+}
+
+/// Writes to a temporary file beside `path` and renames it when `write` is
+/// done.
+static llvm::Error
+writeFile(StringRef path,
+          function_ref<llvm::Error(llvm::raw_fd_ostream &)> write) {
+  auto file = llvm::sys::fs::TempFile::create(path + "-%%%%%%.tmp");
+  if (!file)
+    return file.takeError();
+  llvm::Error error = [&] {
+    llvm::raw_fd_ostream stream(file->FD, /*shouldClose=*/false);
+    llvm::Error failed = write(stream);
+    stream.flush();
+    if (!failed && stream.has_error())
+      failed = llvm::errorCodeToError(stream.error());
+    stream.clear_error();
+    return failed;
+  }();
+  if (error)
+    return llvm::joinErrors(std::move(error), file->discard());
+  return file->keep(path);
+}
+
+/// Links the object into a shared library with LLVM's linker.
+static llvm::Error link(StringRef object, StringRef path) {
+  auto linker = llvm::sys::findProgramByName(
+      "ld.lld", {"/usr/lib/llvm-" QTX_LLVM_MAJOR_STRING "/bin"});
+  if (!linker)
+    linker = llvm::sys::findProgramByName("ld.lld");
+  if (!linker)
+    return llvm::createStringError(
+        "expected the linker 'ld.lld' to make a shared library, found none");
+  std::string temporary = (path + ".tmp").str(), message;
+  int status = llvm::sys::ExecuteAndWait(
+      *linker, {*linker, "-shared", "-o", temporary, object}, std::nullopt, {},
+      0, 0, &message);
+  if (status)
+    return llvm::createStringError("'ld.lld' failed with status " +
+                                   Twine(status) + " " + message);
+  return llvm::errorCodeToError(llvm::sys::fs::rename(temporary, path));
+}
+
+static llvm::Error emitLibrary(llvm::Module &module,
+                               llvm::TargetMachine &machine, StringRef path) {
+  SmallString<128> object;
+  if (auto code = llvm::sys::fs::createTemporaryFile("qtx", "o", object))
+    return llvm::errorCodeToError(code);
+  auto remove = llvm::make_scope_exit([&] { llvm::sys::fs::remove(object); });
+  llvm::Error error = writeFile(object, [&](llvm::raw_fd_ostream &stream) {
+    return emitTo(module, machine, CodeKind::Object, stream);
+  });
+  return error ? std::move(error) : link(object, path);
+}
+
+llvm::Error qtx::emitCode(ModuleOp module, llvm::TargetMachine &machine,
+                          unsigned optLevel, CodeKind kind, StringRef path) {
+  DialectRegistry registry;
+  registerJITTranslations(registry);
+  module.getContext()->appendDialectRegistry(registry);
+  llvm::LLVMContext context;
+  std::unique_ptr<llvm::Module> translated =
+      translateModuleToLLVMIR(module, context);
+  if (!translated)
+    return llvm::createStringError("cannot translate the model to LLVM IR");
+  translated->setTargetTriple(machine.getTargetTriple());
+  translated->setDataLayout(machine.createDataLayout());
+  auto optimize = makeOptimizingTransformer(optLevel, 0, &machine);
+  if (llvm::Error error = optimize(translated.get()))
+    return error;
+  if (kind == CodeKind::Library)
+    return emitLibrary(*translated, machine, path);
+  if (path == "-") {
+    llvm::SmallVector<char, 0> buffer;
+    llvm::raw_svector_ostream stream(buffer);
+    llvm::Error error = emitTo(*translated, machine, kind, stream);
+    llvm::outs() << stream.str();
+    return error;
+  }
+  return writeFile(path, [&](llvm::raw_fd_ostream &stream) {
+    return emitTo(*translated, machine, kind, stream);
+  });
+}

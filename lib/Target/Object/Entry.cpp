@@ -1,0 +1,157 @@
+//===- Entry.cpp - Functions in entry form --------------------------------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Entry.h"
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "qtx/Dialect/Qtx/IR/QtxDialect.h"
+
+using namespace mlir;
+using namespace qtx;
+
+func::FuncOp qtx::findEntry(ModuleOp module) {
+  for (auto function : module.getOps<func::FuncOp>())
+    for (unsigned i = 0, e = function.getNumArguments(); i < e; ++i)
+      if (function.getArgAttr(i, kRoleAttr))
+        return function;
+  return {};
+}
+
+SmallVector<BlockArgument> qtx::getArguments(func::FuncOp function,
+                                             StringRef role) {
+  SmallVector<BlockArgument> found;
+  for (BlockArgument argument : function.getArguments()) {
+    auto attr = function.getArgAttrOfType<StringAttr>(argument.getArgNumber(),
+                                                      kRoleAttr);
+    if (attr && attr == role)
+      found.push_back(argument);
+  }
+  return found;
+}
+
+SmallVector<StringRef> qtx::getDimNames(Attribute dims, int64_t rank) {
+  SmallVector<StringRef> names(rank);
+  if (auto array = dyn_cast_or_null<ArrayAttr>(dims))
+    for (auto [name, attr] : llvm::zip(names, array))
+      name = cast<StringAttr>(attr).getValue();
+  return names;
+}
+
+//===----------------------------------------------------------------------===//
+// SizeCloner
+//===----------------------------------------------------------------------===//
+
+SizeCloner::SizeCloner(func::FuncOp entry, ValueRange dims) : entry(entry) {
+  for (auto [argument, dim] :
+       llvm::zip_equal(getArguments(entry, kDimRole), dims))
+    mapping.map(argument, dim);
+}
+
+/// The dim of the name that the size `index` of an input has.
+static Value findDim(func::FuncOp entry, BlockArgument buffer, int64_t index) {
+  auto type = cast<MemRefType>(buffer.getType());
+  Attribute dims =
+      entry.getArgAttr(buffer.getArgNumber(), QtxDialect::kDimsAttrName);
+  StringRef name = getDimNames(dims, type.getRank())[index];
+  for (BlockArgument dim : getArguments(entry, kDimRole))
+    if (entry.getArgAttrOfType<StringAttr>(dim.getArgNumber(), kDimAttr) ==
+        name)
+      return dim;
+  return {};
+}
+
+/// The result that holds the size `index` of an output.
+static Value findOutputSize(func::FuncOp entry, BlockArgument buffer,
+                            int64_t index) {
+  Operation *terminator = entry.getBody().back().getTerminator();
+  unsigned result = 1;
+  for (BlockArgument output : getArguments(entry, kOutputRole)) {
+    auto type = cast<MemRefType>(output.getType());
+    for (int64_t i = 0; i < type.getRank(); ++i) {
+      if (!type.isDynamicDim(i))
+        continue;
+      if (output == buffer && i == index)
+        return terminator->getOperand(result);
+      ++result;
+    }
+  }
+  return {};
+}
+
+/// The size `index` of a buffer as the operation that makes the buffer has it;
+/// null if that does not say.
+static Value findSize(Value buffer, int64_t index) {
+  Operation *op = buffer.getDefiningOp();
+  if (auto cast = dyn_cast_or_null<memref::CastOp>(op))
+    return findSize(cast.getSource(), index);
+  if (auto expand = dyn_cast_or_null<memref::ExpandShapeOp>(op))
+    return dyn_cast<Value>(expand.getMixedOutputShape()[index]);
+  if (auto view = dyn_cast_or_null<memref::SubViewOp>(op))
+    // Dimensions of size 1 may be left out.
+    return view.getDroppedDims().none()
+               ? dyn_cast<Value>(view.getMixedSizes()[index])
+               : Value();
+  auto alloc = dyn_cast_or_null<memref::AllocOp>(op);
+  if (!alloc || !alloc.getType().isDynamicDim(index))
+    return {};
+  return alloc.getDynamicSizes()[alloc.getType().getDynamicDimIndex(index)];
+}
+
+Value SizeCloner::resolve(Value value) {
+  auto dim = value.getDefiningOp<memref::DimOp>();
+  if (!dim || !dim.getConstantIndex())
+    return value;
+  if (Value size = findSize(dim.getSource(), *dim.getConstantIndex()))
+    return resolve(size);
+  auto buffer = dyn_cast<BlockArgument>(dim.getSource());
+  if (!buffer || buffer.getOwner() != &entry.getBody().front())
+    return value;
+  auto role =
+      entry.getArgAttrOfType<StringAttr>(buffer.getArgNumber(), kRoleAttr);
+  Value size;
+  if (role && role == kInputRole)
+    size = findDim(entry, buffer, *dim.getConstantIndex());
+  else if (role && role == kOutputRole)
+    size = findOutputSize(entry, buffer, *dim.getConstantIndex());
+  return size ? size : value;
+}
+
+bool SizeCloner::canClone(Value value) {
+  value = resolve(value);
+  if (mapping.contains(value))
+    return true;
+  auto [place, inserted] = known.try_emplace(value, false);
+  if (!inserted)
+    return place->second;
+  Operation *op = value.getDefiningOp();
+  bool isArithmetic =
+      op && op->getNumRegions() == 0 && op->getNumResults() == 1 &&
+      value.getType().isIntOrIndex() &&
+      isa<arith::ArithDialect, affine::AffineDialect>(op->getDialect());
+  bool can = isArithmetic &&
+             llvm::all_of(op->getOperands(),
+                          [&](Value operand) { return canClone(operand); });
+  known[value] = can;
+  return can;
+}
+
+Value SizeCloner::clone(OpBuilder &builder, Value value) {
+  value = resolve(value);
+  if (Value done = mapping.lookupOrNull(value))
+    return done;
+  Operation *op = value.getDefiningOp();
+  for (Value operand : op->getOperands()) {
+    Value cloned = clone(builder, operand);
+    mapping.map(operand, cloned);
+  }
+  Value result = builder.clone(*op, mapping)->getResult(0);
+  mapping.map(value, result);
+  return result;
+}

@@ -1,0 +1,275 @@
+//===- Header.cpp - What callers read about an object ---------------------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Entry.h"
+#include "qtx/Dialect/Qtx/IR/QtxDialect.h"
+#include "qtx/Target/Object.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringSwitch.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/JSON.h"
+
+using namespace mlir;
+using namespace qtx;
+
+StringRef qtx::describeStatus(int32_t status) {
+  switch (status) {
+  case kStatusOk:
+    return "ok";
+  case kStatusNullPointer:
+    return "null pointer";
+  case kStatusSizeOutOfRange:
+    return "size out of range";
+  case kStatusWorkspaceTooSmall:
+    return "workspace too small";
+  case kStatusIndexOutOfRange:
+    return "index out of range";
+  case kStatusMissingCPUFeature:
+    return "CPU feature missing";
+  }
+  return "unknown status";
+}
+
+std::string qtx::makeIdentifier(StringRef name) {
+  std::string identifier;
+  for (char c : name)
+    identifier.push_back(llvm::isAlnum(c) ? c : '_');
+  if (identifier.empty() || llvm::isDigit(identifier.front()))
+    identifier.insert(0, "_");
+  return identifier;
+}
+
+//===----------------------------------------------------------------------===//
+// The interface
+//===----------------------------------------------------------------------===//
+
+static ObjectValue getValue(func::FuncOp entry, BlockArgument argument) {
+  unsigned index = argument.getArgNumber();
+  auto type = cast<MemRefType>(argument.getType());
+  auto getString = [&](StringRef name) {
+    return entry.getArgAttrOfType<StringAttr>(index, name).getValue().str();
+  };
+  ObjectValue value;
+  value.name = getString(QtxDialect::kNameAttrName);
+  value.element = getString(kElementAttr);
+  value.shape = type.getShape().vec();
+  for (StringRef dim : getDimNames(
+           entry.getArgAttr(index, QtxDialect::kDimsAttrName), type.getRank()))
+    value.dims.push_back(dim.str());
+  return value;
+}
+
+llvm::Expected<ObjectInterface> qtx::getObjectInterface(ModuleOp module,
+                                                        StringRef name) {
+  func::FuncOp entry = findEntry(module);
+  if (!entry)
+    return llvm::createStringError("expected a function in entry form");
+  ObjectInterface interface;
+  interface.name = makeIdentifier(name);
+  for (BlockArgument argument : getArguments(entry, kInputRole))
+    interface.inputs.push_back(getValue(entry, argument));
+  for (BlockArgument argument : getArguments(entry, kOutputRole))
+    interface.outputs.push_back(getValue(entry, argument));
+  for (BlockArgument argument : getArguments(entry, kDimRole))
+    interface.dims.push_back(
+        entry.getArgAttrOfType<StringAttr>(argument.getArgNumber(), kDimAttr)
+            .str());
+  return interface;
+}
+
+void qtx::removeEntryAttrs(ModuleOp module) {
+  for (auto function : module.getOps<func::FuncOp>())
+    for (unsigned i = 0, e = function.getNumArguments(); i < e; ++i)
+      function.setArgAttrs(i, DictionaryAttr::get(module.getContext()));
+}
+
+//===----------------------------------------------------------------------===//
+// Signature
+//===----------------------------------------------------------------------===//
+
+static llvm::json::Value describeSize(int64_t size, StringRef dim) {
+  if (!ShapedType::isDynamic(size))
+    return size;
+  return dim.empty() ? llvm::json::Value(nullptr) : llvm::json::Value(dim);
+}
+
+static llvm::json::Array describeValues(ArrayRef<ObjectValue> values) {
+  llvm::json::Array array;
+  for (const ObjectValue &value : values) {
+    llvm::json::Array shape;
+    for (auto [size, dim] : llvm::zip_equal(value.shape, value.dims))
+      shape.push_back(describeSize(size, dim));
+    array.push_back(llvm::json::Object{{"name", value.name},
+                                       {"element", value.element},
+                                       {"shape", std::move(shape)}});
+  }
+  return array;
+}
+
+std::string qtx::makeSignature(const ObjectInterface &interface) {
+  llvm::json::Array dims;
+  for (const std::string &dim : interface.dims)
+    dims.push_back(
+        llvm::json::Object{{"name", dim}, {"min", 1}, {"max", kLargestDim}});
+  llvm::json::Value signature = llvm::json::Object{
+      {"qtx_abi", kObjectABIVersion},
+      {"name", interface.name},
+      {"dims", std::move(dims)},
+      {"inputs", describeValues(interface.inputs)},
+      {"outputs", describeValues(interface.outputs)},
+      {"threads", 1},
+      {"target", llvm::json::Object{{"triple", interface.triple},
+                                    {"cpu", interface.cpu},
+                                    {"features", interface.features}}},
+      {"weights", nullptr}};
+  return llvm::formatv("{0}", signature).str();
+}
+
+//===----------------------------------------------------------------------===//
+// Header
+//===----------------------------------------------------------------------===//
+
+/// The C type of the elements in a buffer.
+static StringRef getCType(StringRef element) {
+  return llvm::StringSwitch<StringRef>(element)
+      .Case("f32", "float")
+      .Case("f64", "double")
+      .Cases({"i1", "u4", "u8"}, "uint8_t")
+      .Cases({"i4", "i8"}, "int8_t")
+      .Case("i16", "int16_t")
+      .Cases({"f16", "u16"}, "uint16_t")
+      .Case("i32", "int32_t")
+      .Case("u32", "uint32_t")
+      .Default("int64_t");
+}
+
+static std::string describeShape(const ObjectValue &value) {
+  std::vector<std::string> sizes;
+  for (auto [size, dim] : llvm::zip_equal(value.shape, value.dims))
+    sizes.push_back(!ShapedType::isDynamic(size) ? std::to_string(size)
+                    : dim.empty()                ? "?"
+                                                 : dim);
+  return "[" + llvm::join(sizes, ", ") + "]";
+}
+
+/// Parameters are named after the values; those of one name get a number.
+static std::vector<std::string>
+makeParameterNames(const ObjectInterface &interface) {
+  std::vector<std::string> names;
+  auto add = [&](const ObjectValue &value) {
+    std::string name = makeIdentifier(value.name), unique = name;
+    for (unsigned i = 2;
+         llvm::is_contained(names, unique) || unique == "dims" ||
+         unique == "workspace" || unique == "workspace_bytes";
+         ++i)
+      unique = name + "_" + std::to_string(i);
+    names.push_back(unique);
+  };
+  llvm::for_each(interface.inputs, add);
+  llvm::for_each(interface.outputs, add);
+  return names;
+}
+
+namespace {
+class HeaderWriter {
+public:
+  explicit HeaderWriter(const ObjectInterface &interface)
+      : interface(interface), names(makeParameterNames(interface)),
+        stream(text) {}
+
+  std::string write() {
+    std::string guard = StringRef(interface.name).upper() + "_H";
+    stream
+        << "/* The model '" << interface.name
+        << "', compiled by qtx. Link the object; it needs libc's memcpy,\n"
+           " * memmove and memset, and nothing else. Functions may be called "
+           "from several\n * threads at once.\n *\n";
+    writeValues();
+    stream << " */\n#ifndef " << guard << "\n#define " << guard
+           << "\n\n#include <stddef.h>\n#include <stdint.h>\n\n#ifdef "
+              "__cplusplus\nextern \"C\" {\n#endif\n\n";
+    writeStatuses();
+    writeFunctions();
+    stream << "\n#ifdef __cplusplus\n}\n#endif\n\n#endif\n";
+    return text;
+  }
+
+private:
+  void writeValues() {
+    unsigned index = 0;
+    for (const ObjectValue &value : interface.inputs)
+      writeValue("input ", names[index++], value);
+    for (const ObjectValue &value : interface.outputs)
+      writeValue("output", names[index++], value);
+    stream << " *\n * Buffers are dense, in row-major order.";
+    if (interface.dims.empty()) {
+      stream << " No size is dynamic: dims may be null.\n";
+      return;
+    }
+    stream << " dims holds, in this order:\n";
+    for (auto [i, dim] : llvm::enumerate(interface.dims))
+      stream << " *   dims[" << i << "]: " << dim << ", 1 to " << kLargestDim
+             << "\n";
+  }
+
+  void writeValue(StringRef kind, StringRef parameter,
+                  const ObjectValue &value) {
+    stream << " *   " << kind << " " << parameter << ": " << value.element
+           << " " << describeShape(value) << "\n";
+  }
+
+  void writeStatuses() {
+    stream << "/* What the functions return. */\nenum {\n";
+    for (int32_t status = kStatusOk; status <= kStatusMissingCPUFeature;
+         ++status) {
+      std::string name = makeIdentifier(describeStatus(status));
+      stream << "  " << interface.name << "_" << StringRef(name).lower()
+             << " = " << status << ",\n";
+    }
+    stream << "};\n\n";
+  }
+
+  void writeFunctions() {
+    stream << "/* Runs the model. workspace holds at least the bytes that "
+           << interface.name
+           << "_workspace_size\n * gives for dims, at any alignment; what it "
+              "holds before and after means nothing.\n */\nint32_t "
+           << interface.name << "_run(";
+    unsigned index = 0;
+    for (const ObjectValue &value : interface.inputs)
+      stream << "const " << getCType(value.element) << " *" << names[index++]
+             << ", ";
+    for (const ObjectValue &value : interface.outputs)
+      stream << getCType(value.element) << " *" << names[index++] << ", ";
+    stream << "const int64_t *dims,\n    void *workspace, size_t "
+              "workspace_bytes);\n\n"
+           << "/* Writes the sizes of the output of that number, counted from "
+              "0. */\nint32_t "
+           << interface.name
+           << "_output_shape(int32_t output, const int64_t *dims, int64_t "
+              "*shape);\n\n"
+           << "/* Writes the bytes of workspace that a run with dims needs. "
+              "*/\nint32_t "
+           << interface.name
+           << "_workspace_size(const int64_t *dims, int64_t *bytes);\n\n"
+           << "/* This interface as JSON, and its version. */\nextern const "
+              "char "
+           << interface.name << "_signature[];\nextern const int32_t "
+           << interface.name << "_abi_version;\n";
+  }
+
+  const ObjectInterface &interface;
+  std::vector<std::string> names;
+  std::string text;
+  llvm::raw_string_ostream stream;
+};
+} // namespace
+
+std::string qtx::makeHeader(const ObjectInterface &interface) {
+  return HeaderWriter(interface).write();
+}

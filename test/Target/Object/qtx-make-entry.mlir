@@ -1,0 +1,18 @@
+// RUN: qtx-opt %s --qtx-make-entry --canonicalize | FileCheck %s
+
+// CHECK-LABEL: func @qtx_entry
+// CHECK-SAME: %[[IDS:[^:]*]]: memref<?x?xi64> {qtx.dims = ["batch", "sequence"], qtx.element = "i64", qtx.name = "ids", qtx.role = "input"}
+// CHECK-SAME: %[[Y:[^:]*]]: memref<?x?x4xf32> {qtx.dims = ["", "", ""], qtx.element = "f32", qtx.name = "out0", qtx.role = "output"}
+// CHECK-SAME: %[[B:[^:]*]]: index {qtx.dim = "batch", qtx.role = "dim"}
+// CHECK-SAME: %[[S:[^:]*]]: index {qtx.dim = "sequence", qtx.role = "dim"}
+// CHECK-SAME: -> (i32, index, index)
+func.func @main(%ids: tensor<?x?xi64> {qtx.name = "ids", qtx.dims = ["batch", "sequence"]}) -> tensor<?x?x4xf32> {
+  // CHECK: %[[VALID:.*]] = scf.for
+  // CHECK: cf.assert %[[VALID]], "expected an id of the table"
+  // CHECK: %[[IN:.*]] = bufferization.to_tensor %[[IDS]] restrict
+  // CHECK: %[[ROWS:.*]] = qtx.embedding %{{.*}}, %[[IN]]
+  // CHECK: bufferization.materialize_in_destination %[[ROWS]] in restrict writable %[[Y]]
+  %table = arith.constant dense<0.5> : tensor<10x4xf32>
+  %y = qtx.embedding %table, %ids : (tensor<10x4xf32>, tensor<?x?xi64>) -> tensor<?x?x4xf32>
+  return %y : tensor<?x?x4xf32>
+}
