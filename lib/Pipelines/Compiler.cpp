@@ -13,6 +13,7 @@
 #include "mlir/Support/FileUtilities.h"
 #include "qtx/Analysis/Calibrate.h"
 #include "qtx/Analysis/Measure.h"
+#include "qtx/Import/ONNX.h"
 #include "qtx/Kernel/Target.h"
 #include "qtx/Pipelines/Pipelines.h"
 #include "qtx/Target/Passes.h"
@@ -56,8 +57,10 @@ static OwningOpRef<ModuleOp> loadIR(StringRef path, MLIRContext *context) {
 OwningOpRef<ModuleOp> qtx::loadModel(StringRef path, MLIRContext *context) {
   if (path.ends_with(".mlir"))
     return loadIR(path, context);
+  if (path.ends_with(".onnx"))
+    return importONNX(path, context);
   emitError(getFileLoc(context, path))
-      << "expected a model that ends in .mlir, found '" << path << "'";
+      << "expected a model that ends in .onnx or .mlir, found '" << path << "'";
   return nullptr;
 }
 
@@ -113,7 +116,7 @@ private:
   LogicalResult runStage(Stage stage) {
     switch (stage) {
     case Stage::Import:
-      return success();
+      return runPasses(buildImport);
     case Stage::Calibrate:
       return runCalibrate();
     case Stage::Quantize:

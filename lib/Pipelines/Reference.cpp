@@ -17,6 +17,7 @@
 #include "mlir/Pass/PassRegistry.h"
 #include "mlir/Transforms/Passes.h"
 #include "qtx/Conversion/Passes.h"
+#include "qtx/Dialect/ONNX/Transforms/Passes.h"
 #include "qtx/Dialect/Qtx/Transforms/Passes.h"
 #include "qtx/Kernel/Passes.h"
 #include "qtx/Pipelines/Passes.h"
@@ -26,6 +27,11 @@ using namespace mlir;
 
 void qtx::buildFuse(OpPassManager &passManager) {
   passManager.addPass(createQtxFuseLinearPass());
+}
+
+void qtx::buildImport(OpPassManager &passManager) {
+  passManager.addNestedPass<func::FuncOp>(createONNXConvertQuantizationPass());
+  passManager.addPass(createONNXRecognizePass());
 }
 
 void qtx::buildStorage(OpPassManager &passManager) {

@@ -180,9 +180,8 @@ static llvm::Expected<bool> run(llvm::ArrayRef<const char *> commandLine) {
   report.model = llvm::sys::path::filename(models.front()).str();
   options->report = &report;
   options->measureNoise = !reportPaths.empty();
-  auto done =
-      compile(models.front(), arguments->getLastArgValue(OPT_output), *kind,
-              *options);
+  auto done = compile(models.front(), arguments->getLastArgValue(OPT_output),
+                      *kind, *options);
   if (!done || !*done)
     return done;
   if (options->stageDone && options->lastStage >= Stage::Quantize)

@@ -47,8 +47,8 @@ struct CompileOptions {
   std::function<void(Stage stage, double seconds)> stageDone;
 };
 
-/// Reads a model: IR from a file that ends in `.mlir`. Reports errors to
-/// `context` and returns null.
+/// Reads a model: a graph from a file that ends in `.onnx`, IR from one that
+/// ends in `.mlir`. Reports errors to `context` and returns null.
 mlir::OwningOpRef<mlir::ModuleOp> loadModel(llvm::StringRef path,
                                             mlir::MLIRContext *context);
 
@@ -59,7 +59,7 @@ struct CompileResult {
   std::unique_ptr<llvm::TargetMachine> machine;
 };
 
-/// Takes `module` from the exit of the import stage through the stages up to
+/// Takes `module`, as it was loaded, through the stages up to
 /// the last one, and checks the contract of each.
 mlir::FailureOr<CompileResult> runStages(mlir::ModuleOp module,
                                          const CompileOptions &options);

@@ -16,8 +16,11 @@ namespace qtx {
 /// One function for each stage that is a sequence of passes; Stages.h has their
 /// order and contracts.
 
-/// Operations joined to those whose kernels do them on the way. Keeps every bit.
+/// Operations joined to those whose kernels do them on the way. Keeps every
+/// bit.
 void buildFuse(mlir::OpPassManager &passManager);
+/// Nodes of an ONNX graph to operations of qtx and upstream's on tensors.
+void buildImport(mlir::OpPassManager &passManager);
 /// Quantized types to storage integers.
 void buildStorage(mlir::OpPassManager &passManager);
 /// Micro-kernels for the operations that the target has some for: the attribute

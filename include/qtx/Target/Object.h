@@ -66,6 +66,8 @@ struct ObjectInterface {
   std::vector<ObjectValue> inputs;
   std::vector<ObjectValue> outputs;
   std::vector<std::string> dims;
+  /// The largest value of each dim, which tables of the model may limit.
+  std::vector<int64_t> largest;
   std::string triple, cpu, features;
 };
 

@@ -167,7 +167,7 @@ private:
     Value product = makeWord(1);
     for (size_t i = 0; i < interface.dims.size(); ++i) {
       Value dim = LLVM::LoadOp::create(builder, word, getAddress(dims, i));
-      checkRange(dim, kLargestDim);
+      checkRange(dim, interface.largest[i]);
       product = LLVM::MulOp::create(builder, product, dim);
       checkRange(product, kLargestDimProduct);
       values.push_back(dim);

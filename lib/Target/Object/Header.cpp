@@ -79,13 +79,21 @@ llvm::Expected<ObjectInterface> qtx::getObjectInterface(ModuleOp module,
     interface.dims.push_back(
         entry.getArgAttrOfType<StringAttr>(argument.getArgNumber(), kDimAttr)
             .str());
+  auto limits = entry->getAttrOfType<DictionaryAttr>(kMaxSizesAttr);
+  for (StringRef dim : interface.dims) {
+    auto limit = limits ? limits.getAs<IntegerAttr>(dim) : IntegerAttr();
+    interface.largest.push_back(limit ? std::min(limit.getInt(), kLargestDim)
+                                      : kLargestDim);
+  }
   return interface;
 }
 
 void qtx::removeEntryAttrs(ModuleOp module) {
-  for (auto function : module.getOps<func::FuncOp>())
+  for (auto function : module.getOps<func::FuncOp>()) {
+    function->removeAttr(kMaxSizesAttr);
     for (unsigned i = 0, e = function.getNumArguments(); i < e; ++i)
       function.setArgAttrs(i, DictionaryAttr::get(module.getContext()));
+  }
 }
 
 //===----------------------------------------------------------------------===//
@@ -113,9 +121,10 @@ static llvm::json::Array describeValues(ArrayRef<ObjectValue> values) {
 
 std::string qtx::makeSignature(const ObjectInterface &interface) {
   llvm::json::Array dims;
-  for (const std::string &dim : interface.dims)
+  for (auto [dim, largest] :
+       llvm::zip_equal(interface.dims, interface.largest))
     dims.push_back(
-        llvm::json::Object{{"name", dim}, {"min", 1}, {"max", kLargestDim}});
+        llvm::json::Object{{"name", dim}, {"min", 1}, {"max", largest}});
   llvm::json::Value signature = llvm::json::Object{
       {"qtx_abi", kObjectABIVersion},
       {"name", interface.name},
@@ -213,8 +222,8 @@ private:
     }
     stream << " dims holds, in this order:\n";
     for (auto [i, dim] : llvm::enumerate(interface.dims))
-      stream << " *   dims[" << i << "]: " << dim << ", 1 to " << kLargestDim
-             << "\n";
+      stream << " *   dims[" << i << "]: " << dim << ", 1 to "
+             << interface.largest[i] << "\n";
   }
 
   void writeValue(StringRef kind, StringRef parameter,

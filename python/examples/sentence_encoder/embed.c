@@ -2,14 +2,15 @@
  * See LICENSE for license information.
  * SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
- * Embeds sentences with a compiled encoder: this program is linked with the object
- * file that qtxc wrote, and with nothing else of qtx.
+ * Embeds sentences with a compiled encoder: this program is linked with the
+ * object file that qtxc wrote, and with nothing else of qtx.
  *
  *     embed TOKENS EMBEDDINGS
  *
- * TOKENS holds 64-bit integers: the number of sentences, then for each sentence its
- * number of tokens and the tokens. EMBEDDINGS receives a row of d floats for each:
- * the mean over the tokens, of length 1. Prints the microseconds per sentence.
+ * TOKENS holds 64-bit integers: the number of sentences, then for each sentence
+ * its number of tokens and the tokens. EMBEDDINGS receives a row of d floats
+ * for each: the mean over the tokens, of length 1. Prints the microseconds per
+ * sentence.
  */
 
 #include "encoder.h"

@@ -19,9 +19,8 @@ namespace {
 TEST(ImportONNX, AbsentFile) {
   MLIRContext context;
   std::string message;
-  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
-    message += diagnostic.str();
-  });
+  ScopedDiagnosticHandler handler(
+      &context, [&](Diagnostic &diagnostic) { message += diagnostic.str(); });
   EXPECT_FALSE(importONNX("no-such-folder/absent.onnx", &context));
   EXPECT_EQ(message, "cannot open the model: No such file or directory");
 }
