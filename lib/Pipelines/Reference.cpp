@@ -32,6 +32,9 @@ void qtx::buildFuse(OpPassManager &passManager) {
 void qtx::buildImport(OpPassManager &passManager) {
   passManager.addNestedPass<func::FuncOp>(createONNXConvertQuantizationPass());
   passManager.addPass(createONNXRecognizePass());
+  passManager.addPass(createConvertONNXToLinalgPass());
+  passManager.addPass(createCanonicalizerPass());
+  passManager.addPass(createCSEPass());
 }
 
 void qtx::buildStorage(OpPassManager &passManager) {

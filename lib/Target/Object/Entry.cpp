@@ -85,41 +85,58 @@ static Value findOutputSize(func::FuncOp entry, BlockArgument buffer,
   return {};
 }
 
+/// The buffer and its dimension that the dimension `index` of `buffer` is.
+static std::pair<Value, int64_t> traceSize(Value buffer, int64_t index) {
+  Operation *op = buffer.getDefiningOp();
+  if (auto cast = dyn_cast_or_null<memref::CastOp>(op))
+    return traceSize(cast.getSource(), index);
+  if (auto collapse = dyn_cast_or_null<memref::CollapseShapeOp>(op)) {
+    ReassociationIndices group = collapse.getReassociationIndices()[index];
+    if (group.size() == 1)
+      return traceSize(collapse.getSrc(), group.front());
+  }
+  return {buffer, index};
+}
+
 /// The size `index` of a buffer as the operation that makes the buffer has it;
 /// null if that does not say.
 static Value findSize(Value buffer, int64_t index) {
   Operation *op = buffer.getDefiningOp();
-  if (auto cast = dyn_cast_or_null<memref::CastOp>(op))
-    return findSize(cast.getSource(), index);
   if (auto expand = dyn_cast_or_null<memref::ExpandShapeOp>(op))
     return dyn_cast<Value>(expand.getMixedOutputShape()[index]);
-  if (auto view = dyn_cast_or_null<memref::SubViewOp>(op))
-    // Dimensions of size 1 may be left out.
-    return view.getDroppedDims().none()
-               ? dyn_cast<Value>(view.getMixedSizes()[index])
-               : Value();
+  auto view = dyn_cast_or_null<memref::SubViewOp>(op);
+  // Dimensions of size 1 may be left out.
+  if (view && view.getDroppedDims().none())
+    return dyn_cast<Value>(view.getMixedSizes()[index]);
   auto alloc = dyn_cast_or_null<memref::AllocOp>(op);
   if (!alloc || !alloc.getType().isDynamicDim(index))
     return {};
   return alloc.getDynamicSizes()[alloc.getType().getDynamicDimIndex(index)];
 }
 
+/// The size `index` of a buffer that the caller passed, as a dim or as a
+/// result; null if there is no such.
+static Value findCallerSize(func::FuncOp entry, Value value, int64_t index) {
+  auto buffer = dyn_cast<BlockArgument>(value);
+  if (!buffer || buffer.getOwner() != &entry.getBody().front())
+    return {};
+  auto role =
+      entry.getArgAttrOfType<StringAttr>(buffer.getArgNumber(), kRoleAttr);
+  if (role && role == kInputRole)
+    return findDim(entry, buffer, index);
+  if (role && role == kOutputRole)
+    return findOutputSize(entry, buffer, index);
+  return {};
+}
+
 Value SizeCloner::resolve(Value value) {
   auto dim = value.getDefiningOp<memref::DimOp>();
   if (!dim || !dim.getConstantIndex())
     return value;
-  if (Value size = findSize(dim.getSource(), *dim.getConstantIndex()))
+  auto [buffer, index] = traceSize(dim.getSource(), *dim.getConstantIndex());
+  if (Value size = findSize(buffer, index))
     return resolve(size);
-  auto buffer = dyn_cast<BlockArgument>(dim.getSource());
-  if (!buffer || buffer.getOwner() != &entry.getBody().front())
-    return value;
-  auto role =
-      entry.getArgAttrOfType<StringAttr>(buffer.getArgNumber(), kRoleAttr);
-  Value size;
-  if (role && role == kInputRole)
-    size = findDim(entry, buffer, *dim.getConstantIndex());
-  else if (role && role == kOutputRole)
-    size = findOutputSize(entry, buffer, *dim.getConstantIndex());
+  Value size = findCallerSize(entry, buffer, index);
   return size ? size : value;
 }
 
