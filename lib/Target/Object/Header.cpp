@@ -121,8 +121,7 @@ static llvm::json::Array describeValues(ArrayRef<ObjectValue> values) {
 
 std::string qtx::makeSignature(const ObjectInterface &interface) {
   llvm::json::Array dims;
-  for (auto [dim, largest] :
-       llvm::zip_equal(interface.dims, interface.largest))
+  for (auto [dim, largest] : llvm::zip_equal(interface.dims, interface.largest))
     dims.push_back(
         llvm::json::Object{{"name", dim}, {"min", 1}, {"max", largest}});
   llvm::json::Value signature = llvm::json::Object{
