@@ -1,0 +1,199 @@
+//===- GPTQ.cpp - Weights as integers -------------------------------------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "qtx/Analysis/GPTQ.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/Support/MathExtras.h"
+#include "llvm/Support/ThreadPool.h"
+#include <Eigen/Cholesky>
+#include <Eigen/Core>
+#include <cmath>
+#include <limits>
+
+using namespace llvm;
+using namespace qtx;
+
+using Matrix =
+    Eigen::Matrix<double, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+using MatrixMap = Eigen::Map<Matrix>;
+
+/// Columns whose errors go to the columns behind them in one matrix product.
+static constexpr int64_t kColumns = 128;
+/// Rows that a thread takes at a time. Products depend on it, so it must not
+/// depend on the number of threads.
+static constexpr int64_t kRows = 64;
+
+//===----------------------------------------------------------------------===//
+// To the nearest
+//===----------------------------------------------------------------------===//
+
+static double getLargestCode(unsigned bits) {
+  return double((int64_t(1) << (bits - 1)) - 1);
+}
+
+/// 0 for what is not a number.
+static double getCode(double weight, double scale, double largestCode) {
+  double code = std::nearbyint(weight / scale);
+  return std::isnan(code) ? 0 : std::clamp(code, -largestCode, largestCode);
+}
+
+static double getSquaredError(ArrayRef<float> weights, double scale,
+                              double largestCode) {
+  double sum = 0;
+  for (float weight : weights) {
+    double error = weight - scale * getCode(weight, scale, largestCode);
+    sum += error * error;
+  }
+  return sum;
+}
+
+/// The scale that `weights` share (Numerics.md, "Parameters from ranges").
+static float getScale(ArrayRef<float> weights, const RoundingOptions &options) {
+  constexpr float kSmallest = 1e-8f;
+  constexpr float kLargest = std::numeric_limits<float>::max() / 2;
+  /// The search ends at half the range: less cuts off more than it resolves.
+  constexpr int kNumSteps = 32;
+  float largest = kSmallest;
+  for (float weight : weights)
+    largest = std::max(largest, std::fabs(weight));
+  double largestCode = getLargestCode(options.bits);
+  float widest = std::min(largest, kLargest) / float(largestCode);
+  if (!options.searchesScales)
+    return widest;
+  float best = widest;
+  double least = getSquaredError(weights, widest, largestCode);
+  for (int step = 1; step <= kNumSteps; ++step) {
+    float scale = widest * (1 - 0.5f * float(step) / kNumSteps);
+    double error = getSquaredError(weights, scale, largestCode);
+    if (error < least) {
+      least = error;
+      best = scale;
+    }
+  }
+  return best;
+}
+
+RoundedWeights qtx::roundToNearest(const WeightMatrix &weights,
+                                   const RoundingOptions &options) {
+  RoundedWeights rounded;
+  rounded.block = options.block == 0 ? weights.columns : options.block;
+  double largestCode = getLargestCode(options.bits);
+  rounded.codes.reserve(weights.numbers.size());
+  for (int64_t row = 0; row < weights.rows; ++row)
+    for (int64_t begin = 0; begin < weights.columns; begin += rounded.block) {
+      int64_t size = std::min(rounded.block, weights.columns - begin);
+      auto part = weights.numbers.slice(row * weights.columns + begin, size);
+      float scale = getScale(part, options);
+      rounded.scales.push_back(scale);
+      for (float weight : part)
+        rounded.codes.push_back(getCode(weight, scale, largestCode));
+    }
+  return rounded;
+}
+
+//===----------------------------------------------------------------------===//
+// With second moments
+//===----------------------------------------------------------------------===//
+
+/// The columns [begin, begin + size) of the inverse of a lower triangle: zeros
+/// down to the diagonal.
+static void invertColumns(const Matrix &triangle, int64_t begin, int64_t size,
+                          Matrix &inverse) {
+  int64_t rest = triangle.rows() - begin;
+  Matrix columns = Matrix::Identity(rest, size);
+  triangle.bottomRightCorner(rest, rest)
+      .triangularView<Eigen::Lower>()
+      .solveInPlace(columns);
+  inverse.block(begin, begin, rest, size) = columns;
+}
+
+/// Replaces the symmetric `matrix`, damped, by the upper triangular U with
+/// U^T U its inverse; false if it has none.
+static bool factorInverse(MatrixMap matrix, double damping,
+                          ThreadPoolInterface &pool) {
+  int64_t size = matrix.rows();
+  double mean = size > 0 ? matrix.diagonal().mean() : 0;
+  if (!std::isfinite(mean) || mean <= 0)
+    return false;
+  // An input that is always zero only has this share: it takes part in nothing.
+  matrix.diagonal().array() += damping * mean;
+  // With both axes reversed, the factor L L^T becomes V V^T with V upper
+  // triangular; U is the inverse of V.
+  Matrix triangle = matrix.reverse();
+  Eigen::LLT<Eigen::Ref<Matrix>> factor(triangle);
+  if (factor.info() != Eigen::Success)
+    return false;
+  Matrix inverse = Matrix::Zero(size, size);
+  for (int64_t begin = 0; begin < size; begin += kColumns)
+    pool.async([&, begin, count = std::min(kColumns, size - begin)] {
+      invertColumns(triangle, begin, count, inverse);
+    });
+  pool.wait();
+  matrix = inverse.reverse();
+  return matrix.allFinite();
+}
+
+namespace {
+/// Rounds some rows after `roundToNearest` has chosen the scales.
+struct RowRounder {
+  const WeightMatrix &weights;
+  const MatrixMap &factor;
+  double largestCode;
+  RoundedWeights &rounded;
+
+  /// One column of one row; the error in units of the diagonal.
+  double roundOne(double weight, int64_t row, int64_t column) const {
+    int64_t numBlocks = divideCeil(weights.columns, rounded.block);
+    double scale = rounded.scales[row * numBlocks + column / rounded.block];
+    double code = getCode(weight, scale, largestCode);
+    rounded.codes[row * weights.columns + column] = int64_t(code);
+    return (weight - code * scale) / factor(column, column);
+  }
+
+  void round(int64_t firstRow, int64_t numRows) const {
+    Matrix exact =
+        Eigen::Map<const Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic,
+                                       Eigen::RowMajor>>(
+            weights.numbers.data() + firstRow * weights.columns, numRows,
+            weights.columns)
+            .cast<double>();
+    for (int64_t begin = 0; begin < weights.columns; begin += kColumns) {
+      int64_t size = std::min(kColumns, weights.columns - begin);
+      Matrix errors(numRows, size);
+      for (int64_t row = 0; row < numRows; ++row)
+        for (int64_t i = 0; i < size; ++i) {
+          int64_t column = begin + i, behind = size - i - 1;
+          errors(row, i) = roundOne(exact(row, column), firstRow + row, column);
+          exact.row(row).segment(column + 1, behind) -=
+              errors(row, i) * factor.row(column).segment(column + 1, behind);
+        }
+      int64_t rest = weights.columns - begin - size;
+      exact.rightCols(rest).noalias() -=
+          errors * factor.block(begin, begin + size, size, rest);
+    }
+  }
+};
+} // namespace
+
+RoundedWeights qtx::roundMinimisingError(const WeightMatrix &weights,
+                                         std::vector<double> moments,
+                                         const RoundingOptions &options) {
+  RoundedWeights rounded = roundToNearest(weights, options);
+  MatrixMap factor(moments.data(), weights.columns, weights.columns);
+  DefaultThreadPool pool(hardware_concurrency(options.numThreads));
+  if (!factorInverse(factor, options.damping, pool))
+    return rounded;
+  rounded.isErrorMinimised = true;
+  RowRounder rounder{weights, factor, getLargestCode(options.bits), rounded};
+  for (int64_t row = 0; row < weights.rows; row += kRows)
+    pool.async([&rounder, row, count = std::min(kRows, weights.rows - row)] {
+      rounder.round(row, count);
+    });
+  pool.wait();
+  return rounded;
+}
