@@ -395,6 +395,97 @@ def test_fold_permute_peg(sizes, form):
     assert np.mean(before != after) < 0.01
 
 
+# ---- Scales and shifts -------------------------------------------------------
+
+
+def scaled_network(rng, heads=2, d=8, hidden=12):
+    """A layer norm whose result has a reader beside its scale_shift, projections that
+    become heads, attention, and a GELU with a linear behind it, all scaled and
+    shifted; and the results by NumPy in fp64. Gains span what recipes use."""
+    text, values = [], {}
+
+    def constant(name, array):
+        values[name] = np.float32(array)
+        text.append(f"%{name} = arith.constant {dense(values[name])} : {kind(name)}")
+
+    def kind(name):
+        return tensor(values[name].shape, "f32")
+
+    for name, size in (("n", d), ("v", d), ("k", d // heads), ("h", hidden)):
+        constant(f"g{name}", 4.0 ** rng.uniform(-1, 1, size))
+        constant(f"s{name}", rng.normal(size=size))
+    constant("gamma", rng.uniform(0.5, 2, d))
+    constant("beta", rng.normal(size=d))
+    for name, rows, columns in (("wk", d, d), ("wv", d, d), ("w1", hidden, d),
+                                ("w2", d, hidden)):
+        constant(name, rng.normal(size=(rows, columns)) / columns**0.5)
+        constant(f"b{name}", rng.normal(size=rows))
+    row, wide = tensor((2, 5, d), "f32"), tensor((2, 5, hidden), "f32")
+    head = tensor((2, heads, 5, d // heads), "f32")
+
+    def linear(y, x, w, of, to):
+        text.append(f"%{y} = qtx.linear %{x}, %{w} bias(%b{w}) "
+                    f": ({of}, {kind(w)}, {kind('b' + w)}) -> {to}")
+
+    def scale_shift(y, x, name, type_):
+        text.append(f"%{y} = qtx.scale_shift %{x} gain(%g{name}) shift(%s{name}) "
+                    f": ({type_}, {kind('g' + name)}, {kind('s' + name)}) -> {type_}")
+
+    text.append(f"%norm = qtx.layer_norm %x gamma(%gamma) beta(%beta) epsilon 1.0e-5 "
+                f": ({row}, {kind('gamma')}, {kind('beta')}) -> {row}")
+    scale_shift("scaled", "norm", "n", row)
+    text.append(f"%sum = qtx.add %norm, %scaled : ({row}, {row}) -> {row}")
+    linear("pk", "sum", "wk", row, row)
+    linear("pv", "sum", "wv", row, row)
+    text += [f"%{h} = qtx.split_heads %{p} : {row} -> {head}"
+             for h, p in (("hk", "pk"), ("hv", "pv"))]
+    scale_shift("key", "hk", "k", head)
+    text.append("%context = qtx.attention %key, %key, %hv scale 0.1 "
+                f": ({head}, {head}, {head}) -> {head}")
+    text.append(f"%merged = qtx.merge_heads %context : {head} -> {row}")
+    scale_shift("out", "merged", "v", row)
+    text.append(f"%mixed = qtx.add %sum, %out : ({row}, {row}) -> {row}")
+    linear("up", "mixed", "w1", row, wide)
+    text.append(f"%gelu = qtx.gelu %up : ({wide}) -> {wide}")
+    scale_shift("act", "gelu", "h", wide)
+    linear("y", "act", "w2", wide, row)
+    body = "\n  ".join(text)
+    ir = f"func.func @main(%x: {row}) -> {row} {{\n  {body}\n  return %y : {row}\n}}"
+
+    def run(x):
+        c = {name: value.astype(np.float64) for name, value in values.items()}
+        centred = x - x.mean(-1, keepdims=True)
+        norm = centred / np.sqrt((centred**2).mean(-1, keepdims=True) + 1e-5)
+        norm = norm * c["gamma"] + c["beta"]
+        total = norm + norm * c["gn"] + c["sn"]
+        key, value = ((total @ c[w].T + c["b" + w]).reshape(2, 5, heads, -1).transpose(0, 2, 1, 3)
+                      for w in ("wk", "wv"))
+        key = key * c["gk"] + c["sk"]
+        p = np.exp(key @ key.swapaxes(-1, -2) * np.float64(np.float32(0.1)))
+        context = p / p.sum(-1, keepdims=True) @ value
+        mixed = total + context.transpose(0, 2, 1, 3).reshape(2, 5, d) * c["gv"] + c["sv"]
+        up = mixed @ c["w1"].T + c["bw1"]
+        act = up * 0.5 * (1 + np.vectorize(math.erf)(up / 2**0.5))
+        return (act * c["gh"] + c["sh"]) @ c["w2"].T + c["bw2"]
+
+    return ir, run
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_fold_scale_shift(seed):
+    rng = np.random.default_rng(seed)
+    ir, expected = scaled_network(rng)
+    folded = run_pass(ir, "qtx-fold-scale-shift")
+    assert "qtx.scale_shift" not in folded
+    assert folded.count("qtx.layer_norm") == 2
+    x = rng.normal(size=(2, 5, 8)).astype(np.float32)
+    (before,), (after,) = (qtx.compile_ir(text).run("main", x) for text in (ir, folded))
+    # Some hundred roundings of 2^-24 on numbers of up to about 100 on the way.
+    tolerance = 2**-24 * 100 * 100
+    np.testing.assert_allclose(before, expected(x.astype(np.float64)), rtol=0, atol=tolerance)
+    np.testing.assert_allclose(after, expected(x.astype(np.float64)), rtol=0, atol=tolerance)
+
+
 # ---- A feed-forward block ----------------------------------------------------
 
 

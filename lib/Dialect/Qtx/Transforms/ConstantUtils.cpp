@@ -198,6 +198,12 @@ ConstantTensor ConstantTensor::reshape(ArrayRef<int64_t> shape) const {
   return ConstantTensor(type.clone(shape), bytes, isResource);
 }
 
+ConstantTensor ConstantTensor::withFloats(ArrayRef<float> values) const {
+  ConstantTensor other = create(type, values);
+  other.isResource = isResource;
+  return other;
+}
+
 Value ConstantTensor::materialize(OpBuilder &builder, Location loc) const {
   TypedAttr attr;
   if (isResource)

@@ -40,6 +40,8 @@ public:
                                llvm::ArrayRef<int64_t> values);
   static ConstantTensor create(mlir::RankedTensorType type,
                                llvm::ArrayRef<float> values);
+  /// Other f32 elements in the same shape and spelling.
+  ConstantTensor withFloats(llvm::ArrayRef<float> values) const;
 
   mlir::RankedTensorType getType() const { return type; }
   /// Elements of an integer or index tensor, sign-extended.

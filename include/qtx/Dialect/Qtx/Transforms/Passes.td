@@ -351,6 +351,55 @@ def QtxFoldPermutePass : Pass<"qtx-fold-permute"> {
 }
 
 //===----------------------------------------------------------------------===//
+// Scales and shifts
+//===----------------------------------------------------------------------===//
+
+def QtxFoldScaleShiftPass : Pass<"qtx-fold-scale-shift"> {
+  let summary = "fold scales and shifts of channels into neighbouring constants";
+  let description = [{
+    Removes a float `qtx.scale_shift` with constant gain and shift. Where float linears
+    alone read its result, it becomes part of their weights and biases. Else it becomes
+    part of the operation that computes its operand:
+
+    - `qtx.layer_norm`: gamma and beta. Where other operations read its result, too,
+      such as a residual sum, the layer_norm is duplicated.
+    - `qtx.linear` without an activation, which nothing else reads: the rows of float
+      weights, or the scales of integer weights, and the bias.
+    - `qtx.split_heads` and `qtx.merge_heads`: the operation that computes their operand.
+    - `qtx.attention` with float values: the projection of the values. This takes a
+      shift only where the probabilities of every query sum to one: without a clip, sink,
+      gate, mask and quantizer of the probabilities.
+
+    Constants are multiplied and added in fp64 and rounded once. Results differ by
+    rounding (Numerics.md, "Rewrites").
+
+    A scale_shift that stays is a missed remark with the reason. Behind an activation
+    this is intended: it joins the epilogue.
+
+    ```mlir
+    %g = arith.constant dense<[2.0, 0.5]> : tensor<2xf32>
+    %s = arith.constant dense<[1.0, -1.0]> : tensor<2xf32>
+    %n = qtx.layer_norm %x gamma(%c) beta(%d) epsilon 1.0e-5
+        : (tensor<?x2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<?x2xf32>
+    %y = qtx.scale_shift %n gain(%g) shift(%s)
+        : (tensor<?x2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<?x2xf32>
+    %q = qtx.quantize %y : tensor<?x2xf32> -> tensor<?x2x!quant.uniform<i8:f32, 0.1>>
+    ```
+
+    becomes, for `%c` of [3.0, 4.0] and `%d` of [0.0, 6.0]
+
+    ```mlir
+    %c = arith.constant dense<[6.0, 2.0]> : tensor<2xf32>
+    %d = arith.constant dense<[1.0, 2.0]> : tensor<2xf32>
+    %y = qtx.layer_norm %x gamma(%c) beta(%d) epsilon 1.0e-5
+        : (tensor<?x2xf32>, tensor<2xf32>, tensor<2xf32>) -> tensor<?x2xf32>
+    %q = qtx.quantize %y : tensor<?x2xf32> -> tensor<?x2x!quant.uniform<i8:f32, 0.1>>
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect"];
+}
+
+//===----------------------------------------------------------------------===//
 // Training
 //===----------------------------------------------------------------------===//
 
