@@ -39,7 +39,7 @@ if os.environ.get("QTX_VERIFY_ROUNDTRIP") == "1":
     qtx_opt = ToolSubst("qtx-opt", "qtx-opt", extra_args=["--verify-roundtrip"])
 
 tools = [qtx_opt]
-for name in ("qtx-run", "qtxc", "qtx-reduce", "qtx-lsp-server"):
+for name in ("qtx-run", "qtx-bench", "qtxc", "qtx-reduce", "qtx-lsp-server"):
     tools.append(ToolSubst(name, unresolved="ignore"))
 llvm_config.add_tool_substitutions(
     tools, [config.qtx_tools_dir, config.llvm_tools_dir]

@@ -10,6 +10,7 @@
 #include "mlir/Parser/Parser.h"
 #include "mlir/Support/FileUtilities.h"
 #include "qtx/InitAll.h"
+#include "qtx/Target/CompiledModel.h"
 #include "qtx/Target/Run.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/CommandLine.h"
@@ -24,7 +25,7 @@ namespace cl = llvm::cl;
 static cl::OptionCategory category("qtx-run options");
 
 static cl::opt<std::string> modelPath(cl::Positional, cl::Required,
-                                      cl::desc("MODEL.mlir"),
+                                      cl::desc("MODEL.mlir|.o|.so"),
                                       cl::cat(category));
 static cl::opt<std::string>
     inputsPath("inputs",
@@ -95,13 +96,12 @@ static llvm::Expected<StringRef> selectEntry(ArrayRef<StringRef> names) {
       ": several functions, choose one by --entry: " + llvm::join(names, ", "));
 }
 
-static llvm::Expected<std::vector<NamedArray>> run(const JITModule &model) {
-  auto name = selectEntry(model.getFunctionNames());
-  if (!name)
-    return name.takeError();
-  auto signature = model.getSignature(*name);
-  if (!signature)
-    return signature.takeError();
+/// Calls a function with the arrays of the archive.
+static llvm::Expected<std::vector<NamedArray>>
+run(const FunctionSignature &signature,
+    llvm::function_ref<
+        llvm::Expected<std::vector<Buffer>>(ArrayRef<BufferView>)>
+        invoke) {
   std::vector<NamedArray> arrays;
   if (!inputsPath.empty()) {
     auto read = readNpz(inputsPath);
@@ -109,16 +109,58 @@ static llvm::Expected<std::vector<NamedArray>> run(const JITModule &model) {
       return read.takeError();
     arrays = std::move(*read);
   }
-  auto inputs = bindInputs(*signature, arrays, reportWarning);
+  auto inputs = bindInputs(signature, arrays, reportWarning);
   if (!inputs)
     return inputs.takeError();
   SmallVector<BufferView> views;
-  for (auto [array, value] : llvm::zip_equal(*inputs, signature->inputs))
+  for (auto [array, value] : llvm::zip_equal(*inputs, signature.inputs))
     views.push_back(getView(array, value.element));
-  auto outputs = model.invoke(*name, views);
+  auto outputs = invoke(views);
   if (!outputs)
     return outputs.takeError();
-  return nameOutputs(*signature, *outputs);
+  return nameOutputs(signature, *outputs);
+}
+
+static llvm::Expected<std::vector<NamedArray>> runIR() {
+  auto model = compileModel();
+  if (!model)
+    return model.takeError();
+  auto name = selectEntry((*model)->getFunctionNames());
+  if (!name)
+    return name.takeError();
+  auto signature = (*model)->getSignature(*name);
+  if (!signature)
+    return signature.takeError();
+  return run(*signature, [&](ArrayRef<BufferView> inputs) {
+    return (*model)->invoke(*name, inputs);
+  });
+}
+
+/// Calls a compiled model through its C functions.
+static llvm::Expected<std::vector<NamedArray>> runCompiled() {
+  if (useReference)
+    return llvm::createStringError(
+        "--reference: expected a model that is not compiled, found " +
+        modelPath);
+  if (!entryName.empty())
+    return llvm::createStringError(
+        "--entry: expected a model that is not compiled, found " + modelPath);
+  auto model = CompiledModel::load(modelPath);
+  if (!model)
+    return model.takeError();
+  return run(
+      (*model)->getSignature().function,
+      [&](ArrayRef<BufferView> inputs) { return (*model)->invoke(inputs); });
+}
+
+static llvm::Expected<std::vector<NamedArray>> runModel() {
+  StringRef path = modelPath;
+  if (path.ends_with(".mlir"))
+    return runIR();
+  if (path.ends_with(".o") || path.ends_with(".so"))
+    return runCompiled();
+  return llvm::createStringError(
+      path + ": expected a file that ends in .mlir, .o or .so");
 }
 
 /// Whether the outputs agree with the expected ones; reports the differences.
@@ -132,13 +174,7 @@ static llvm::Expected<bool> compare(ArrayRef<NamedArray> outputs) {
 }
 
 static llvm::Expected<bool> runAll() {
-  if (!StringRef(modelPath).ends_with(".mlir"))
-    return llvm::createStringError(modelPath +
-                                   ": expected a file that ends in .mlir");
-  auto model = compileModel();
-  if (!model)
-    return model.takeError();
-  auto outputs = run(**model);
+  auto outputs = runModel();
   if (!outputs)
     return outputs.takeError();
   if (!outputsPath.empty())

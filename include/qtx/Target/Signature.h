@@ -16,6 +16,7 @@
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "llvm/Support/Error.h"
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -46,6 +47,9 @@ size_t getElementSize(ElementKind kind);
 
 /// The spelling of the type: `f32`, `i4`, `u8`, ...
 llvm::StringRef getElementName(ElementKind kind);
+
+/// The inverse of `getElementName`.
+std::optional<ElementKind> parseElementName(llvm::StringRef name);
 
 /// One input or output of a function.
 struct ValueSignature {

@@ -45,6 +45,13 @@ llvm::StringRef qtx::getElementName(ElementKind kind) {
   return getInfo(kind).name;
 }
 
+std::optional<ElementKind> qtx::parseElementName(StringRef name) {
+  for (const ElementInfo &info : kElements)
+    if (info.name == name)
+      return info.kind;
+  return std::nullopt;
+}
+
 static std::optional<ElementKind> getElementKind(Type type) {
   std::string name;
   llvm::raw_string_ostream stream(name);
@@ -53,10 +60,7 @@ static std::optional<ElementKind> getElementKind(Type type) {
            << params->getStorageType().getWidth();
   else
     stream << type;
-  for (const ElementInfo &info : kElements)
-    if (info.name == name)
-      return info.kind;
-  return std::nullopt;
+  return parseElementName(name);
 }
 
 /// The unsigned kind of the same width, where there is one.

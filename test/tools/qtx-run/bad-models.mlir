@@ -44,6 +44,6 @@ func.func @main() -> tensor<2xf32> {
 func.func @main() { return }
 
 // MISSING: error: {{.*}}missing.mlir
-// SUFFIX: npz.py: expected a file that ends in .mlir
+// SUFFIX: npz.py: expected a file that ends in .mlir, .o or .so
 // FOLDER: error: {{.*}}out.npz: No such file or directory
 // IS-FOLDER: error: {{.*}}: Is a directory

@@ -1,0 +1,276 @@
+//===- Benchmark.cpp - Time compiled models -------------------------------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "qtx/Target/Benchmark.h"
+#include "qtx/Kernel/Target.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/AsmParser/Parser.h"
+#include "llvm/ExecutionEngine/Orc/LLJIT.h"
+#include "llvm/IR/LLVMContext.h"
+#include "llvm/IR/Module.h"
+#include "llvm/Support/SourceMgr.h"
+#include "llvm/Support/TargetSelect.h"
+#include "llvm/TargetParser/Host.h"
+#include <chrono>
+
+using namespace mlir;
+using namespace qtx;
+
+using Clock = std::chrono::steady_clock;
+
+static double getSeconds(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+//===----------------------------------------------------------------------===//
+// Peak
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// A dot-product instruction on vectors.
+struct Instruction {
+  StringLiteral isa;
+  /// The features it needs, separated by commas.
+  StringLiteral features;
+  /// Additions and multiplications of one instruction.
+  unsigned ops;
+  StringLiteral accumulator;
+  StringLiteral operand;
+  StringLiteral intrinsic;
+  /// The accumulator is the last operand and not the first one.
+  bool accumulatorLast;
+};
+} // namespace
+
+/// The best first.
+static constexpr Instruction kInstructions[] = {
+    {"avx512vnni", "avx512vnni,avx512f", 128, "<16 x i32>", "<64 x i8>",
+     "llvm.x86.avx512.vpdpbusd.512", false},
+    {"avxvnni", "avxvnni,avx2", 64, "<8 x i32>", "<32 x i8>",
+     "llvm.x86.avx512.vpdpbusd.256", false},
+    {"fma", "fma,avx2", 16, "<8 x float>", "<8 x float>", "llvm.fma.v8f32",
+     true},
+    {"dotprod", "dotprod,neon", 32, "<4 x i32>", "<16 x i8>",
+     "llvm.aarch64.neon.sdot.v4i32.v16i8", false},
+    {"neon", "neon", 8, "<4 x float>", "<4 x float>", "llvm.fma.v4f32", true},
+};
+
+/// Independent accumulators: latency times instructions per cycle, at least.
+static constexpr unsigned kNumAccumulators = 12;
+
+/// `+a,+b` from `a,b`.
+static std::string makeFeatureString(StringRef features) {
+  SmallVector<StringRef> names;
+  features.split(names, ',');
+  return "+" + llvm::join(names, ",+");
+}
+
+/// A function `void peak(ptr operands, ptr sums, i64 iterations)`.
+static std::string makeVectorLoop(const Instruction &instruction) {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  StringRef sum = instruction.accumulator, operand = instruction.operand;
+  stream << "define void @peak(ptr %operands, ptr %sums, i64 %n) #0 {\n"
+         << "entry:\n"
+         << "  %a = load " << operand << ", ptr %operands, align 1\n"
+         << "  %next = getelementptr i8, ptr %operands, i64 64\n"
+         << "  %b = load " << operand << ", ptr %next, align 1\n"
+         << "  br label %loop\nloop:\n"
+         << "  %i = phi i64 [0, %entry], [%i1, %loop]\n";
+  for (unsigned k = 0; k < kNumAccumulators; ++k)
+    stream << "  %s" << k << " = phi " << sum << " [zeroinitializer, %entry], "
+           << "[%t" << k << ", %loop]\n";
+  std::string factors = (operand + " %a, " + operand + " %b").str();
+  for (unsigned k = 0; k < kNumAccumulators; ++k) {
+    std::string accumulator = (sum + " %s" + Twine(k)).str();
+    stream << "  %t" << k << " = call " << sum << " @" << instruction.intrinsic
+           << "("
+           << (instruction.accumulatorLast ? factors + ", " + accumulator
+                                           : accumulator + ", " + factors)
+           << ")\n";
+  }
+  stream << "  %i1 = add i64 %i, 1\n"
+         << "  %more = icmp ult i64 %i1, %n\n"
+         << "  br i1 %more, label %loop, label %exit\nexit:\n";
+  for (unsigned k = 0; k < kNumAccumulators; ++k)
+    stream << "  %p" << k << " = getelementptr " << sum << ", ptr %sums, i64 "
+           << k << "\n  store " << sum << " %t" << k << ", ptr %p" << k
+           << ", align 1\n";
+  stream << "  ret void\n}\ndeclare " << sum << " @" << instruction.intrinsic
+         << "(" << sum << ", " << operand << ", " << operand << ")\n"
+         << "attributes #0 = { \"target-features\"=\""
+         << makeFeatureString(instruction.features) << "\" }\n";
+  return text;
+}
+
+namespace {
+/// A machine code loop in this process.
+class PeakLoop {
+public:
+  static llvm::Expected<PeakLoop> create(StringRef text) {
+    static const bool initialized = [] {
+      llvm::InitializeNativeTarget();
+      llvm::InitializeNativeTargetAsmPrinter();
+      return true;
+    }();
+    (void)initialized;
+    auto context = std::make_unique<llvm::LLVMContext>();
+    llvm::SMDiagnostic problem;
+    auto module = llvm::parseAssemblyString(text, problem, *context);
+    if (!module)
+      return llvm::createStringError(problem.getMessage());
+    auto jit = llvm::orc::LLJITBuilder().create();
+    if (!jit)
+      return jit.takeError();
+    module->setDataLayout((*jit)->getDataLayout());
+    if (llvm::Error error = (*jit)->addIRModule(
+            llvm::orc::ThreadSafeModule(std::move(module), std::move(context))))
+      return error;
+    auto address = (*jit)->lookup("peak");
+    if (!address)
+      return address.takeError();
+    PeakLoop loop;
+    loop.jit = std::move(*jit);
+    loop.function = address->toPtr<Function>();
+    return loop;
+  }
+
+  /// Iterations per second, the best of some trials.
+  double measure() {
+    alignas(64) char operands[128] = {}, sums[64 * kNumAccumulators];
+    int64_t iterations = 1000;
+    double seconds = 0;
+    // Long enough for the clock, short enough not to be interrupted.
+    while (seconds < 0.02) {
+      iterations *= 2;
+      seconds = time(operands, sums, iterations);
+    }
+    for (unsigned trial = 0; trial < 10; ++trial)
+      seconds = std::min(seconds, time(operands, sums, iterations));
+    return iterations / seconds;
+  }
+
+private:
+  using Function = void (*)(const char *operands, char *sums, int64_t n);
+
+  double time(const char *operands, char *sums, int64_t iterations) {
+    Clock::time_point start = Clock::now();
+    function(operands, sums, iterations);
+    return getSeconds(start);
+  }
+
+  std::unique_ptr<llvm::orc::LLJIT> jit;
+  Function function = nullptr;
+};
+} // namespace
+
+/// A loop over four accumulators of 16 by 16 sums, on tiles of 16 rows of 64
+/// bytes: the operands hold zeros, the configuration lies in the sums.
+static constexpr StringLiteral kTileLoop = R"(
+define void @peak(ptr %operands, ptr %sums, i64 %n) #0 {
+entry:
+  call void @llvm.memset.p0.i64(ptr %sums, i8 0, i64 64, i1 false)
+  store i8 1, ptr %sums
+  %columns = getelementptr i8, ptr %sums, i64 16
+  store <8 x i16> splat (i16 64), ptr %columns, align 1
+  %rows = getelementptr i8, ptr %sums, i64 48
+  store <8 x i8> splat (i8 16), ptr %rows, align 1
+  call void @llvm.x86.ldtilecfg(ptr %sums)
+  call void @llvm.x86.tilezero(i8 0)
+  call void @llvm.x86.tilezero(i8 1)
+  call void @llvm.x86.tilezero(i8 2)
+  call void @llvm.x86.tilezero(i8 3)
+  call void @llvm.x86.tilezero(i8 4)
+  call void @llvm.x86.tilezero(i8 5)
+  call void @llvm.x86.tilezero(i8 6)
+  call void @llvm.x86.tilezero(i8 7)
+  br label %loop
+loop:
+  %i = phi i64 [0, %entry], [%i1, %loop]
+  call void @llvm.x86.tdpbusd(i8 0, i8 4, i8 6)
+  call void @llvm.x86.tdpbusd(i8 1, i8 4, i8 7)
+  call void @llvm.x86.tdpbusd(i8 2, i8 5, i8 6)
+  call void @llvm.x86.tdpbusd(i8 3, i8 5, i8 7)
+  %i1 = add i64 %i, 1
+  %more = icmp ult i64 %i1, %n
+  br i1 %more, label %loop, label %exit
+exit:
+  call void @llvm.x86.tilerelease()
+  ret void
+}
+declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
+declare void @llvm.x86.ldtilecfg(ptr)
+declare void @llvm.x86.tilezero(i8)
+declare void @llvm.x86.tdpbusd(i8, i8, i8)
+declare void @llvm.x86.tilerelease()
+attributes #0 = { "target-features"="+amx-tile,+amx-int8,+avx2" }
+)";
+
+/// Whether this machine has all `needed` features and `allowed` leaves them in.
+static bool isAllowed(StringRef needed, const llvm::StringMap<bool> &host,
+                      StringRef allowed) {
+  SmallVector<StringRef> names, allowedNames;
+  needed.split(names, ',');
+  allowed.split(allowedNames, ',');
+  return llvm::all_of(names, [&](StringRef name) {
+    return host.lookup(name) &&
+           (allowed.empty() ||
+            llvm::is_contained(allowedNames, ("+" + name).str()));
+  });
+}
+
+/// The peak of a loop that does `ops` operations per iteration.
+static llvm::Expected<Peak> measureLoop(StringRef isa, StringRef text,
+                                        double ops) {
+  auto loop = PeakLoop::create(text);
+  if (!loop)
+    return loop.takeError();
+  return Peak{isa.str(), loop->measure() * ops * 1e-9};
+}
+
+llvm::Expected<Peak> qtx::measurePeak(StringRef features) {
+  llvm::StringMap<bool> host = llvm::sys::getHostCPUFeatures();
+  if (isAllowed("amx-tile,amx-int8", host, features) && requestAMX())
+    return measureLoop("amx-int8", kTileLoop, 4 * 2.0 * 16 * 16 * 64);
+  for (const Instruction &instruction : kInstructions)
+    if (isAllowed(instruction.features, host, features))
+      return measureLoop(instruction.isa, makeVectorLoop(instruction),
+                         double(instruction.ops) * kNumAccumulators);
+  return llvm::createStringError(
+      "the object's CPU features name no instruction with a known peak");
+}
+
+//===----------------------------------------------------------------------===//
+// Models
+//===----------------------------------------------------------------------===//
+
+llvm::Expected<Timing> qtx::timeModel(const CompiledModel &model,
+                                      ArrayRef<BufferView> inputs,
+                                      const BenchmarkOptions &options) {
+  auto prepared = model.prepare(inputs);
+  if (!prepared)
+    return prepared.takeError();
+  for (size_t i = 0; i < options.warmUpRuns; ++i)
+    if (llvm::Error error = model.run(*prepared))
+      return error;
+  std::vector<double> times;
+  Clock::time_point begin = Clock::now();
+  while (times.size() < options.maxRuns &&
+         (times.size() < options.minRuns ||
+          getSeconds(begin) < options.maxSeconds)) {
+    Clock::time_point start = Clock::now();
+    if (llvm::Error error = model.run(*prepared))
+      return error;
+    times.push_back(1e3 * getSeconds(start));
+  }
+  llvm::sort(times);
+  size_t middle = times.size() / 2;
+  double median = times.size() % 2 ? times[middle]
+                                   : (times[middle - 1] + times[middle]) / 2;
+  return Timing{median, times.front(), times.size()};
+}

@@ -1,0 +1,139 @@
+//===- qtx-bench.cpp - Time a compiled model ------------------------------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "qtx/Target/Benchmark.h"
+#include "qtx/Target/Run.h"
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/FileOutputBuffer.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/JSON.h"
+#include "llvm/Support/LineIterator.h"
+#include "llvm/Support/WithColor.h"
+#include "llvm/TargetParser/Host.h"
+#include <cstdlib>
+#include <cstring>
+
+using namespace mlir;
+using namespace qtx;
+namespace cl = llvm::cl;
+
+namespace {
+/// Made in `main`, when the options of LLVM's libraries are gone: one of them
+/// is called `threads` as well.
+struct Options {
+  cl::OptionCategory category{"qtx-bench options"};
+  cl::opt<std::string> model{cl::Positional, cl::Required,
+                             cl::desc("MODEL.o|.so"), cl::cat(category)};
+  cl::opt<std::string> inputs{
+      "inputs", cl::desc("Archive of the inputs, named as the model's"),
+      cl::value_desc("IN.npz"), cl::cat(category)};
+  cl::opt<unsigned> threads{"threads",
+                            cl::desc("Threads that the model uses (default 1)"),
+                            cl::init(1), cl::cat(category)};
+  cl::opt<std::string> json{"json", cl::desc("File to write the result to"),
+                            cl::value_desc("FILE"), cl::cat(category)};
+};
+} // namespace
+
+static void reportError(const llvm::Twine &text) {
+  llvm::WithColor::error(llvm::errs(), "qtx-bench") << text << "\n";
+}
+
+static void reportWarning(const llvm::Twine &text) {
+  llvm::WithColor::warning(llvm::errs(), "qtx-bench") << text << "\n";
+}
+
+/// The name that the processor gives itself, or the one that LLVM knows.
+static std::string getCPUName() {
+  auto file = llvm::MemoryBuffer::getFileAsStream("/proc/cpuinfo");
+  if (file)
+    for (llvm::line_iterator line(**file); !line.is_at_end(); ++line)
+      if (line->starts_with("model name"))
+        return line->split(':').second.trim().str();
+  return llvm::sys::getHostCPUName().str();
+}
+
+static llvm::Error writeJSON(StringRef path, const llvm::json::Value &value) {
+  std::string text = llvm::formatv("{0:2}\n", value).str();
+  auto file = llvm::FileOutputBuffer::create(path, text.size());
+  if (!file)
+    return llvm::createStringError(path + ": " +
+                                   llvm::toString(file.takeError()));
+  std::memcpy((*file)->getBufferStart(), text.data(), text.size());
+  return (*file)->commit();
+}
+
+static llvm::Expected<Timing> timeWithInputs(const CompiledModel &model,
+                                             StringRef inputsPath) {
+  std::vector<NamedArray> arrays;
+  if (!inputsPath.empty()) {
+    auto read = readNpz(inputsPath);
+    if (!read)
+      return read.takeError();
+    arrays = std::move(*read);
+  }
+  const FunctionSignature &signature = model.getSignature().function;
+  auto inputs = bindInputs(signature, arrays, reportWarning);
+  if (!inputs)
+    return inputs.takeError();
+  SmallVector<BufferView> views;
+  for (auto [array, value] : llvm::zip_equal(*inputs, signature.inputs))
+    views.push_back(getView(array, value.element));
+  return timeModel(model, views, BenchmarkOptions());
+}
+
+static llvm::Error runAll(const Options &options) {
+  unsigned numThreads = options.threads;
+  // Read by the runtime library of threaded objects when it is loaded.
+  setenv("OMP_NUM_THREADS", std::to_string(numThreads).c_str(), 1);
+  auto model = CompiledModel::load(options.model);
+  if (!model)
+    return model.takeError();
+  const ModelSignature &signature = (*model)->getSignature();
+  if (numThreads < 1 || numThreads > signature.threads)
+    return llvm::createStringError(
+        "--threads: expected 1 to " + llvm::Twine(signature.threads) +
+        ", for which the model was compiled, found " + llvm::Twine(numThreads));
+  auto timing = timeWithInputs(**model, options.inputs);
+  if (!timing)
+    return timing.takeError();
+  auto peak = measurePeak(signature.features);
+  if (!peak)
+    return peak.takeError();
+  std::string cpu = getCPUName();
+  llvm::outs() << llvm::formatv(
+      "{0}: median {1:f3} ms, min {2:f3} ms, {3} runs, {4} thread(s)\n{5}: "
+      "{6}, peak {7:f1} GOPS per core\n",
+      signature.function.name, timing->medianMs, timing->minMs, timing->runs,
+      numThreads, cpu, peak->isa, peak->gops);
+  if (options.json.empty())
+    return llvm::Error::success();
+  return writeJSON(options.json,
+                   llvm::json::Object{{"model", signature.function.name},
+                                      {"median_ms", timing->medianMs},
+                                      {"min_ms", timing->minMs},
+                                      {"runs", int64_t(timing->runs)},
+                                      {"threads", int64_t(numThreads)},
+                                      {"cpu", cpu},
+                                      {"isa", peak->isa},
+                                      {"peak_gops", peak->gops}});
+}
+
+int main(int argc, char **argv) {
+  llvm::InitLLVM init(argc, argv);
+  cl::ResetCommandLineParser();
+  Options options;
+  cl::HideUnrelatedOptions(options.category);
+  cl::ParseCommandLineOptions(argc, argv, "Time a compiled model\n");
+  if (llvm::Error error = runAll(options)) {
+    reportError(llvm::toString(std::move(error)));
+    return 1;
+  }
+  return 0;
+}
