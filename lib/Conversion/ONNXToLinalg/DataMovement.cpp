@@ -125,6 +125,8 @@ static FailureOr<SmallVector<SliceAxis>> getSlices(NodeLowering &b) {
 
 static Lowered lowerSlice(NodeLowering &b) {
   Tensor x = b.input(0);
+  if (NodeLowering::isEmpty(b.resultDims()))
+    return b.empty(b.resultDims(), b.resultElement());
   auto slices = getSlices(b);
   if (failed(slices))
     return failure();

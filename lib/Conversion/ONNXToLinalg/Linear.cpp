@@ -77,11 +77,11 @@ static Tensor contract(NodeLowering &b, ArrayRef<Tensor> inputs,
       AffineMap::get(loops.loopOfLabel.size(), 0, results, b.getContext());
   return b.reduceWith(b.filled(resultDims, element, 0.0), resultMap, inputs,
                       maps, [](Scalars &s, ValueRange v) {
+                        if (v.size() == 2)
+                          return s.add(v[1], v[0]);
                         Value product = v[0];
                         for (Value next : v.drop_front().drop_back(2))
                           product = s.mul(product, next);
-                        if (v.size() == 2)
-                          return s.add(v[1], product);
                         return s.fma(product, v[v.size() - 2], v.back());
                       });
 }

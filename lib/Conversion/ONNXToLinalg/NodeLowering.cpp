@@ -675,6 +675,8 @@ Tensor NodeLowering::slice(Tensor x, int64_t axis, Value offset,
                            AffineExpr sliceSize, int64_t step) {
   SmallVector<AffineExpr> dims = x.dims();
   dims[axis] = sliceSize;
+  if (isEmpty(dims))
+    return empty(dims, x.element());
   SmallVector<OpFoldResult> offsets(x.rank(), getIndexAttr(0));
   SmallVector<OpFoldResult> strides(x.rank(), getIndexAttr(1));
   offsets[axis] = getAsOpFoldResult(offset);

@@ -211,6 +211,15 @@ public:
   Tensor widen(Tensor x);
   /// The reverse: to the element type of the result.
   Tensor narrow(Tensor x, unsigned result = 0);
+  /// Whether there is no element, whatever the symbols are. A slice without
+  /// elements may start behind the last one, which `tensor.extract_slice`
+  /// refuses.
+  static bool isEmpty(ArrayRef<AffineExpr> dims) {
+    return llvm::any_of(dims, [](AffineExpr dim) {
+      auto constant = llvm::dyn_cast<mlir::AffineConstantExpr>(dim);
+      return constant && constant.getValue() == 0;
+    });
+  }
   /// `size` elements of `axis` from `offset` on.
   Tensor slice(Tensor x, int64_t axis, Value offset, AffineExpr size,
                int64_t step = 1);

@@ -66,6 +66,8 @@ static std::optional<ElementKind> getElementKind(Type type) {
 /// The unsigned kind of the same width, where there is one.
 static ElementKind getUnsigned(ElementKind kind) {
   switch (kind) {
+  case ElementKind::I4:
+    return ElementKind::U4;
   case ElementKind::I8:
     return ElementKind::U8;
   case ElementKind::I16:

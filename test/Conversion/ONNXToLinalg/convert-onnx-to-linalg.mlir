@@ -80,3 +80,26 @@ func.func @nonzero(%x: tensor<5xf32>) -> !m {
   %1 = onnx.node "Reshape"(%0) : (!n) -> !m
   return %1 : !m
 }
+
+// -----
+
+// A slice without elements may start behind the last one.
+// CHECK-LABEL: func @empty_slice(
+// CHECK: tensor.empty() : tensor<0xf32>
+// CHECK-NOT: extract_slice
+func.func @empty_slice(%x: tensor<8xf32>) -> tensor<0xf32> {
+  %0 = onnx.node "Slice"(%x) attributes {axes = [0 : si64], steps = [1 : si64], starts = affine_map<() -> (8)>} : (tensor<8xf32>) -> tensor<0xf32>
+  return %0 : tensor<0xf32>
+}
+
+// -----
+
+// A sum of one operand has no products.
+// CHECK-LABEL: func @einsum(
+// CHECK: linalg.generic {{.*}} iterator_types = ["parallel", "reduction"]
+// CHECK-NOT: mulf
+// CHECK: arith.addf
+func.func @einsum(%x: tensor<2x3xf32>) -> tensor<2xf32> {
+  %0 = onnx.node "Einsum"(%x) attributes {equation = "ij->i"} : (tensor<2x3xf32>) -> tensor<2xf32>
+  return %0 : tensor<2xf32>
+}
