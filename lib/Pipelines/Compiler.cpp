@@ -16,6 +16,7 @@
 #include "qtx/Import/ONNX.h"
 #include "qtx/Kernel/Target.h"
 #include "qtx/Pipelines/Pipelines.h"
+#include "qtx/Quantize/Quantize.h"
 #include "qtx/Target/Passes.h"
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/Support/FileSystem.h"
@@ -120,8 +121,9 @@ private:
     case Stage::Calibrate:
       return runCalibrate();
     case Stage::Quantize:
-      return reportQuantize();
+      return runQuantize();
     case Stage::Fold:
+      return runPasses(buildFold);
     case Stage::Fuse:
       return runPasses(buildFuse);
     case Stage::Storage:
@@ -196,6 +198,17 @@ private:
         llvm::sys::path::filename(options.calibrationPath).str(),
         getObserverName(options.observer.kind).str(), data->getNumSamples(),
         data->getNumPositions(), data->getNumFeeds()};
+  }
+
+  LogicalResult runQuantize() {
+    func::FuncOp entry = getEntry();
+    if (!entry)
+      return failure();
+    QuantizeOptions quantize{data ? &*data : nullptr,
+                             getStreamOptions(Stage::Quantize), options.report};
+    if (failed(quantizeModel(entry, options.recipe, quantize)))
+      return failure();
+    return reportQuantize();
   }
 
   /// Adds what quantization left, and what it costs on some of the data.

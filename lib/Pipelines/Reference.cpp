@@ -114,6 +114,12 @@ void qtx::buildLLVM(OpPassManager &passManager) {
   passManager.addPass(createReconcileUnrealizedCastsPass());
 }
 
+void qtx::buildFold(OpPassManager &passManager) {
+  passManager.addPass(createCSEPass());
+  passManager.addPass(createQtxFoldScaleShiftPass());
+  passManager.addPass(createQtxFoldPermutePass());
+}
+
 void qtx::buildReferenceToLinalg(OpPassManager &passManager) {
   buildStorage(passManager);
   buildReferenceTile(passManager);

@@ -111,6 +111,19 @@ static llvm::Error addDataOptions(CompileOptions &options,
   return llvm::Error::success();
 }
 
+/// The recipe: `int8` unless another is named, float without samples.
+static llvm::Error addRecipe(CompileOptions &options,
+                             const InputArgList &arguments) {
+  bool hasSamples = !options.calibrationPath.empty();
+  auto recipe = parseRecipe(
+      arguments.getLastArgValue(OPT_recipe, hasSamples ? "int8" : "none"));
+  if (!recipe)
+    return llvm::createStringError("--recipe: " +
+                                   llvm::toString(recipe.takeError()));
+  options.recipe = std::move(*recipe);
+  return llvm::Error::success();
+}
+
 static llvm::Expected<CompileOptions> getOptions(const InputArgList &arguments,
                                                  OutputKind kind) {
   CompileOptions options;
@@ -122,6 +135,8 @@ static llvm::Expected<CompileOptions> getOptions(const InputArgList &arguments,
   if (llvm::Error error = addTargetOptions(options, arguments))
     return error;
   if (llvm::Error error = addDataOptions(options, arguments))
+    return error;
+  if (llvm::Error error = addRecipe(options, arguments))
     return error;
   if (!arguments.hasArg(OPT_quiet)) {
     options.stageDone = printProgress;
@@ -177,6 +192,7 @@ static llvm::Expected<bool> run(llvm::ArrayRef<const char *> commandLine) {
     if (llvm::Error error = checkReportPath(path))
       return error;
   Report report;
+  report.recipe = options->recipe.name;
   report.model = llvm::sys::path::filename(models.front()).str();
   options->report = &report;
   options->measureNoise = !reportPaths.empty();

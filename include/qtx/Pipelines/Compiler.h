@@ -14,6 +14,7 @@
 #include "qtx/Analysis/Observers.h"
 #include "qtx/Analysis/Report.h"
 #include "qtx/Pipelines/Stages.h"
+#include "qtx/Quantize/Recipe.h"
 #include "qtx/Target/Object.h"
 #include "llvm/Target/TargetMachine.h"
 #include <functional>
@@ -37,6 +38,7 @@ struct CompileOptions {
   TargetOptions target;
   /// Lower everything by the reference path.
   bool reference = false;
+  Recipe recipe;
   /// What to fill in while the stages run; null for no report.
   Report *report = nullptr;
   /// Also measures the noise of quantization on some of the samples.

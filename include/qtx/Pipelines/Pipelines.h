@@ -21,6 +21,8 @@ namespace qtx {
 void buildFuse(mlir::OpPassManager &passManager);
 /// Nodes of an ONNX graph to operations of qtx and upstream's on tensors.
 void buildImport(mlir::OpPassManager &passManager);
+/// Scales, shifts and permutations into neighbouring constants.
+void buildFold(mlir::OpPassManager &passManager);
 /// Quantized types to storage integers.
 void buildStorage(mlir::OpPassManager &passManager);
 /// Micro-kernels for the operations that the target has some for: the attribute

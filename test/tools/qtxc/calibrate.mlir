@@ -35,8 +35,8 @@
 // A summary where something was quantized, or could have been.
 // RUN: qtxc %s -o %t.mlir --stop-after=quantize --calibrate=%t.npz 2>&1 | FileCheck %s --check-prefix=SUMMARY
 // SUMMARY: [ 3/12] quantize
-// SUMMARY-NEXT: edges: 0 of 3 quantized
-// SUMMARY-NEXT: layers: 0 of 1 quantized
+// SUMMARY-NEXT: edges: 1 of 3 quantized
+// SUMMARY-NEXT: layers: 1 of 1 quantized
 // SUMMARY-NOT: {{.}}
 
 // What is wrong is said before anything is written.

@@ -58,6 +58,11 @@ public:
   /// The same elements in another shape.
   ConstantTensor reshape(llvm::ArrayRef<int64_t> shape) const;
 
+  /// The same elements, to be spelled `dense_resource`.
+  ConstantTensor asResource() const {
+    return ConstantTensor(type, bytes, /*isResource=*/true);
+  }
+
   bool operator==(const ConstantTensor &other) const {
     return type == other.type && bytes == other.bytes;
   }

@@ -1,0 +1,87 @@
+//===- Parameters.h - Quantization parameters from ranges -------*- C++ -*-===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// How observed ranges of channels become groups, scales, zero points, gains and
+// shifts. Plain functions of numbers.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QTX_QUANTIZE_PARAMETERS_H
+#define QTX_QUANTIZE_PARAMETERS_H
+
+#include "qtx/Analysis/Observed.h"
+#include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/SmallVector.h"
+
+namespace qtx {
+
+struct Range {
+  float lo;
+  float hi;
+};
+
+/// A value means `scale * (stored - zeroPoint)`.
+struct AffineParameters {
+  float scale;
+  int64_t zeroPoint;
+};
+
+/// The parameters of signed storage of `bits` bits for values in `range`
+/// (Numerics.md, "Parameters from ranges").
+AffineParameters chooseParameters(Range range, bool isSymmetric,
+                                  unsigned bits = 8);
+
+/// The smallest range that holds those of `channels`.
+Range joinRanges(const ChannelRanges &ranges, llvm::ArrayRef<int64_t> channels);
+
+/// `hi - lo` of each channel.
+std::vector<float> getSpans(const ChannelRanges &ranges);
+
+/// The middle one of `numbers`; of two, the smaller.
+float getMedian(std::vector<float> numbers);
+
+/// The channels from the narrowest to the widest; ties keep their order.
+llvm::SmallVector<int64_t> sortBySpan(llvm::ArrayRef<float> spans);
+
+/// Cuts spans that ascend into at most `numGroups` runs, whose boundaries are
+/// multiples of `alignment`, so that the sum of size times squared largest span
+/// is smallest. Returns the sizes. By dynamic programming.
+llvm::SmallVector<int64_t> cutUnequally(llvm::ArrayRef<float> spans,
+                                        int64_t numGroups, int64_t alignment);
+
+/// How channels are stored: position `i` holds channel `order[i]`, and adjacent
+/// positions form groups.
+struct ChannelGroups {
+  llvm::SmallVector<int64_t> order;
+  llvm::SmallVector<int64_t> sizes;
+
+  bool isIdentity() const;
+};
+
+/// Channels whose span exceeds `factor` times the median stand behind the
+/// others, as a group of their own; both keep their order.
+ChannelGroups separateOutliers(llvm::ArrayRef<float> spans, float factor);
+
+/// Channel `c` is stored as `(x - shift[c]) / scale[c]`.
+struct ChannelScaling {
+  std::vector<float> scale;
+  std::vector<float> shift;
+};
+
+/// Brings channels closer to one range: each is shifted by its middle and
+/// scaled by `(span / median) ^ exponent`, but by no less than `smallest`.
+ChannelScaling boundScales(const ChannelRanges &ranges, float exponent,
+                           float smallest);
+
+/// The ranges after scaling.
+ChannelRanges applyScaling(const ChannelRanges &ranges,
+                           const ChannelScaling &scaling);
+
+} // namespace qtx
+
+#endif // QTX_QUANTIZE_PARAMETERS_H

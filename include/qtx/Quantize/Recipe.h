@@ -1,0 +1,100 @@
+//===- Recipe.h - How a model is quantized ----------------------*- C++ -*-===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// A recipe as data: docs/Recipes.md lists those with names and describes the
+// files that change one for single edges and layers.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QTX_QUANTIZE_RECIPE_H
+#define QTX_QUANTIZE_RECIPE_H
+
+#include "llvm/ADT/StringRef.h"
+#include "llvm/Support/Error.h"
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace qtx {
+
+/// Which edges are quantized.
+enum class EdgeSet { None, LinearInputs, MatmulInputs, All };
+
+/// How the channels of an edge are grouped.
+enum class Grouping {
+  PerTensor,
+  /// Equal groups of channels in ascending order of their range.
+  Equal,
+  /// The same with boundaries where they cost least.
+  Unequal,
+  /// Outliers form a group of their own where this takes no permutation at run
+  /// time.
+  Outliers
+};
+
+struct EdgeRecipe {
+  bool isQuantized = true;
+  bool isSymmetric = false;
+  /// Scales and zero points of each token, found at run time.
+  bool isDynamic = false;
+  Grouping grouping = Grouping::PerTensor;
+  int64_t numGroups = 1;
+  /// Scale and shift channels towards one range.
+  bool isScaled = false;
+  /// Factor by which observed ranges are widened around their middle.
+  double margin = 1;
+};
+
+struct WeightRecipe {
+  bool isQuantized = true;
+  unsigned bits = 8;
+  /// Columns that share a scale; 0 for one scale per row.
+  int64_t block = 0;
+  /// Round with the second moments of the inputs, not to the nearest.
+  bool isErrorMinimised = false;
+};
+
+struct Recipe {
+  /// As users write it.
+  std::string name = "none";
+  EdgeSet edges = EdgeSet::None;
+  EdgeRecipe edge;
+  WeightRecipe weight;
+  /// Make up for the mean error of linears in their biases.
+  bool hasBiasCorrection = false;
+
+  /// Changes for the edges or layers whose name matches.
+  struct Override {
+    /// A glob pattern.
+    std::string match;
+    std::optional<bool> isQuantized, isSymmetric, isScaled, isErrorMinimised;
+    std::optional<int64_t> numGroups, bits, block;
+    std::optional<double> margin;
+
+    bool matches(llvm::StringRef name) const;
+  };
+  std::vector<Override> edgeOverrides, layerOverrides;
+
+  bool isFloat() const { return edges == EdgeSet::None; }
+  /// Whether parameters of activations come from observed ranges.
+  bool needsRanges() const;
+
+  EdgeRecipe getEdge(llvm::StringRef edgeName) const;
+  WeightRecipe getWeight(llvm::StringRef layerName) const;
+};
+
+/// The recipe `NAME[:K]`, or that of the file `text` if it ends in `.json`.
+llvm::Expected<Recipe> parseRecipe(llvm::StringRef text);
+
+/// The recipe that the text of a file describes.
+llvm::Expected<Recipe> parseRecipeFile(llvm::StringRef contents,
+                                       llvm::StringRef name);
+
+} // namespace qtx
+
+#endif // QTX_QUANTIZE_RECIPE_H

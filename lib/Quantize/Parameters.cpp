@@ -1,0 +1,148 @@
+//===- Parameters.cpp - Quantization parameters from ranges ---------------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "qtx/Quantize/Parameters.h"
+#include "qtx/Dialect/Qtx/IR/QuantParams.h"
+#include "llvm/ADT/STLExtras.h"
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+using namespace qtx;
+using llvm::ArrayRef;
+using llvm::SmallVector;
+
+AffineParameters qtx::chooseParameters(Range range, bool isSymmetric,
+                                       unsigned bits) {
+  constexpr float kLargest = std::numeric_limits<float>::max() / 2;
+  float lo = std::max(std::min(range.lo, 0.0f), -kLargest);
+  float hi = std::min(std::max(range.hi, 1e-8f), kLargest);
+  auto [qmin, qmax] = getIntegerRange(bits, /*isSigned=*/true);
+  if (isSymmetric)
+    return {std::max(-lo, hi) / float(qmax), 0};
+  float scale = (hi - lo) / float(qmax - qmin);
+  float zeroPoint = std::nearbyint(-lo * (1.0f / scale)) + float(qmin);
+  return {scale, std::clamp(int64_t(zeroPoint), qmin, qmax)};
+}
+
+Range qtx::joinRanges(const ChannelRanges &ranges, ArrayRef<int64_t> channels) {
+  Range joined{std::numeric_limits<float>::infinity(),
+               -std::numeric_limits<float>::infinity()};
+  for (int64_t channel : channels) {
+    joined.lo = std::min(joined.lo, ranges.lo[channel]);
+    joined.hi = std::max(joined.hi, ranges.hi[channel]);
+  }
+  return joined;
+}
+
+std::vector<float> qtx::getSpans(const ChannelRanges &ranges) {
+  std::vector<float> spans;
+  // A channel that never counted has an empty range.
+  for (auto [lo, hi] : llvm::zip_equal(ranges.lo, ranges.hi))
+    spans.push_back(std::max(hi - lo, 0.0f));
+  return spans;
+}
+
+float qtx::getMedian(std::vector<float> numbers) {
+  if (numbers.empty())
+    return 0;
+  auto middle = numbers.begin() + (numbers.size() - 1) / 2;
+  std::nth_element(numbers.begin(), middle, numbers.end());
+  return *middle;
+}
+
+//===----------------------------------------------------------------------===//
+// Groups
+//===----------------------------------------------------------------------===//
+
+SmallVector<int64_t> qtx::sortBySpan(ArrayRef<float> spans) {
+  SmallVector<int64_t> order(spans.size());
+  std::iota(order.begin(), order.end(), 0);
+  llvm::stable_sort(order,
+                    [&](int64_t a, int64_t b) { return spans[a] < spans[b]; });
+  return order;
+}
+
+SmallVector<int64_t> qtx::cutUnequally(ArrayRef<float> spans, int64_t numGroups,
+                                       int64_t alignment) {
+  int64_t size = spans.size();
+  int64_t numSteps = (size + alignment - 1) / alignment;
+  auto getEnd = [&](int64_t step) { return std::min(step * alignment, size); };
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  // costs[k][i]: the least of `k` groups over the first `i` steps.
+  std::vector costs(numGroups + 1, std::vector(numSteps + 1, kInfinity));
+  std::vector starts(numGroups + 1, std::vector<int64_t>(numSteps + 1, 0));
+  costs[0][0] = 0;
+  for (int64_t k = 1; k <= numGroups; ++k)
+    for (int64_t end = 1; end <= numSteps; ++end)
+      for (int64_t start = 0; start < end; ++start) {
+        double span = spans[getEnd(end) - 1];
+        double cost = costs[k - 1][start] +
+                      double(getEnd(end) - getEnd(start)) * span * span;
+        if (cost < costs[k][end]) {
+          costs[k][end] = cost;
+          starts[k][end] = start;
+        }
+      }
+  int64_t best = 0;
+  for (int64_t k = 1; k <= numGroups; ++k)
+    if (costs[k][numSteps] < costs[best][numSteps])
+      best = k;
+  SmallVector<int64_t> sizes;
+  for (int64_t end = numSteps; best > 0; --best) {
+    int64_t start = starts[best][end];
+    sizes.push_back(getEnd(end) - getEnd(start));
+    end = start;
+  }
+  std::reverse(sizes.begin(), sizes.end());
+  return sizes;
+}
+
+bool ChannelGroups::isIdentity() const { return llvm::is_sorted(order); }
+
+ChannelGroups qtx::separateOutliers(ArrayRef<float> spans, float factor) {
+  float limit = factor * getMedian({spans.begin(), spans.end()});
+  ChannelGroups groups;
+  SmallVector<int64_t> outliers;
+  for (auto [channel, span] : llvm::enumerate(spans))
+    (span > limit ? outliers : groups.order).push_back(channel);
+  for (int64_t size : {groups.order.size(), outliers.size()})
+    if (size > 0)
+      groups.sizes.push_back(size);
+  llvm::append_range(groups.order, outliers);
+  return groups;
+}
+
+//===----------------------------------------------------------------------===//
+// Scaling
+//===----------------------------------------------------------------------===//
+
+ChannelScaling qtx::boundScales(const ChannelRanges &ranges, float exponent,
+                                float smallest) {
+  std::vector<float> spans = getSpans(ranges);
+  float median = getMedian(spans);
+  ChannelScaling scaling;
+  for (auto [channel, span] : llvm::enumerate(spans)) {
+    float ratio = median > 0 ? span / median : 1;
+    scaling.scale.push_back(std::max(std::pow(ratio, exponent), smallest));
+    // Halves first: the sum of two large numbers may overflow.
+    float middle = ranges.lo[channel] / 2 + ranges.hi[channel] / 2;
+    scaling.shift.push_back(std::isfinite(middle) ? middle : 0);
+  }
+  return scaling;
+}
+
+ChannelRanges qtx::applyScaling(const ChannelRanges &ranges,
+                                const ChannelScaling &scaling) {
+  ChannelRanges scaled = ranges;
+  for (size_t c = 0; c < ranges.getNumChannels(); ++c) {
+    scaled.lo[c] = (ranges.lo[c] - scaling.shift[c]) / scaling.scale[c];
+    scaled.hi[c] = (ranges.hi[c] - scaling.shift[c]) / scaling.scale[c];
+  }
+  return scaled;
+}

@@ -1,0 +1,54 @@
+# Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Recipes on a small encoder: the quantized model against the float one."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import qtx
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "lib"))
+from encoder import Encoder  # noqa: E402
+
+QTXC = pathlib.Path(os.environ["QTX_BUILD_DIR"]) / "bin" / "qtxc"
+ENCODER = Encoder(layers=1, hidden=32, heads=2, intermediate=64, vocabulary=50,
+                  positions=32)
+
+
+def make_inputs(seed):
+    ids = np.random.default_rng(seed).integers(0, 50, (24, 12))
+    mask = np.ones_like(ids)
+    mask[::3, 8:] = 0
+    return {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("recipes")
+    (folder / "model.mlir").write_text(ENCODER.ir())
+    np.savez(folder / "data.npz", **make_inputs(1))
+    return folder
+
+
+# Some times what was measured: weights of 4 bits dominate their recipe.
+@pytest.mark.parametrize("recipe, bound", [
+    ("int8", 0.05), ("int8-all", 0.08), ("w8a8", 0.06), ("w8a8-dynamic", 0.04),
+    ("peg:2", 0.1), ("peg-opt:2", 0.05), ("peg-dynamic:2", 0.04), ("w4a8", 0.3)])
+def test_recipe(model, recipe, bound):
+    output = model / (recipe.replace(":", "-") + ".mlir")
+    subprocess.run([QTXC, model / "model.mlir", "-o", output, f"--recipe={recipe}",
+                    f"--calibrate={model / 'data.npz'}", "--stop-after=fold", "--quiet"],
+                   check=True)
+    text = output.read_text()
+    assert "qtx.dequantize" not in text or recipe in ("int8-all", "peg:2")
+    inputs = make_inputs(2)
+    (found,) = qtx.compile_ir(text, opt_level=0).run("main", *inputs.values())
+    exact = ENCODER.run(*inputs.values())
+    valid = inputs["attention_mask"] != 0
+    error = np.linalg.norm(found[valid] - exact[valid]) / np.linalg.norm(exact[valid])
+    assert 1e-4 < error < bound
