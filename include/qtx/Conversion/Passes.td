@@ -56,8 +56,14 @@ def QtxExpandCopiesPass : Pass<"qtx-expand-copies"> {
     `linalg.generic`. Otherwise it becomes a call of a function of MLIR's runtime
     library, which compiled models do not need. Dense copies stay: they become
     `memcpy`.
+
+    A `memref.expand_shape` of one dimension into several of dynamic size becomes a
+    `memref.reinterpret_cast`; `expand-strided-metadata` crashes on it.
   }];
-  let dependentDialects = ["::mlir::linalg::LinalgDialect"];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
+    "::mlir::memref::MemRefDialect"
+  ];
 }
 
 def QtxExpandMathPass : Pass<"qtx-expand-math"> {

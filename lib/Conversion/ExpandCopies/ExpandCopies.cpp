@@ -7,9 +7,11 @@
 //===----------------------------------------------------------------------===//
 
 #include "qtx/Conversion/ExpandCopies/ExpandCopies.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Linalg/Utils/Utils.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/IR/PatternMatch.h"
 #include "mlir/IR/Remarks.h"
 
@@ -44,12 +46,61 @@ static void expand(memref::CopyOp op, IRRewriter &rewriter) {
   rewriter.eraseOp(op);
 }
 
+/// Whether one dimension becomes several of dynamic size.
+static bool hasDynamicGroup(memref::ExpandShapeOp op) {
+  MemRefType type = op.getResultType();
+  return llvm::any_of(op.getReassociationIndices(),
+                      [&](const ReassociationIndices &group) {
+                        return llvm::count_if(group, [&](int64_t dim) {
+                                 return type.isDynamicDim(dim);
+                               }) > 1;
+                      });
+}
+
+static OpFoldResult multiply(OpBuilder &builder, Location loc, OpFoldResult lhs,
+                             OpFoldResult rhs) {
+  std::optional<int64_t> left = getConstantIntValue(lhs);
+  std::optional<int64_t> right = getConstantIntValue(rhs);
+  if (left && right)
+    return builder.getIndexAttr(*left * *right);
+  return arith::MulIOp::create(
+             builder, loc, getValueOrCreateConstantIndexOp(builder, loc, lhs),
+             getValueOrCreateConstantIndexOp(builder, loc, rhs))
+      .getResult();
+}
+
+/// The same elements under the sizes and strides that the reshape means.
+static void expand(memref::ExpandShapeOp op, IRRewriter &rewriter) {
+  if (!hasDynamicGroup(op))
+    return;
+  Location loc = op.getLoc();
+  rewriter.setInsertionPoint(op);
+  auto source =
+      memref::ExtractStridedMetadataOp::create(rewriter, loc, op.getSrc());
+  SmallVector<OpFoldResult> sizes = op.getMixedOutputShape();
+  SmallVector<OpFoldResult> strides(sizes.size());
+  for (auto [group, stride] : llvm::zip_equal(
+           op.getReassociationIndices(), source.getConstifiedMixedStrides())) {
+    OpFoldResult next = stride;
+    for (int64_t dim : llvm::reverse(group)) {
+      strides[dim] = next;
+      if (dim != group.front())
+        next = multiply(rewriter, loc, next, sizes[dim]);
+    }
+  }
+  rewriter.replaceOpWithNewOp<memref::ReinterpretCastOp>(
+      op, op.getResultType(), source.getBaseBuffer(),
+      source.getConstifiedMixedOffset(), sizes, strides);
+}
+
 namespace {
 struct QtxExpandCopiesPass
     : qtx::impl::QtxExpandCopiesPassBase<QtxExpandCopiesPass> {
   void runOnOperation() override {
     IRRewriter rewriter(&getContext());
     getOperation()->walk([&](memref::CopyOp op) { expand(op, rewriter); });
+    getOperation()->walk(
+        [&](memref::ExpandShapeOp op) { expand(op, rewriter); });
   }
 };
 } // namespace
