@@ -688,6 +688,8 @@ Tensor NodeLowering::slice(Tensor x, int64_t axis, Value offset,
 
 Tensor NodeLowering::insert(Tensor part, Tensor into, int64_t axis,
                             Value offset) {
+  if (isEmpty(part.dims()))
+    return into;
   SmallVector<OpFoldResult> offsets(part.rank(), getIndexAttr(0));
   SmallVector<OpFoldResult> strides(part.rank(), getIndexAttr(1));
   offsets[axis] = getAsOpFoldResult(offset);

@@ -103,3 +103,13 @@ func.func @einsum(%x: tensor<2x3xf32>) -> tensor<2xf32> {
   %0 = onnx.node "Einsum"(%x) attributes {equation = "ij->i"} : (tensor<2x3xf32>) -> tensor<2xf32>
   return %0 : tensor<2xf32>
 }
+
+// -----
+
+// CHECK-LABEL: func @empty_part(
+// CHECK-COUNT-1: tensor.insert_slice
+// CHECK-NOT: insert_slice
+func.func @empty_part(%x: tensor<8xf32>, %y: tensor<0xf32>) -> tensor<8xf32> {
+  %0 = onnx.node "Concat"(%x, %y) attributes {axis = 0 : si64} : (tensor<8xf32>, tensor<0xf32>) -> tensor<8xf32>
+  return %0 : tensor<8xf32>
+}
