@@ -10,6 +10,7 @@
 #include "qtx/Dialect/Qtx/IR/QtxDialect.h"
 #include "qtx/Target/Object.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringSet.h"
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
@@ -156,25 +157,65 @@ static StringRef getCType(StringRef element) {
       .Default("int64_t");
 }
 
+/// `text` for a comment, which nothing in it may end.
+static std::string makeCommentText(StringRef text) {
+  std::string comment;
+  for (char c : text)
+    comment.push_back(llvm::isPrint(c) && c != '*' && c != '\\' ? c : '_');
+  return comment;
+}
+
 static std::string describeShape(const ObjectValue &value) {
   std::vector<std::string> sizes;
   for (auto [size, dim] : llvm::zip_equal(value.shape, value.dims))
     sizes.push_back(!ShapedType::isDynamic(size) ? std::to_string(size)
                     : dim.empty()                ? "?"
-                                                 : dim);
+                                                 : makeCommentText(dim));
   return "[" + llvm::join(sizes, ", ") + "]";
 }
 
-/// Parameters are named after the values; those of one name get a number.
+/// Whether C, C++ or what the header includes may mean something by `name`.
+static bool isReserved(StringRef name) {
+  static const llvm::StringSet<> keywords = {
+      // The other parameters.
+      "dims", "workspace", "workspace_bytes",
+      // C.
+      "NULL", "auto", "break", "case", "char", "const", "constexpr", "continue",
+      "default", "do", "double", "else", "enum", "extern", "false", "float",
+      "for", "goto", "if", "inline", "int", "linux", "long", "nullptr",
+      "register", "restrict", "return", "short", "signed", "sizeof", "static",
+      "struct", "switch", "true", "typedef", "typeof", "typeof_unqual", "union",
+      "unix", "unreachable", "unsigned", "void", "volatile", "while", "alignas",
+      "alignof", "asm", "bool", "offsetof", "static_assert", "thread_local",
+      // C++.
+      "and", "and_eq", "bitand", "bitor", "catch", "char8_t", "class",
+      "co_await", "co_return", "co_yield", "compl", "concept", "const_cast",
+      "consteval", "constinit", "decltype", "delete", "dynamic_cast",
+      "explicit", "export", "friend", "mutable", "namespace", "new", "noexcept",
+      "not", "not_eq", "operator", "or", "or_eq", "private", "protected",
+      "public", "reinterpret_cast", "requires", "static_cast", "template",
+      "this", "throw", "try", "typeid", "typename", "using", "virtual", "xor",
+      "xor_eq"};
+  auto isUpper = [](char c) { return c >= 'A' && c <= 'Z'; };
+  bool isOfImplementation =
+      name.contains("__") ||
+      (name.size() > 1 && name[0] == '_' && isUpper(name[1]));
+  bool isOfStdint = name.ends_with("_t") || name.ends_with("_MAX") ||
+                    name.ends_with("_MIN") || name.ends_with("_WIDTH") ||
+                    name.ends_with("_C");
+  return isOfImplementation || isOfStdint || keywords.contains(name);
+}
+
+/// Parameters are named after the values; those of one name get a number, and
+/// `arg_` stands before those that have a meaning already.
 static std::vector<std::string>
 makeParameterNames(const ObjectInterface &interface) {
   std::vector<std::string> names;
   auto add = [&](const ObjectValue &value) {
     std::string name = makeIdentifier(value.name), unique = name;
-    for (unsigned i = 2;
-         llvm::is_contained(names, unique) || unique == "dims" ||
-         unique == "workspace" || unique == "workspace_bytes";
-         ++i)
+    if (isReserved(name))
+      name = unique = "arg_" + StringRef(name).ltrim('_').str();
+    for (unsigned i = 2; llvm::is_contained(names, unique); ++i)
       unique = name + "_" + std::to_string(i);
     names.push_back(unique);
   };
@@ -221,7 +262,7 @@ private:
     }
     stream << " dims holds, in this order:\n";
     for (auto [i, dim] : llvm::enumerate(interface.dims))
-      stream << " *   dims[" << i << "]: " << dim << ", 1 to "
+      stream << " *   dims[" << i << "]: " << makeCommentText(dim) << ", 1 to "
              << interface.largest[i] << "\n";
   }
 

@@ -1,0 +1,140 @@
+# Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Compiles models to objects with qtxc and calls them from C programs and by ctypes."""
+
+import ctypes
+import json
+import os
+import pathlib
+import subprocess
+
+import numpy as np
+
+_REPOSITORY = pathlib.Path(__file__).resolve().parents[2]
+_BUILD = pathlib.Path(os.environ.get("QTX_BUILD_DIR", _REPOSITORY / "build"))
+_RUNNER = pathlib.Path(__file__).with_name("object_runner.c")
+
+QTXC = _BUILD / "bin" / "qtxc"
+CLANG = pathlib.Path("/usr/lib/llvm-22/bin/clang")
+NM = pathlib.Path("/usr/lib/llvm-22/bin/llvm-nm")
+
+WARNINGS = ["-Wall", "-Wextra", "-Werror", "-pedantic"]
+
+OK, NULL_POINTER, SIZE_OUT_OF_RANGE, WORKSPACE_TOO_SMALL, INDEX_OUT_OF_RANGE = range(5)
+
+DTYPES = {
+    "f32": np.float32, "f64": np.float64, "i1": np.bool_, "i8": np.int8, "i16": np.int16,
+    "i32": np.int32, "i64": np.int64, "u8": np.uint8,
+}
+
+
+def run(*command, **options):
+    command = [str(word) for word in command]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, **options)
+    assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stderr}"
+    return done.stdout
+
+
+def compile_model(text, path, *options):
+    """Writes the object, or what else the name of `path` asks for, and its header."""
+    source = path.with_suffix(".mlir")
+    source.write_text(text)
+    run(QTXC, source, "-o", path, "--name=m", "--quiet", *options)
+    return path
+
+
+def read_signature(library):
+    first = ctypes.c_char.in_dll(library, "m_signature")
+    return json.loads(ctypes.string_at(ctypes.addressof(first)))
+
+
+class Library:
+    """A model as a shared library, opened by dlopen."""
+
+    def __init__(self, text, folder, *options):
+        self._library = ctypes.CDLL(str(compile_model(text, folder / "library.so", *options)))
+        self.signature = read_signature(self._library)
+        self.inputs, self.outputs = self.signature["inputs"], self.signature["outputs"]
+
+    def workspace_size(self, dims):
+        size = ctypes.c_int64(-1)
+        return self._library.m_workspace_size(_dims(dims), ctypes.byref(size)), size.value
+
+    def output_shape(self, output, dims):
+        """The status, and the sizes of the output."""
+        rank = len(self.outputs[output]["shape"]) if 0 <= output < len(self.outputs) else 8
+        shape = (ctypes.c_int64 * max(rank, 1))()
+        return self._library.m_output_shape(output, _dims(dims), shape), tuple(shape[:rank])
+
+    def call(self, symbol, *arguments):
+        return getattr(self._library, symbol)(*arguments)
+
+    def make_outputs(self, dims):
+        return [
+            np.zeros(self.output_shape(i, dims)[1], DTYPES[value["element"]])
+            for i, value in enumerate(self.outputs)
+        ]
+
+    def run_raw(self, buffers, dims, workspace, size):
+        """Calls the model with pointers; None is null."""
+        pointers = [b if b is None else ctypes.c_void_p(b.ctypes.data) for b in buffers]
+        return self._library.m_run(*pointers, _dims(dims), workspace, ctypes.c_size_t(size))
+
+    def run(self, inputs, dims):
+        """The status and the outputs."""
+        inputs = [np.ascontiguousarray(x) for x in inputs]
+        status, size = self.workspace_size(dims)
+        if status:
+            return status, None
+        outputs = self.make_outputs(dims)
+        workspace = ctypes.create_string_buffer(size)
+        return self.run_raw(inputs + outputs, dims, workspace, size), outputs
+
+
+def _dims(dims):
+    return None if dims is None else (ctypes.c_int64 * max(len(dims), 1))(*dims)
+
+
+def _adapter(signature):
+    """C code that calls the model through its header with arrays of buffers."""
+    inputs, outputs = len(signature["inputs"]), len(signature["outputs"])
+    sizes = [DTYPES[v["element"]]().itemsize for v in signature["inputs"] + signature["outputs"]]
+    ranks = [len(v["shape"]) for v in signature["outputs"]]
+    buffers = ", ".join(f"buffers[{i}]" for i in range(inputs + outputs))
+    return f"""
+#include "model.h"
+#define NUM_INPUTS {inputs}
+#define NUM_OUTPUTS {outputs}
+static const size_t element_sizes[] = {{{', '.join(map(str, sizes))}}};
+static const int output_ranks[] = {{{', '.join(map(str, ranks))}}};
+static int32_t call_model(void **buffers, const int64_t *dims, void *workspace, size_t bytes) {{
+  return m_run({buffers}, dims, workspace, bytes);
+}}
+"""
+
+
+class Program:
+    """A C program that is linked with the object of a model."""
+
+    def __init__(self, text, signature, folder, compiler=(CLANG,), flags=(), options=(),
+                 emulator=()):
+        self._folder, self._signature, self._emulator = folder, signature, emulator
+        self.object = compile_model(text, folder / "model.o", *options)
+        (folder / "adapter.h").write_text(_adapter(signature))
+        self._program = folder / "program"
+        run(*compiler, "-std=c11", "-D_GNU_SOURCE", "-O1", *WARNINGS, *flags, f"-I{folder}",
+            _RUNNER, self.object, "-pthread", "-o", self._program)
+
+    def run(self, inputs, dims, threads=0):
+        """The status and the outputs; threads 0 asks for calls with guard pages."""
+        for i, array in enumerate(inputs):
+            (self._folder / f"in{i}").write_bytes(np.ascontiguousarray(array).tobytes())
+        text = run(*self._emulator, self._program, threads, *dims, cwd=self._folder)
+        status, *shapes = text.strip().split("\n")
+        outputs = []
+        for i, (shape, value) in enumerate(zip(shapes, self._signature["outputs"])):
+            data = np.fromfile(self._folder / f"out{i}", DTYPES[value["element"]])
+            outputs.append(data.reshape([int(size) for size in shape.split()[1:]]))
+        return int(status), outputs
