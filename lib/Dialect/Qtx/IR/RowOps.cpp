@@ -227,7 +227,8 @@ LogicalResult RowsOp::verify() {
       TypeRange(elementTypes(getInputs())))
     return emitOpError() << "expected the arguments of the body to be elements "
                             "of the inputs";
-  auto yield = dyn_cast<YieldOp>(getYield());
+  bool isEmpty = getOperation()->getRegion(0).front().empty();
+  auto yield = isEmpty ? YieldOp() : dyn_cast<YieldOp>(getYield());
   if (!yield || TypeRange(yield.getValues().getTypes()) !=
                     TypeRange(elementTypes(getOutputs())))
     return emitOpError()
