@@ -62,6 +62,9 @@ static bool wantsUnsigned(OpOperand &use) {
   if (!row || row->getOperands() != MicroKernelOperands::U8S8 ||
       &use != &op.getXMutable())
     return false;
+  // A seed holds the zero-point terms of the integers as they are stored now.
+  if (op.getSeed())
+    return false;
   auto params = getQuantParams(op, op.getQuantEdges().front());
   return params && isSignedByte(*params);
 }

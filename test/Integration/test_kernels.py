@@ -431,3 +431,25 @@ def test_fused_epilogue(row):
     x = (3 * rng.standard_normal((40, 70))).astype(np.float32)
     reference, fast = run_both(text, row, x)
     np.testing.assert_array_equal(reference, fast)
+
+
+@pytest.mark.parametrize("row", INTEGER_ROWS)
+def test_seed_behind_a_quantizer(row):
+    """A seed is about the integers as they were stored, whatever the producer stores."""
+    rng = np.random.default_rng(4)
+    weight = rng.integers(-127, 128, (20, 70)).astype(np.int8)
+    seed = rng.integers(-9999, 9999, (1, 20)).astype(np.int32)
+    quant, w = "!quant.uniform<i8:f32, 0.05:-3>", "tensor<20x70xi8>"
+    text = f"""
+    func.func @main(%x: tensor<?x70xf32>) -> tensor<?x20xf32> {{
+      %w = arith.constant {dense(weight)} : {w}
+      %s = arith.constant dense<0.01> : tensor<1xf32>
+      %seed = arith.constant {dense(seed)} : tensor<1x20xi32>
+      %q = qtx.quantize %x to {quant} : tensor<?x70xf32> -> tensor<?x70xi8>
+      %y = qtx.linear %q as {quant}, %w scale(%s) seed(%seed)
+          : (tensor<?x70xi8>, {w}, tensor<1xf32>, tensor<1x20xi32>) -> tensor<?x20xf32>
+      return %y : tensor<?x20xf32>
+    }}"""
+    x = (3 * rng.standard_normal((9, 70))).astype(np.float32)
+    reference, fast = run_both(text, row, x)
+    np.testing.assert_array_equal(reference, fast)
