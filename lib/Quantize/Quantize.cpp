@@ -941,9 +941,26 @@ static void eraseUnusedConstants(func::FuncOp function) {
       op.erase();
 }
 
+/// Whether the model came with quantized edges.
+static bool isQuantized(func::FuncOp function) {
+  WalkResult result = function.walk([](QuantizableOpInterface op) {
+    for (const QuantEdge &edge : op.getQuantEdges())
+      if (getQuantParams(op, edge))
+        return WalkResult::interrupt();
+    return WalkResult::advance();
+  });
+  return result.wasInterrupted();
+}
+
 LogicalResult Quantizer::run() {
   if (recipe.isFloat())
     return success();
+  if (isQuantized(function)) {
+    function.emitRemark() << "the model is quantized already and keeps its "
+                             "scales: recipe '"
+                          << recipe.name << "' is not applied";
+    return success();
+  }
   prepareAttention();
   findFeedForwards();
   collectEdges();

@@ -41,7 +41,7 @@ def compile_model(text, path, *options):
     """Writes the object, or what else the name of `path` asks for, and its header."""
     source = path.with_suffix(".mlir")
     source.write_text(text)
-    run(QTXC, source, "-o", path, "--name=m", "--quiet", *options)
+    run(QTXC, source, "-o", path, "--name=m", "--recipe=none", "--quiet", *options)
     return path
 
 

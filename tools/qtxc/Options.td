@@ -26,7 +26,7 @@ defm calibrate : Value<"calibrate", "<DATA.npz>", "Samples to observe the ranges
 defm observer : Value<"observer", "<NAME>",
     "How ranges come from samples: min_max (default), running[:MOMENTUM], percentile[:PERCENT], mse[:BITS]">;
 defm recipe : Value<"recipe", "<NAME[:K]>",
-    "How to quantize: int8, int8-all, w8a8, w8a8-dynamic, peg:K, peg-opt:K, peg-dynamic:K, w4a8, none, or a file (.json)">;
+    "How to quantize: int8 (default), int8-all, w8a8, w8a8-dynamic, peg:K, peg-opt:K, peg-dynamic:K, w4a8, none, or a file (.json)">;
 defm report : Value<"report", "<FILE>", "Write what became of each edge and layer (.json or .html)">;
 defm emit : Value<"emit", "<KIND>",
     "What to write: mlir, linalg, llvm, asm, obj, lib or header (default: from the suffix of OUT)">;

@@ -111,12 +111,10 @@ static llvm::Error addDataOptions(CompileOptions &options,
   return llvm::Error::success();
 }
 
-/// The recipe: `int8` unless another is named, float without samples.
+/// The recipe: `int8` unless another is named.
 static llvm::Error addRecipe(CompileOptions &options,
                              const InputArgList &arguments) {
-  bool hasSamples = !options.calibrationPath.empty();
-  auto recipe = parseRecipe(
-      arguments.getLastArgValue(OPT_recipe, hasSamples ? "int8" : "none"));
+  auto recipe = parseRecipe(arguments.getLastArgValue(OPT_recipe, "int8"));
   if (!recipe)
     return llvm::createStringError("--recipe: " +
                                    llvm::toString(recipe.takeError()));

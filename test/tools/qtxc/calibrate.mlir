@@ -24,7 +24,7 @@
 // NONE-NOT: qtx.observed
 
 // Which kernel runs a layer, the reference where there is none.
-// RUN: qtxc %s -o - --stop-after=configure --report=%t.json --quiet | FileCheck %s --check-prefix=NONE
+// RUN: qtxc %s -o - --recipe=none --stop-after=configure --report=%t.json --quiet | FileCheck %s --check-prefix=NONE
 // RUN: FileCheck %s --input-file=%t.json --check-prefix=KERNEL
 // KERNEL: "layers": [
 // KERNEL: "op": "qtx.linear",

@@ -5,7 +5,10 @@
 // RUN: qtxc %s -o - --calibrate=%t.npz --stop-after=quantize --quiet | FileCheck %s --check-prefix=INT8
 // RUN: qtxc %s -o - --recipe=w8a8-dynamic --stop-after=quantize --quiet | FileCheck %s --check-prefix=DYNAMIC
 // RUN: qtxc %s -o - --calibrate=%t.npz --recipe=peg:2 --stop-after=quantize --quiet | FileCheck %s --check-prefix=PEG
-// RUN: qtxc %s -o - --stop-after=quantize --quiet | FileCheck %s --check-prefix=FLOAT
+// RUN: qtxc %s -o - --recipe=none --stop-after=quantize --quiet | FileCheck %s --check-prefix=FLOAT
+// RUN: not qtxc %s -o %t.out.mlir 2>&1 | FileCheck %s --check-prefix=NO-DATA
+// RUN: qtxc %s -o %t.quantized.mlir --calibrate=%t.npz --recipe=w8a8 --stop-after=quantize --quiet
+// RUN: qtxc %t.quantized.mlir -o - --recipe=peg:2 --stop-after=quantize --quiet 2>&1 | FileCheck %s --check-prefix=KEEPS
 
 // CHECK: %[[X:.*]] = qtx.quantize %arg0 : tensor<?x4xf32> -> tensor<?x4x!quant.uniform<i8:f32, {{[0-9.]+}}:{{-?[0-9]+}}>>
 // CHECK: %[[U:.*]] = qtx.linear %[[X]], %{{.*}} scale(%{{.*}}) bias(%{{.*}}) {{.*}} -> tensor<?x4xf32>
@@ -26,6 +29,10 @@
 // PEG: qtx.quantize {{.*}} [2 * 2]
 // PEG: qtx.add
 // PEG: qtx.quantize {{.*}} [2 * 2]
+
+// What is quantized stays as it is.
+// KEEPS: remark: the model is quantized already and keeps its scales: recipe 'peg:2' is not applied
+// KEEPS-NOT: qtx.permute
 
 // FLOAT-NOT: qtx.quantize
 // FLOAT: qtx.add
