@@ -217,6 +217,24 @@ def test_bench(tmp_path, suffix):
     assert "median" in done.stdout
 
 
+def test_peaks(tmp_path):
+    done = run(QTX_BENCH, "--peaks", f"--json={tmp_path}/out.json")
+    assert done.returncode == 0, done.stderr
+    result = json.loads((tmp_path / "out.json").read_text())
+    assert result["peak_gops"] and all(1 < gops < 1e5 for gops in result["peak_gops"].values())
+    assert 0.1 < result["memory_gb_per_s"] < 1e4
+    assert all(isa in done.stdout for isa in ["memory", *result["peak_gops"]])
+
+
+@pytest.mark.parametrize("message, arguments", [
+    ("expected a model, as 'MODEL.o'", []),
+    ("--peaks: expected no model, found 'model.o'", ["--peaks", "model.o"]),
+])
+def test_bad_command(message, arguments):
+    done = run(QTX_BENCH, *arguments)
+    assert done.returncode == 1 and done.stderr == f"qtx-bench: error: {message}\n"
+
+
 @pytest.mark.parametrize("message, arguments", [
     ("--threads: expected 1 to 1, for which the model was compiled, found 2", ["--threads=2"]),
     ("--threads: expected 1 to 1, for which the model was compiled, found 0", ["--threads=0"]),

@@ -28,8 +28,11 @@ namespace {
 /// is called `threads` as well.
 struct Options {
   cl::OptionCategory category{"qtx-bench options"};
-  cl::opt<std::string> model{cl::Positional, cl::Required,
-                             cl::desc("MODEL.o|.so"), cl::cat(category)};
+  cl::opt<std::string> model{cl::Positional, cl::desc("MODEL.o|.so"),
+                             cl::cat(category)};
+  cl::opt<bool> peaks{"peaks",
+                      cl::desc("Measure what a core can do at most instead"),
+                      cl::cat(category)};
   cl::opt<std::string> inputs{
       "inputs", cl::desc("Archive of the inputs, named as the model's"),
       cl::value_desc("IN.npz"), cl::cat(category)};
@@ -88,7 +91,38 @@ static llvm::Expected<Timing> timeWithInputs(const CompiledModel &model,
   return timeModel(model, views, BenchmarkOptions());
 }
 
-static llvm::Error runAll(const Options &options) {
+/// More than a core's share of any cache.
+static constexpr size_t kBandwidthBytes = size_t(1) << 28;
+
+static llvm::Error showPeaks(const Options &options) {
+  if (!options.model.empty())
+    return llvm::createStringError("--peaks: expected no model, found '" +
+                                   options.model + "'");
+  auto peaks = measurePeaks();
+  if (!peaks)
+    return peaks.takeError();
+  auto bandwidth = measureBandwidth(kBandwidthBytes);
+  if (!bandwidth)
+    return bandwidth.takeError();
+  llvm::json::Object gops;
+  for (const Peak &peak : *peaks) {
+    llvm::outs() << llvm::formatv("{0,-12} {1,8:f1} GOPS\n", peak.isa,
+                                  peak.gops);
+    gops[peak.isa] = peak.gops;
+  }
+  llvm::outs() << llvm::formatv("{0,-12} {1,8:f1} GB/s\n", "memory",
+                                *bandwidth);
+  if (options.json.empty())
+    return llvm::Error::success();
+  return writeJSON(options.json,
+                   llvm::json::Object{{"cpu", getCPUName()},
+                                      {"peak_gops", std::move(gops)},
+                                      {"memory_gb_per_s", *bandwidth}});
+}
+
+static llvm::Error runModel(const Options &options) {
+  if (options.model.empty())
+    return llvm::createStringError("expected a model, as 'MODEL.o'");
   unsigned numThreads = options.threads;
   // Read by the runtime library of threaded objects when it is loaded.
   setenv("OMP_NUM_THREADS", std::to_string(numThreads).c_str(), 1);
@@ -131,7 +165,8 @@ int main(int argc, char **argv) {
   Options options;
   cl::HideUnrelatedOptions(options.category);
   cl::ParseCommandLineOptions(argc, argv, "Time a compiled model\n");
-  if (llvm::Error error = runAll(options)) {
+  if (llvm::Error error =
+          options.peaks ? showPeaks(options) : runModel(options)) {
     reportError(llvm::toString(std::move(error)));
     return 1;
   }

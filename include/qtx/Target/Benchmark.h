@@ -27,6 +27,13 @@ struct Peak {
 /// restricts them to those of an object, as `+avx2,-fma`; empty allows all.
 llvm::Expected<Peak> measurePeak(llvm::StringRef features);
 
+/// The same for each instruction that this machine has, the best first.
+llvm::Expected<std::vector<Peak>> measurePeaks();
+
+/// Billions of bytes per second that one core reads from memory, from a buffer
+/// of that many `bytes`: more than the caches hold.
+llvm::Expected<double> measureBandwidth(size_t bytes);
+
 struct BenchmarkOptions {
   /// Stops at this many runs or after this time, whichever comes first.
   size_t maxRuns = 1000;

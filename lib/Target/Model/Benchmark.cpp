@@ -53,6 +53,8 @@ static constexpr Instruction kInstructions[] = {
      "llvm.x86.avx512.vpdpbusd.512", false},
     {"avxvnni", "avxvnni,avx2", 64, "<8 x i32>", "<32 x i8>",
      "llvm.x86.avx512.vpdpbusd.256", false},
+    {"avx512f", "avx512f", 32, "<16 x float>", "<16 x float>",
+     "llvm.fma.v16f32", true},
     {"fma", "fma,avx2", 16, "<8 x float>", "<8 x float>", "llvm.fma.v8f32",
      true},
     {"dotprod", "dotprod,neon", 32, "<4 x i32>", "<16 x i8>",
@@ -141,15 +143,17 @@ public:
   }
 
   /// Iterations per second, the best of some trials.
-  double measure() {
-    alignas(64) char operands[128] = {}, sums[64 * kNumAccumulators];
+  double measure(const char *operands, char *sums) {
     int64_t iterations = 1000;
-    double seconds = 0;
     // Long enough for the clock, short enough not to be interrupted.
-    while (seconds < 0.02) {
+    while (time(operands, sums, iterations) < 0.02)
       iterations *= 2;
-      seconds = time(operands, sums, iterations);
-    }
+    return measureTrials(operands, sums, iterations);
+  }
+
+  /// The same with that many iterations in a trial.
+  double measureTrials(const char *operands, char *sums, int64_t iterations) {
+    double seconds = time(operands, sums, iterations);
     for (unsigned trial = 0; trial < 10; ++trial)
       seconds = std::min(seconds, time(operands, sums, iterations));
     return iterations / seconds;
@@ -224,25 +228,86 @@ static bool isAllowed(StringRef needed, const llvm::StringMap<bool> &host,
   });
 }
 
-/// The peak of a loop that does `ops` operations per iteration.
-static llvm::Expected<Peak> measureLoop(StringRef isa, StringRef text,
-                                        double ops) {
-  auto loop = PeakLoop::create(text);
-  if (!loop)
-    return loop.takeError();
-  return Peak{isa.str(), loop->measure() * ops * 1e-9};
+namespace {
+/// A loop of one instruction, and what an iteration of it does.
+struct InstructionLoop {
+  StringRef isa;
+  std::string text;
+  double ops;
+};
+} // namespace
+
+/// The loops that this machine can run, the best first.
+static SmallVector<InstructionLoop> getLoops(StringRef features) {
+  SmallVector<InstructionLoop> loops;
+  llvm::StringMap<bool> host = llvm::sys::getHostCPUFeatures();
+  if (isAllowed("amx-tile,amx-int8", host, features) && requestAMX())
+    loops.push_back({"amx-int8", kTileLoop.str(), 4 * 2.0 * 16 * 16 * 64});
+  for (const Instruction &instruction : kInstructions)
+    if (isAllowed(instruction.features, host, features))
+      loops.push_back({instruction.isa, makeVectorLoop(instruction),
+                       double(instruction.ops) * kNumAccumulators});
+  return loops;
+}
+
+static llvm::Expected<Peak> measureLoop(const InstructionLoop &loop) {
+  auto compiled = PeakLoop::create(loop.text);
+  if (!compiled)
+    return compiled.takeError();
+  alignas(64) char operands[128] = {}, sums[64 * kNumAccumulators];
+  return Peak{loop.isa.str(),
+              compiled->measure(operands, sums) * loop.ops * 1e-9};
 }
 
 llvm::Expected<Peak> qtx::measurePeak(StringRef features) {
-  llvm::StringMap<bool> host = llvm::sys::getHostCPUFeatures();
-  if (isAllowed("amx-tile,amx-int8", host, features) && requestAMX())
-    return measureLoop("amx-int8", kTileLoop, 4 * 2.0 * 16 * 16 * 64);
-  for (const Instruction &instruction : kInstructions)
-    if (isAllowed(instruction.features, host, features))
-      return measureLoop(instruction.isa, makeVectorLoop(instruction),
-                         double(instruction.ops) * kNumAccumulators);
-  return llvm::createStringError(
-      "the object's CPU features name no instruction with a known peak");
+  SmallVector<InstructionLoop> loops = getLoops(features);
+  if (loops.empty())
+    return llvm::createStringError(
+        "the object's CPU features name no instruction with a known peak");
+  return measureLoop(loops.front());
+}
+
+llvm::Expected<std::vector<Peak>> qtx::measurePeaks() {
+  std::vector<Peak> peaks;
+  for (const InstructionLoop &loop : getLoops("")) {
+    auto peak = measureLoop(loop);
+    if (!peak)
+      return peak.takeError();
+    peaks.push_back(*peak);
+  }
+  return peaks;
+}
+
+/// Adds the 64 bytes of each of `n` lines: the compiler may not leave a load
+/// out, and vectors of any machine are wide enough to wait for memory only.
+static constexpr StringLiteral kReadLoop = R"(
+define void @peak(ptr %operands, ptr %sums, i64 %n) {
+entry:
+  br label %loop
+loop:
+  %i = phi i64 [0, %entry], [%i1, %loop]
+  %s = phi <16 x i32> [zeroinitializer, %entry], [%t, %loop]
+  %line = getelementptr [64 x i8], ptr %operands, i64 %i
+  %v = load <16 x i32>, ptr %line, align 1
+  %t = add <16 x i32> %s, %v
+  %i1 = add i64 %i, 1
+  %more = icmp ult i64 %i1, %n
+  br i1 %more, label %loop, label %exit
+exit:
+  store <16 x i32> %t, ptr %sums, align 1
+  ret void
+}
+)";
+
+llvm::Expected<double> qtx::measureBandwidth(size_t bytes) {
+  auto loop = PeakLoop::create(kReadLoop);
+  if (!loop)
+    return loop.takeError();
+  // Written, since pages that never were are all the same one.
+  std::vector<char> memory(bytes, 1);
+  alignas(64) char sum[64];
+  int64_t lines = bytes / 64;
+  return loop->measureTrials(memory.data(), sum, lines) * 64e-9;
 }
 
 //===----------------------------------------------------------------------===//

@@ -64,8 +64,8 @@ qtx::createTargetMachine(const TargetOptions &options) {
                   (options.cpu.empty() && options.triple.empty());
   std::string cpu = isNative ? llvm::sys::getHostCPUName().str() : options.cpu;
   llvm::SubtargetFeatures features(isNative ? getHostFeatures() : "");
-  for (const std::string &feature :
-       llvm::SubtargetFeatures(options.features).getFeatures())
+  llvm::SubtargetFeatures added(options.features);
+  for (const std::string &feature : added.getFeatures())
     features.AddFeature(feature);
   llvm::TargetOptions targetOptions;
   auto level = static_cast<llvm::CodeGenOptLevel>(options.optLevel);

@@ -4,6 +4,7 @@
 // RUN: llvm-nm --undefined-only %t/gelu-8.o | FileCheck %s --check-prefix=UNDEFINED --allow-empty
 // RUN: qtxc %s -o %t/x.s --name=m --quiet && FileCheck %s --check-prefix=ASM --input-file=%t/x.s
 // RUN: qtxc %s -o - --emit=llvm --quiet -mtriple=aarch64-linux-gnu | FileCheck %s --check-prefix=ARM
+// RUN: qtxc %s -o - --emit=llvm --quiet -mcpu=x86-64-v3 -mattr=+avx512f,-fma | FileCheck %s --check-prefix=FEATURES
 // RUN: qtxc %s -o - --emit=header --quiet | FileCheck %s --check-prefix=MODEL
 // RUN: qtxc %s -o - --emit=linalg --quiet --reference | FileCheck %s --check-prefix=LINALG
 // RUN: qtxc %s -o %t/m.so --quiet && llvm-nm -D --defined-only %t/m.so | FileCheck %s --check-prefix=LIBRARY
@@ -28,6 +29,7 @@
 // ASM: m_run:
 // ASM: {{.*}}qtx_abi{{.*}}
 // ARM: target triple = "aarch64-unknown-linux-gnu"
+// FEATURES: features{{.*}}+avx512f{{.*}}-fma
 // MODEL: int32_t model_run(
 // LINALG: linalg.generic
 // LIBRARY: m_run
