@@ -37,12 +37,17 @@ def run(*command, **options):
     return done.stdout
 
 
+def compile_file(model, path, *options):
+    """Compiles the file `model` to what the name of `path` asks for."""
+    run(QTXC, model, "-o", path, "--name=m", "--quiet", *options)
+    return path
+
+
 def compile_model(text, path, *options):
     """Writes the object, or what else the name of `path` asks for, and its header."""
     source = path.with_suffix(".mlir")
     source.write_text(text)
-    run(QTXC, source, "-o", path, "--name=m", "--recipe=none", "--quiet", *options)
-    return path
+    return compile_file(source, path, "--recipe=none", *options)
 
 
 def read_signature(library):
@@ -54,7 +59,17 @@ class Library:
     """A model as a shared library, opened by dlopen."""
 
     def __init__(self, text, folder, *options):
-        self._library = ctypes.CDLL(str(compile_model(text, folder / "library.so", *options)))
+        self._open(compile_model(text, folder / "library.so", *options))
+
+    @classmethod
+    def from_file(cls, model, path, *options):
+        """Compiles the file `model` to the library `path`."""
+        self = cls.__new__(cls)
+        self._open(compile_file(model, path, *options))
+        return self
+
+    def _open(self, path):
+        self._library = ctypes.CDLL(str(path))
         self.signature = read_signature(self._library)
         self.inputs, self.outputs = self.signature["inputs"], self.signature["outputs"]
 
@@ -91,6 +106,15 @@ class Library:
         outputs = self.make_outputs(dims)
         workspace = ctypes.create_string_buffer(size)
         return self.run_raw(inputs + outputs, dims, workspace, size), outputs
+
+    def run_named(self, feeds):
+        """The outputs of a call that succeeds, from the inputs by name."""
+        arrays = [feeds[value["name"]] for value in self.inputs]
+        sizes = {size: extent for value, array in zip(self.inputs, arrays)
+                 for size, extent in zip(value["shape"], array.shape)}
+        status, outputs = self.run(arrays, [sizes[dim["name"]] for dim in self.signature["dims"]])
+        assert status == OK
+        return outputs
 
 
 def _dims(dims):

@@ -3,6 +3,8 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Architectures with small random weights, exported by torch, against ONNX Runtime.
 
+Each is compiled to a library by the fast path and by the reference path.
+
 It takes the packages torch, transformers, onnxruntime and, for the dynamo exporter,
 onnxscript; where they are absent, as in the default run, all of this is skipped. See
 docs/ModelZoo.md.
@@ -15,6 +17,7 @@ import warnings
 from typing import NamedTuple
 
 import numpy as np
+import objects
 import onnx_models
 import pytest
 
@@ -143,8 +146,18 @@ def run_onnxruntime(path, feeds):
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(path, options)
-    (result,) = session.run(None, feeds)
+    names = [value.name for value in session.get_inputs()]
+    (result,) = session.run(None, {name: feeds[name] for name in names})
     return result
+
+
+def check_operations(architecture, path):
+    """Both attentions are found, with their masks."""
+    found = onnx_models.list_operations(onnx_models.import_model(path), "attention")
+    assert len(found) == 2
+    for line in found:
+        assert (" causal " in line) == architecture.causal
+        assert ("xi1>" in line) == architecture.flags
 
 
 def check(path, architecture, exporter, attention, is_dynamic):
@@ -154,20 +167,19 @@ def check(path, architecture, exporter, attention, is_dynamic):
         pytest.skip("unsupported by transformers")
     model = make_model(architecture, attention)
     export(path, model, make_feeds(architecture, (2, 9)), exporter, is_dynamic)
-    ir = onnx_models.import_model(path)
-    found = onnx_models.list_operations(ir, "attention")
-    assert len(found) == 2
-    for line in found:
-        assert (" causal " in line) == architecture.causal
-        assert ("xi1>" in line) == architecture.flags
+    check_operations(architecture, path)
 
-    module = onnx_models.compile_model(ir)
+    libraries = [
+        objects.Library.from_file(path, path.with_suffix(suffix), "--recipe=none", *options)
+        for suffix, options in [(".fast.so", []), (".reference.so", ["--reference"])]
+    ]
     for shape in [(2, 9), (3, 13)] if is_dynamic else [(2, 9)]:
         feeds = make_feeds(architecture, shape, seed=1)
         expected = run_onnxruntime(path, feeds)
-        actual = onnx_models.run_model(module, feeds)
         kept = feeds.get("attention_mask", np.ones(expected.shape[:2])) == 1
-        onnx_models.expect_close(actual, expected, kept)
+        for library in libraries:
+            (actual,) = library.run_named(feeds)
+            onnx_models.expect_close(actual, expected, kept)
 
 
 @pytest.mark.parametrize("is_dynamic", [True, False], ids=["dynamic", "static"])
