@@ -26,6 +26,7 @@
 #include "qtx/Dialect/Qtx/IR/AttentionOps.h"
 #include "qtx/Kernel/Kernels.h"
 #include "qtx/Support/Polynomials.h"
+#include <cmath>
 #include <limits>
 
 using namespace mlir;
@@ -34,6 +35,11 @@ using namespace qtx;
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+/// The sum of a query and a key that is excluded, give or take what products
+/// add: in magnitude below `kMaxSum`, as every other sum.
+constexpr int64_t kExcludedSum = -(int64_t(1) << 30);
+constexpr int64_t kMaxSum = int64_t(1) << 29;
 
 /// Parameters of an integer operand as the micro-kernel sees it: its codes
 /// after `flip` is added, and the zero point of those.
@@ -60,6 +66,7 @@ public:
     key = getOperandParams(view->getKeyQuant(), plan.scores, false);
     prob = getOperandParams(view->getProbsQuant(), plan.context, true);
     value = getOperandParams(view->getValueQuant(), plan.context, false);
+    hasIntegerRows = areRowsIntegers();
   }
 
   void emit() {
@@ -179,6 +186,11 @@ private:
     keyVectors = vectors;
     paddedKeys = mul(vectors, lanes);
     lastKey = sub(numKeys, index(1));
+    groupedKeys =
+        hasIntegerRows
+            ? sub(numKeys,
+                  arith::RemUIOp::create(b, numKeys, index(getGroupSize())))
+            : zero;
     if (view->getCausal()) {
       offset = view->getOffset();
       if (!offset)
@@ -384,7 +396,7 @@ private:
           storeWords(rows[i], packedKeys,
                      getKeyPosition(number, index(first + i)));
       }
-      if (hasSeeds(plan.scores))
+      if (hasKeySums())
         emitKeySums(number);
     });
   }
@@ -408,8 +420,20 @@ private:
     }
   }
 
-  /// What the sums of keys start from: -z_q * sum k.
+  bool hasKeySums() { return hasSeeds(plan.scores) || hasIntegerRows; }
+
+  /// What the sums of keys start from: -z_q * sum k, or what excludes the key.
   void emitKeySums(Value number) {
+    Value seeds = splatInt(0);
+    if (hasSeeds(plan.scores))
+      seeds = createKeySeeds(number);
+    if (hasIntegerRows)
+      seeds = arith::SelectOp::create(b, createSeenKeys(mul(number, lanes)),
+                                      seeds, splatInt(kExcludedSum));
+    storeWords(seeds, keySums, mul(number, lanes));
+  }
+
+  Value createKeySeeds(Value number) {
     Value sums = createZeroSums(plan.scores);
     sums = loop(zero, index(plan.keySteps), 1, sums,
                 [&](Value step, ValueRange carried) -> SmallVector<Value> {
@@ -419,8 +443,25 @@ private:
                   return {plan.scores.emitDot(b, carried[0],
                                               createOnes(plan.scores), keys)};
                 })[0];
-    Value seeds = arith::MulIOp::create(b, sums, splatInt(-query.zeroPoint));
-    storeWords(seeds, keySums, mul(number, lanes));
+    return arith::MulIOp::create(b, sums, splatInt(-query.zeroPoint));
+  }
+
+  /// Which keys from `first` on there are and the mask has.
+  Value createSeenKeys(Value first) {
+    auto bits = VectorType::get(lanes, b.getI1Type());
+    Value exist =
+        vector::CreateMaskOp::create(b, bits, ValueRange{sub(numKeys, first)});
+    if (!view->getMask())
+      return exist;
+    Value none = arith::ConstantOp::create(
+        b, b.getZeroAttr(VectorType::get(lanes, b.getI8Type())));
+    SmallVector<Value> indices = {at.batch, zero, zero, first};
+    if (cast<MemRefType>(view->getMask().getType()).getDimSize(0) == 1)
+      indices[0] = zero;
+    Value mask =
+        vector::MaskedLoadOp::create(b, cast<VectorType>(none.getType()),
+                                     view->getMask(), indices, exist, none);
+    return arith::CmpIOp::create(b, arith::CmpIPredicate::ne, mask, none);
   }
 
   /// Values of neighbouring keys in the lanes of their channels.
@@ -432,10 +473,11 @@ private:
     SmallVector<Value> sums;
     if (hasSums)
       sums.assign(vectors, createZeroSums(plan.context));
-    sums = loop(zero, numSteps, 1, sums, [&](Value number, ValueRange carried) {
+    auto pack = [&](Value number, ValueRange carried, Value firstKey,
+                    int64_t stride) {
       SmallVector<Value> next;
       for (int64_t v = 0; v < vectors; ++v) {
-        Value packed = createValueWords(mul(number, step), v * lanes);
+        Value packed = createValueWords(firstKey, stride, v * lanes);
         storeWords(packed, packedValues,
                    add(mul(number, plan.values), v * lanes));
         if (hasSums)
@@ -444,19 +486,28 @@ private:
                                               asOperand(packed, plan.context)));
       }
       return next;
+    };
+    Value groupedSteps = arith::DivUIOp::create(b, groupedKeys, index(step));
+    sums = loop(zero, groupedSteps, 1, sums, [&](Value number, ValueRange all) {
+      Value lane = arith::RemUIOp::create(b, number, index(lanes));
+      return pack(number, all, add(mul(sub(number, lane), step), lane), lanes);
     });
+    sums = loop(groupedSteps, numSteps, 1, sums,
+                [&](Value number, ValueRange all) {
+                  return pack(number, all, mul(number, step), 1);
+                });
     for (auto [v, sum] : llvm::enumerate(sums))
       storeWords(arith::MulIOp::create(b, sum, splatInt(-prob.zeroPoint)),
                  valueSums, index(v * lanes));
   }
 
-  /// Words of `lanes` channels from as many keys as a word has elements; those
-  /// behind the last key are zero.
-  Value createValueWords(Value firstKey, int64_t channel) {
+  /// Words of `lanes` channels from as many keys as a word has elements, each
+  /// `stride` behind the one before; those behind the last key are zero.
+  Value createValueWords(Value firstKey, int64_t stride, int64_t channel) {
     int64_t step = plan.context.getStep(), bits = 32 / step;
     Value result;
     for (int64_t i = 0; i < step; ++i) {
-      Value position = add(firstKey, i);
+      Value position = add(firstKey, i * stride);
       Value exists = arith::CmpIOp::create(b, arith::CmpIPredicate::ult,
                                            position, numKeys);
       position = arith::MinUIOp::create(b, position, lastKey);
@@ -487,10 +538,32 @@ private:
     Value end = arith::MinUIOp::create(b, add(at.query, plan.rows), numQueries);
     Value count = sub(end, at.query);
     emitQueryBlock();
+    createSeen();
     emitScoreTiles();
-    loop(count, 1, [&](Value row) { emitSoftmax(row); });
+    loop(count, 1, [&](Value row) {
+      if (hasIntegerRows)
+        emitIntegerSoftmax(row);
+      else
+        emitSoftmax(row);
+    });
     emitContextTiles();
     loop(count, 1, [&](Value row) { emitResult(row); });
+  }
+
+  /// How many keys, in whole vectors or groups, queries of the block may see.
+  void createSeen() {
+    at.seen = paddedKeys;
+    // Codes of zero count where they do not stand for zero.
+    if (!view->getCausal() || !hasIntegerRows || prob.zeroPoint != 0)
+      return;
+    Value limit =
+        arith::MaxSIOp::create(b, add(add(at.query, plan.rows), offset), zero);
+    Value groups =
+        mul(arith::CeilDivUIOp::create(b, limit, index(getGroupSize())),
+            getGroupSize());
+    Value isInGroups = arith::CmpIOp::create(b, arith::CmpIPredicate::ule,
+                                             groups, groupedKeys);
+    at.seen = arith::SelectOp::create(b, isInGroups, groups, paddedKeys);
   }
 
   /// The queries as the micro-kernel takes them; behind the last one it is
@@ -518,9 +591,12 @@ private:
   void emitScoreTiles() {
     int64_t width = plan.scores.getNumVectors();
     Value panels = getNumFullPanels();
-    loop(panels, 1,
+    Value seen = arith::DivUIOp::create(b, at.seen, index(lanes));
+    Value seenPanels = arith::MinUIOp::create(
+        b, panels, arith::CeilDivUIOp::create(b, seen, index(width)));
+    loop(seenPanels, 1,
          [&](Value panel) { emitScoreTile(mul(panel, width), width); });
-    loop(mul(panels, width), keyVectors, 1, {}, [&](Value number, ValueRange) {
+    loop(mul(panels, width), seen, 1, {}, [&](Value number, ValueRange) {
       emitScoreTile(number, 1);
       return SmallVector<Value>();
     });
@@ -531,7 +607,7 @@ private:
     Value none = createZeroSums(plan.scores);
     for (int64_t r = 0; r < plan.rows; ++r)
       for (int64_t v = 0; v < width; ++v)
-        sums.push_back(!hasSeeds(plan.scores) ? none
+        sums.push_back(!hasKeySums() ? none
                        : r == 0 ? loadWords(keySums, mul(add(number, v), lanes))
                                 : sums[v]);
     Value base = mul(number, plan.keySteps * lanes);
@@ -575,7 +651,8 @@ private:
                            ? loadWords(valueSums, index((first + v) * lanes))
                            : createZeroSums(plan.context));
     int64_t step = plan.context.getStep();
-    Value numSteps = arith::CeilDivUIOp::create(b, numKeys, index(step));
+    Value numSteps = arith::CeilDivUIOp::create(
+        b, arith::MinUIOp::create(b, numKeys, at.seen), index(step));
     Value pitch = arith::DivUIOp::create(b, paddedKeys, index(step));
     Value rows = plan.context.isFloat() ? scoreRows : probs;
     sums = loop(zero, numSteps, 1, sums, [&](Value number, ValueRange carried) {
@@ -904,6 +981,252 @@ private:
   }
 
   //===--------------------------------------------------------------------===//
+  // A row of integer scores
+  //===--------------------------------------------------------------------===//
+
+  /// Keys whose probabilities are packed together: as many vectors as a word
+  /// has elements. The elements of a word are one key of each.
+  int64_t getGroupSize() { return lanes * plan.context.getStep(); }
+
+  /// What turns a sum of products into a power of two.
+  float getSumScale() {
+    float multiplier = query.scale * key.scale;
+    multiplier = multiplier * view->getScale().convertToFloat();
+    return multiplier * std::log2(std::exp(1.0));
+  }
+
+  /// Whether scores stay sums of products until their exponentials: all that
+  /// happens to them is a positive factor, and sums that exclude keys are small
+  /// enough for an exponential of zero.
+  bool areRowsIntegers() {
+    if (plan.scores.isFloat() || plan.context.isFloat())
+      return false;
+    if (view->getSoftCap() || view->getScoresQuant() || view->getSinkLogit() ||
+        view->getSink())
+      return false;
+    if (view->getMask()) {
+      auto type = cast<MemRefType>(view->getMask().getType());
+      if (type.getElementType().isF32() || type.getDimSize(1) != 1 ||
+          type.getDimSize(2) != 1)
+        return false;
+    }
+    constexpr int64_t maxProduct = 255 * 255;
+    float lowest = getSumScale() * kMaxSum;
+    return getLast(view->getKey()) * maxProduct < kMaxSum && lowest > 128.0f &&
+           lowest < kInfinity;
+  }
+
+  /// Calls `body` for the vectors of keys that the block sees: those of a group
+  /// together, and those behind the last whole group one by one.
+  SmallVector<Value>
+  forEachGroup(SmallVector<Value> carried,
+               function_ref<SmallVector<Value>(Value key, int64_t count,
+                                               ValueRange carried)>
+                   body) {
+    Value end = arith::MinUIOp::create(b, groupedKeys, at.seen);
+    carried = loop(zero, end, getGroupSize(), carried,
+                   [&](Value key, ValueRange values) {
+                     return body(key, plan.context.getStep(), values);
+                   });
+    return loop(
+        groupedKeys, at.seen, lanes, carried,
+        [&](Value key, ValueRange values) { return body(key, 1, values); });
+  }
+
+  Value getScorePosition(Value key, int64_t vector) {
+    return add(add(at.scores, key), vector * lanes);
+  }
+
+  void emitIntegerSoftmax(Value row) {
+    at.row = row;
+    at.scores = mul(row, paddedKeys);
+    if (view->getCausal())
+      emitExcludedKeys();
+    Value largest = createLargestSum();
+    Value isEmpty = arith::CmpIOp::create(
+        b, arith::CmpIPredicate::slt, largest,
+        arith::ConstantIntOp::create(b, kExcludedSum + kMaxSum, 32));
+    Value shift = arith::MulFOp::create(
+        b, arith::SIToFPOp::create(b, b.getF32Type(), largest),
+        f32(-getSumScale()));
+    shift = arith::SelectOp::create(b, isEmpty, f32(0.0f), shift);
+    Value sum = emitPowers(splat(shift));
+    Value factor = arith::DivFOp::create(b, f32(1.0f), sum);
+    factor = arith::SelectOp::create(b, isEmpty, f32(0.0f), factor);
+    memref::StoreOp::create(
+        b, arith::BitcastOp::create(b, b.getI32Type(), factor), factors, row);
+    if (!isDivisionLast())
+      emitNormalisedCodes(factor);
+  }
+
+  /// Excludes the keys behind the query of a causal attention.
+  void emitExcludedKeys() {
+    Value behind = add(add(add(at.query, at.row), offset), 1);
+    behind = arith::MinSIOp::create(b, arith::MaxSIOp::create(b, behind, zero),
+                                    at.seen);
+    Value first = sub(behind, arith::RemUIOp::create(b, behind, index(lanes)));
+    loop(first, at.seen, lanes, {}, [&](Value key, ValueRange) {
+      Value position = getScorePosition(key, 0);
+      Value seen =
+          vector::CreateMaskOp::create(b, VectorType::get(lanes, b.getI1Type()),
+                                       ValueRange{sub(behind, key)});
+      storeWords(arith::SelectOp::create(b, seen,
+                                         loadWords(scoreRows, position),
+                                         splatInt(kExcludedSum)),
+                 scoreRows, position);
+      return SmallVector<Value>();
+    });
+  }
+
+  Value createLargestSum() {
+    SmallVector<Value> largest(plan.context.getStep(), splatInt(kExcludedSum));
+    largest = forEachGroup(
+        largest, [&](Value key, int64_t count, ValueRange carried) {
+          SmallVector<Value> next(carried);
+          for (int64_t i = 0; i < count; ++i)
+            next[i] = arith::MaxSIOp::create(
+                b, next[i], loadWords(scoreRows, getScorePosition(key, i)));
+          return next;
+        });
+    auto join = [&](Value x, Value y) -> Value {
+      return arith::MaxSIOp::create(b, x, y);
+    };
+    return reduce(joinAll(largest, join), join);
+  }
+
+  Value joinAll(ArrayRef<Value> values,
+                function_ref<Value(Value, Value)> join) {
+    Value all = values.front();
+    for (Value value : values.drop_front())
+      all = join(all, value);
+    return all;
+  }
+
+  /// Exponentials and, unless they are normalised first, their codes. Returns
+  /// their sum.
+  Value emitPowers(Value shifts) {
+    int64_t step = plan.context.getStep();
+    SmallVector<Value> sums(step, splat(0.0f));
+    if (isDivisionLast() && hasProbSums())
+      sums.push_back(splatInt(0));
+    sums =
+        forEachGroup(sums, [&](Value key, int64_t count, ValueRange carried) {
+          SmallVector<Value> next(carried), powers;
+          for (int64_t i = 0; i < count; ++i) {
+            Value score =
+                convert(loadWords(scoreRows, getScorePosition(key, i)));
+            Value power = createNegativeExp2(
+                b, math::FmaOp::create(b, score, splat(getSumScale()), shifts));
+            next[i] = arith::AddFOp::create(b, next[i], power);
+            powers.push_back(power);
+          }
+          if (isDivisionLast())
+            storeCodes(powers, splat(1.0f / prob.scale), key, next);
+          else
+            for (auto [i, power] : llvm::enumerate(powers))
+              storeWords(power, scoreRows, getScorePosition(key, i));
+          return next;
+        });
+    if (sums.size() > size_t(step))
+      storeProbSum(sums[step]);
+    return reduceSum(joinAll(ArrayRef(sums).take_front(step),
+                             [&](Value x, Value y) -> Value {
+                               return arith::AddFOp::create(b, x, y);
+                             }));
+  }
+
+  void emitNormalisedCodes(Value factor) {
+    float stretch = 1.0f;
+    if (isClipped())
+      stretch = (view->getZeta() - view->getGamma()).convertToFloat();
+    Value factors =
+        splat(arith::MulFOp::create(b, factor, f32(stretch / prob.scale)));
+    SmallVector<Value> sums;
+    if (hasProbSums())
+      sums.push_back(splatInt(0));
+    sums =
+        forEachGroup(sums, [&](Value key, int64_t count, ValueRange carried) {
+          SmallVector<Value> next(carried), powers;
+          for (int64_t i = 0; i < count; ++i)
+            powers.push_back(loadFloats(scoreRows, getScorePosition(key, i)));
+          storeCodes(powers, factors, key, next);
+          return next;
+        });
+    if (!sums.empty())
+      storeProbSum(sums[0]);
+  }
+
+  /// Stores the codes of `powers` times `factors`, clipped. The last of `sums`
+  /// takes the sum of the codes, where it is needed.
+  void storeCodes(ArrayRef<Value> powers, Value factors, Value key,
+                  SmallVectorImpl<Value> &sums) {
+    int64_t step = plan.context.getStep();
+    SmallVector<Value> codes;
+    for (Value power : powers)
+      codes.push_back(createCode(power, factors));
+    Value position = add(at.scores, key);
+    Value word;
+    if (codes.size() == 1 && step > 1) {
+      auto narrow =
+          VectorType::get(lanes, plan.context.getElementType(b.getContext()));
+      Value stored = arith::TruncIOp::create(b, narrow, codes[0]);
+      vector::StoreOp::create(b, stored, narrowProbs, position);
+      if (hasProbSums())
+        sums.back() = arith::AddIOp::create(
+            b, sums.back(), arith::ExtUIOp::create(b, words, stored));
+      return;
+    }
+    word = joinCodes(codes);
+    storeWords(word, probs, arith::DivUIOp::create(b, position, index(step)));
+    if (hasProbSums())
+      sums.back() =
+          plan.context.emitDot(b, sums.back(), asOperand(word, plan.context),
+                               createOnes(plan.context));
+  }
+
+  /// Words whose lowest bits are the code. Adding 1.5 * 2^23 rounds as a
+  /// conversion would, in the same operation.
+  Value createCode(Value power, Value factors) {
+    QuantParams params = *QuantParams::get(*view->getProbsQuant());
+    float scale = prob.scale;
+    float top = float(params.getStorageMax() - params.getZeroPoint(0));
+    int64_t zeroPoint = hasSeeds(plan.context) ? prob.zeroPoint : 0;
+    Value magic = splat(12582912.0f + float(zeroPoint));
+    // Rounding errors of a probability of 1 are no reason for a bound.
+    bool isBounded = 1.0f / scale < top + 0.25f;
+    if (isBounded && !isClipped())
+      return toWords(math::FmaOp::create(b, power, factors, magic));
+    Value scaled = isClipped()
+                       ? Value(math::FmaOp::create(
+                             b, power, factors,
+                             splat(view->getGamma().convertToFloat() / scale)))
+                       : Value(arith::MulFOp::create(b, power, factors));
+    if (isClipped())
+      scaled = larger(scaled, splat(0.0f));
+    if (!isBounded || view->getZeta().convertToFloat() > 1.0f) {
+      Value bound = splat(std::min(1.0f / scale, top));
+      Value isSmaller =
+          arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, scaled, bound);
+      scaled = arith::SelectOp::create(b, isSmaller, scaled, bound);
+    }
+    return toWords(arith::AddFOp::create(b, scaled, magic));
+  }
+
+  /// Words of the lowest bits of each of `codes`, those of the first lowest.
+  Value joinCodes(SmallVector<Value> codes) {
+    for (int64_t bits = 32 / plan.context.getStep(); bits < 32; bits *= 2) {
+      for (size_t i = 0; i < codes.size() / 2; ++i) {
+        Value low = arith::AndIOp::create(b, codes[2 * i],
+                                          splatInt((int64_t(1) << bits) - 1));
+        Value high = arith::ShLIOp::create(b, codes[2 * i + 1], splatInt(bits));
+        codes[i] = arith::OrIOp::create(b, low, high);
+      }
+      codes.resize(codes.size() / 2);
+    }
+    return codes.front();
+  }
+
+  //===--------------------------------------------------------------------===//
   // Quantization
   //===--------------------------------------------------------------------===//
 
@@ -971,7 +1294,8 @@ private:
       return {};
     Value sum = memref::LoadOp::create(b, probSums, at.row);
     Value term = createTerm(sum, value.zeroPoint, 0);
-    Value keys = arith::IndexCastOp::create(b, b.getI32Type(), numKeys);
+    Value keys = arith::IndexCastOp::create(b, b.getI32Type(),
+                                            hasIntegerRows ? at.seen : numKeys);
     Value both =
         arith::ConstantIntOp::create(b, prob.zeroPoint * value.zeroPoint, 32);
     return arith::AddIOp::create(b, term, arith::MulIOp::create(b, keys, both));
@@ -1028,12 +1352,15 @@ private:
   int64_t lanes, valueSize;
   VectorType floats, words;
   OperandParams query, key, prob, value;
+  bool hasIntegerRows = false;
 
   int64_t numHeads = 0, numKeyHeads = 0;
   Value zero, numBatches, numQueries, numKeys;
   /// Keys in whole vectors, all keys in vectors, and their number of vectors.
   Value fullKeys, paddedKeys, keyVectors;
   Value lastKey, offset;
+  /// Keys in whole groups.
+  Value groupedKeys;
 
   Value packedKeys, keySums, queryBlock, scoreRows, factors, probSums, tile,
       packedValues, probs, narrowProbs, valueSums;
@@ -1041,8 +1368,9 @@ private:
   /// Where the loops stand.
   struct {
     Value batch, keyHead, head;
-    /// The first query of the block, a row of it, and where its scores begin.
-    Value query, row, scores;
+    /// The first query of the block, the keys that it sees, a row of it, and
+    /// where its scores begin.
+    Value query, seen, row, scores;
   } at;
 };
 

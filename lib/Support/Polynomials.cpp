@@ -173,6 +173,17 @@ Value qtx::createNegativeExp(ImplicitLocOpBuilder &builder, Value x) {
   return e.select(e.less(x, e.f32(-86.6433976f)), e.f32(0.0f), scaled);
 }
 
+Value qtx::createNegativeExp2(ImplicitLocOpBuilder &builder, Value x) {
+  Emitter e(builder, x);
+  // The exponent has room for n >= -125.
+  x = e.atLeast(x, -125.0f);
+  Nearest n = createNearest(e, x, 1.0f);
+  Value f = e.sub(x, n.value);
+  Value power = e.polynomial(f, {0.00132694072f, 0.00967129413f, 0.0555071123f,
+                                 0.240222469f, 0.693147004f, 1.0f});
+  return e.scaleByPower(power, n.bits);
+}
+
 Value qtx::createLog(ImplicitLocOpBuilder &builder, Value x) {
   Emitter e(builder, x);
   // Subnormal numbers are made normal first.

@@ -92,6 +92,39 @@ def test_rows(attention, cpu_row):
         check(attention, attention.inputs(rng, batch, queries, keys))
 
 
+# Scores that stay integers up to the exponential.
+INTEGER_ROWS = [
+    Attention(query=Q, key=K, value=V, probs=UNSIGNED, unnormalised=True, causal=True,
+              mask="i1", key_size=32, value_size=32),
+    Attention(query=UNSIGNED_Q, key=K, value=V, probs=SIGNED_PROBS, y=Y, causal=True,
+              offset=True, clip=(-0.03, 1.05), heads=4, mask="i1", mask_shape=(1, 1, 1)),
+    Attention(query=Q, key=K, value=V, probs=PROBS_OFF_ZERO, clip=(-0.1, 1.0), mask="i1",
+              key_size=70, value_size=33, scale=0.1),
+    Attention(query=SYMMETRIC, key=SYMMETRIC, value=V, probs=PROBS_OFF_ZERO, causal=True,
+              unnormalised=True, y=Y),
+    Attention(query=Q, key=K, value=SYMMETRIC, probs=Quant((1 / 300,), (0,), storage="u8"),
+              context=Y, gate="head"),
+]
+
+
+@pytest.mark.parametrize("attention", INTEGER_ROWS)
+def test_integer_rows(attention, cpu_row):
+    """Whole groups of keys, vectors and keys behind them, and fewer keys than queries."""
+    check_quantized(attention, ((1, 1, 1), (1, 9, 5), (2, 17, 64), (1, 12, 83), (1, 70, 197)))
+
+
+@pytest.mark.parametrize("clauses", ({}, {"unnormalised": True}, {"clip": (-0.03, 1.0)}))
+def test_rows_without_keys(clauses, cpu_row):
+    """Rows whose keys are all excluded are zero, beside rows that are not."""
+    attention = Attention(query=Q, key=K, value=V, probs=SIGNED_PROBS, mask="i1", y=Y, **clauses)
+    for keys in (3, 64, 101):
+        values = attention.inputs(np.random.default_rng(14), 2, 5, keys)
+        values["mask"] = np.arange(2)[:, None, None, None] == np.ones((1, 1, 1, keys))
+        result = attention.run(values)
+        assert np.all(result[0] == Y.zero_point[0])
+        assert np.any(result[1] != Y.zero_point[0])
+
+
 def test_extreme_integers(cpu_row):
     attention = Attention(query=Q, key=K, value=V, probs=SIGNED_PROBS, key_size=128)
     values = attention.inputs(np.random.default_rng(11), 1, 4, 40)
