@@ -183,8 +183,8 @@ typedef struct {
 typedef struct QtxResults QtxResults;
 
 /// Calls a function. The inputs must have the types of the function; they are
-/// only read, and only during the call. Dynamic sizes are not compared with
-/// each other: the caller keeps them consistent.
+/// only read, and only during the call. Fails where dynamic sizes differ that
+/// an operation needs to be equal.
 QTX_EXPORT QtxStatus qtxProgramInvoke(const QtxProgram *program,
                                       const char *function,
                                       const QtxBuffer *inputs, size_t numInputs,

@@ -216,6 +216,78 @@ def check_refused(model, dims):
     assert model.output_shape(0, dims)[0] == SIZE_OUT_OF_RANGE
     assert model.run_raw(buffers, dims, workspace, 2**62) == SIZE_OUT_OF_RANGE
 
+# Models that need dims of different names to be equal.
+SAME_SIZES = {
+    "add": """
+func.func @main(%x: tensor<?x8xf32> {qtx.dims = ["a", ""]},
+                %y: tensor<?x8xf32> {qtx.dims = ["b", ""]}) -> tensor<?x8xf32> {
+  %z = qtx.gelu %x : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  %s = qtx.add %z, %y : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32>
+  return %s : tensor<?x8xf32>
+}""",
+    "residual": """
+func.func @main(%x: tensor<?x8xf32> {qtx.dims = ["a", ""]},
+                %y: tensor<?x4xf32> {qtx.dims = ["b", ""]}) -> tensor<?x4xf32> {
+  %w = arith.constant dense<0.5> : tensor<4x8xf32>
+  %z = qtx.linear %x, %w bias(%y)
+      : (tensor<?x8xf32>, tensor<4x8xf32>, tensor<?x4xf32>) -> tensor<?x4xf32>
+  return %z : tensor<?x4xf32>
+}""",
+    "keys": """
+func.func @main(%q: tensor<1x2x3x8xf32>, %k: tensor<1x2x?x8xf32> {qtx.dims = ["", "", "a", ""]},
+                %v: tensor<1x2x?x8xf32> {qtx.dims = ["", "", "b", ""]}) -> tensor<1x2x3x8xf32> {
+  %y = qtx.attention %q, %k, %v scale 0.5
+      : (tensor<1x2x3x8xf32>, tensor<1x2x?x8xf32>, tensor<1x2x?x8xf32>) -> tensor<1x2x3x8xf32>
+  return %y : tensor<1x2x3x8xf32>
+}""",
+    "mask": """
+func.func @main(%q: tensor<?x2x3x8xf32> {qtx.dims = ["a", "", "", ""]},
+                %m: tensor<?x1x1x3xf32> {qtx.dims = ["b", "", "", ""]}) -> tensor<?x2x3x8xf32> {
+  %y = qtx.attention %q, %q, %q mask(%m) scale 0.5
+      : (tensor<?x2x3x8xf32>, tensor<?x2x3x8xf32>, tensor<?x2x3x8xf32>, tensor<?x1x1x3xf32>)
+      -> tensor<?x2x3x8xf32>
+  return %y : tensor<?x2x3x8xf32>
+}""",
+    "parameters": """
+func.func @main(%x: tensor<?x4xi8> {qtx.dims = ["a", ""]},
+                %s: tensor<?x1xf32> {qtx.dims = ["b", ""]}) -> tensor<?x4xf32> {
+  %y = qtx.dequantize %x scale(%s : tensor<?x1xf32>) as !qtx.grouped<i8:f32, axis=-1, [4], ?>
+      : tensor<?x4xi8> -> tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}""",
+    "elementwise": """
+func.func @main(%x: tensor<?xf32> {qtx.dims = ["a"]}, %y: tensor<?xf32> {qtx.dims = ["b"]})
+    -> tensor<?xf32> {
+  %s = arith.mulf %x, %y : tensor<?xf32>
+  return %s : tensor<?xf32>
+}""",
+}
+
+
+def make_arrays(signature, dims):
+    """Ones for each input of the signature."""
+    names = [dim["name"] for dim in signature["dims"]]
+    return [
+        np.ones([dims[names.index(n)] if isinstance(n, str) else n for n in value["shape"]],
+                objects.DTYPES[value["element"]]) for value in signature["inputs"]
+    ]
+
+
+@pytest.mark.parametrize("options", [(), ("--reference",)], ids=["fast", "reference"])
+@pytest.mark.parametrize("name", SAME_SIZES)
+def test_sizes_that_do_not_agree(name, options, tmp_path):
+    """Objects refuse them before they touch a buffer; both ways to run IR say what they found."""
+    text = SAME_SIZES[name]
+    model = objects.Library(text, tmp_path, *options)
+    program = objects.Program(text, model.signature, tmp_path, options=options)
+    for size in (1, 6):
+        assert program.run(make_arrays(model.signature, (size, size)), (size, size))[0] == OK
+    reference = qtx.compile_ir(text, fast=not options)
+    for dims in [(6, 1), (1, 6), (4096, 4097)]:
+        check_refused(model, dims)
+        with pytest.raises(qtx.RunError, match=f"expected sizes that agree, found {dims[0]} and {dims[1]}"):
+            reference.run("main", *make_arrays(model.signature, dims))
+
 
 @pytest.mark.parametrize(
     "dims", [(0, 1), (1, 0), (-1, 1), (1, -1), (2**20 + 1, 1), (1, 2**20 + 1), (2**62, 4),

@@ -69,8 +69,8 @@ public:
   getSignature(llvm::StringRef name) const;
 
   /// Calls the function `name`. Inputs must match its signature in number,
-  /// rank, static sizes and element types. Dynamic sizes are not compared with
-  /// each other: the caller keeps them consistent.
+  /// rank, static sizes and element types. Fails where dynamic
+  /// sizes differ that an operation needs to be equal.
   llvm::Expected<std::vector<Buffer>>
   invoke(llvm::StringRef name, llvm::ArrayRef<BufferView> inputs) const;
 

@@ -28,10 +28,7 @@ struct Check {
   std::string assertion;
 };
 
-/// Inserts checks before every linalg operation on tensors that its operands
-/// agree on the dynamic sizes of each loop, which code that is lowered from it
-/// takes for granted, and turns `cf.assert`, which would end the process, into
-/// checks. Sizes that are equal by construction are not checked.
+/// Turns `cf.assert`, which would end the process, into checks.
 std::vector<Check> insertChecks(mlir::ModuleOp module);
 
 } // namespace qtx

@@ -15,6 +15,7 @@
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
+#include "qtx/Dialect/Qtx/Transforms/Passes.h"
 #include "qtx/Kernel/Target.h"
 #include "qtx/Pipelines/Pipelines.h"
 #include "llvm/ADT/SmallPtrSet.h"
@@ -221,6 +222,10 @@ llvm::Error JITModule::compile(ModuleOp module, const JITOptions &options) {
   if (options.fast)
     if (llvm::Error error = setHostTarget(module))
       return error;
+  if (failed(lower([](OpPassManager &passManager) {
+        passManager.addPass(createQtxCheckSizesPass());
+      })))
+    return llvm::createStringError("lowering failed");
   if (failed(lower(options.fast ? buildFastToLinalg : buildReferenceToLinalg)))
     return llvm::createStringError("lowering failed");
   checks = insertChecks(module);

@@ -19,6 +19,7 @@
 #include "mlir/Transforms/Passes.h"
 #include "qtx/Dialect/Qtx/IR/QtxDialect.h"
 #include "qtx/Dialect/Qtx/IR/QtxOps.h"
+#include "qtx/Dialect/Qtx/Transforms/Passes.h"
 #include "qtx/Target/Object.h"
 #include "qtx/Target/Passes.h"
 #include "qtx/Target/Signature.h"
@@ -444,6 +445,7 @@ struct QtxMakeEntryPass : qtx::impl::QtxMakeEntryPassBase<QtxMakeEntryPass> {
 
 void qtx::buildEntry(OpPassManager &passManager) {
   passManager.addPass(createInlinerPass());
+  passManager.addPass(createQtxCheckSizesPass());
   passManager.addPass(createQtxMakeEntryPass());
   passManager.addPass(createQtxCheckSlicesPass());
   // Sizes become expressions of the dims.

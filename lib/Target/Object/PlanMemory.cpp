@@ -13,6 +13,7 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/Interfaces/LoopLikeInterface.h"
+#include "qtx/Dialect/Qtx/Transforms/Passes.h"
 #include "qtx/Target/Object.h"
 #include "qtx/Target/Passes.h"
 #include "llvm/ADT/SetVector.h"
@@ -243,10 +244,11 @@ private:
         arith::ConstantIntOp::create(builder, kStatusSizeOutOfRange, 32);
     entry.walk([&](cf::AssertOp assertion) {
       bool isAboutDims = cloner.canClone(assertion.getArg());
+      bool isAboutSizes = isAboutDims || assertion->hasAttr(kSizesAgreeAttr);
       assertion->setAttr(
           kStatusAttr,
-          builder.getI32IntegerAttr(isAboutDims ? kStatusSizeOutOfRange
-                                                : kStatusIndexOutOfRange));
+          builder.getI32IntegerAttr(isAboutSizes ? kStatusSizeOutOfRange
+                                                 : kStatusIndexOutOfRange));
       if (isAboutDims)
         status = arith::SelectOp::create(
             builder, cloner.clone(builder, assertion.getArg()), status,

@@ -14,6 +14,10 @@
 #include "mlir/Pass/Pass.h"
 
 namespace qtx {
+
+/// Unit attribute of the assertions that compare two sizes.
+inline constexpr llvm::StringLiteral kSizesAgreeAttr = "qtx.sizes_agree";
+
 #define GEN_PASS_DECL
 #include "qtx/Dialect/Qtx/Transforms/Passes.h.inc"
 

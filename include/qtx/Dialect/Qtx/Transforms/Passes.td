@@ -508,4 +508,44 @@ def QtxFuseLinearPass : Pass<"qtx-fuse-linear"> {
   }];
 }
 
+//===----------------------------------------------------------------------===//
+// Checks at run time
+//===----------------------------------------------------------------------===//
+
+def QtxCheckSizesPass : Pass<"qtx-check-sizes"> {
+  let summary = "check at run time that sizes agree where operations need it";
+  let description = [{
+    Code that is lowered from an operation takes for granted that its operands agree on
+    the sizes that the operation's verifier compares, but verifiers know nothing of
+    dynamic sizes. This pass inserts a `cf.assert`, with the attribute
+    `qtx.sizes_agree`, for each pair of sizes that operations of qtx, linalg or the
+    elementwise ones take to be equal, and for sizes that `tensor.cast`,
+    `tensor.expand_shape` and `tensor.insert_slice` claim.
+
+    Each size is traced to where it comes from: sizes that are equal by construction, or
+    that have one name in `qtx.dims`, are not compared. Sizes of arguments are compared
+    once, when the function begins.
+
+    ```mlir
+    func.func @main(%x: tensor<?x8xf32>, %y: tensor<?x8xf32>) -> tensor<?x8xf32> {
+      %z = qtx.add %x, %y : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32>
+      return %z : tensor<?x8xf32>
+    }
+    ```
+
+    begins with
+
+    ```mlir
+    %n = tensor.dim %x, %c0 : tensor<?x8xf32>
+    %m = tensor.dim %y, %c0 : tensor<?x8xf32>
+    %agree = arith.cmpi eq, %n, %m : index
+    cf.assert %agree, "expected sizes that agree" {qtx.sizes_agree}
+    ```
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::cf::ControlFlowDialect",
+    "::mlir::tensor::TensorDialect"
+  ];
+}
+
 #endif // QTX_DIALECT_QTX_TRANSFORMS_PASSES
