@@ -10,7 +10,7 @@
 // by the caller, each with a destroy function that accepts null. Every call
 // that can fail returns a status and reports the reasons to the handler it is
 // given; the handler may be null. Handles may be used from one thread at a
-// time, except that calls of a program may run concurrently.
+// time, except that calls of a program or a model may run concurrently.
 //
 //===----------------------------------------------------------------------===//
 
@@ -31,7 +31,7 @@ extern "C" {
 #endif
 
 /// Number of this interface. It changes when a caller must be compiled again.
-#define QTX_API_VERSION 2
+#define QTX_API_VERSION 3
 
 /// QTX_API_VERSION of the library.
 QTX_EXPORT int32_t qtxGetApiVersion(void);
@@ -81,6 +81,11 @@ QTX_EXPORT QtxStatus qtxModuleParse(const char *text, size_t length,
                                     const char *name,
                                     const QtxDiagnosticHandler *handler,
                                     QtxModule **module);
+
+/// Reads a model from a file: a graph that ends in `.onnx`, or IR in `.mlir`.
+QTX_EXPORT QtxStatus qtxModuleLoad(const char *path,
+                                   const QtxDiagnosticHandler *handler,
+                                   QtxModule **module);
 
 QTX_EXPORT void qtxModuleDestroy(QtxModule *module);
 
@@ -198,6 +203,68 @@ QTX_EXPORT QtxStatus qtxResultsGet(const QtxResults *results, size_t index,
                                    QtxBuffer *buffer);
 
 QTX_EXPORT void qtxResultsDestroy(QtxResults *results);
+
+//===----------------------------------------------------------------------===//
+// Models: what a whole compilation makes
+//===----------------------------------------------------------------------===//
+
+typedef struct QtxModel QtxModel;
+
+/// An option of a compilation, as on the command line of `qtxc`: `recipe`,
+/// `calibrate`, `observer`, `name`, `mtriple`, `mcpu`, `mattr`, `O`,
+/// `reference`, `dump-stages` and `report`. The value may be null where there
+/// is none.
+typedef struct {
+  const char *name;
+  const char *value;
+} QtxOption;
+
+/// Takes a copy of the module through all stages, to code for this machine.
+QTX_EXPORT QtxStatus qtxModelCompile(const QtxModule *module,
+                                     const QtxOption *options,
+                                     size_t numOptions,
+                                     const QtxDiagnosticHandler *handler,
+                                     QtxModel **model);
+
+/// Loads an object file or shared library that a compilation wrote.
+QTX_EXPORT QtxStatus qtxModelLoad(const char *path,
+                                  const QtxDiagnosticHandler *handler,
+                                  QtxModel **model);
+
+QTX_EXPORT void qtxModelDestroy(QtxModel *model);
+
+/// Writes an object (`.o`) or shared library (`.so`), and the C header beside
+/// it if the model was compiled by this library.
+QTX_EXPORT QtxStatus qtxModelSave(const QtxModel *model, const char *path,
+                                  const QtxDiagnosticHandler *handler);
+
+/// What docs/HowTo/LinkAModel.md says of the symbol NAME_signature, in JSON.
+/// The text lives as long as the model; so does that of the report.
+QTX_EXPORT const char *qtxModelGetSignature(const QtxModel *model);
+
+/// The report of the compilation, in JSON; null if the model was loaded.
+QTX_EXPORT const char *qtxModelGetReport(const QtxModel *model);
+
+/// Checks the types and shapes of inputs, whose data may be null, and writes
+/// the value of each dim of the signature.
+QTX_EXPORT QtxStatus qtxModelGetDims(const QtxModel *model,
+                                     const QtxBuffer *inputs, size_t numInputs,
+                                     const QtxDiagnosticHandler *handler,
+                                     int64_t *dims);
+
+/// Writes the sizes of an output.
+QTX_EXPORT QtxStatus qtxModelGetOutputShape(const QtxModel *model,
+                                            size_t output, const int64_t *dims,
+                                            const QtxDiagnosticHandler *handler,
+                                            int64_t *shape);
+
+/// Calls the model: one pointer for each input and output of the signature, to
+/// elements as in QtxBuffer. Inputs are only read; outputs must not overlap
+/// anything else. The memory for intermediate values is kept for later calls.
+QTX_EXPORT QtxStatus qtxModelRun(const QtxModel *model,
+                                 const void *const *inputs,
+                                 void *const *outputs, const int64_t *dims,
+                                 const QtxDiagnosticHandler *handler);
 
 #ifdef __cplusplus
 }

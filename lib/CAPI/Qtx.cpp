@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "qtx-c/Qtx.h"
+#include "Support.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/Parser/Parser.h"
@@ -21,11 +21,6 @@
 
 using namespace mlir;
 using namespace qtx;
-
-struct QtxModule {
-  std::unique_ptr<MLIRContext> context;
-  OwningOpRef<ModuleOp> module;
-};
 
 struct QtxProgram {
   std::unique_ptr<JITModule> jit;
@@ -55,68 +50,36 @@ static_assert(int(ElementKind::F16) == QTX_ELEMENT_F16 &&
 // Diagnostics
 //===----------------------------------------------------------------------===//
 
-namespace {
-/// Forwards text to a handler that may be null.
-class Reporter {
-public:
-  explicit Reporter(const QtxDiagnosticHandler *handler) : handler(handler) {}
+static QtxSeverity getSeverity(const Diagnostic &diagnostic) {
+  switch (diagnostic.getSeverity()) {
+  case DiagnosticSeverity::Error:
+    return QTX_SEVERITY_ERROR;
+  case DiagnosticSeverity::Warning:
+    return QTX_SEVERITY_WARNING;
+  case DiagnosticSeverity::Remark:
+    return QTX_SEVERITY_REMARK;
+  case DiagnosticSeverity::Note:
+    return QTX_SEVERITY_NOTE;
+  }
+  llvm_unreachable("unknown severity");
+}
 
-  void report(QtxSeverity severity, const std::string &text) const {
-    if (handler && handler->callback)
-      handler->callback(severity, text.c_str(), handler->userData);
-  }
-  void report(Diagnostic &diagnostic) const {
-    std::string text;
-    llvm::raw_string_ostream stream(text);
-    std::string place = describeLocation(diagnostic.getLocation());
-    if (!place.empty())
-      stream << place << ": ";
-    stream << diagnostic;
-    report(getSeverity(diagnostic), text);
-    for (Diagnostic &note : diagnostic.getNotes())
-      report(note);
-  }
-  QtxStatus fail(QtxStatus status, const std::string &text) const {
-    report(QTX_SEVERITY_ERROR, text);
-    return status;
-  }
-  QtxStatus fail(QtxStatus status, llvm::Error error) const {
-    return fail(status, llvm::toString(std::move(error)));
-  }
-  QtxStatus failOnNull() const {
-    return fail(QTX_STATUS_INVALID_ARGUMENT, "null pointer");
-  }
+void Reporter::report(QtxSeverity severity, const std::string &text) const {
+  if (handler && handler->callback)
+    handler->callback(severity, text.c_str(), handler->userData);
+}
 
-private:
-  static QtxSeverity getSeverity(const Diagnostic &diagnostic) {
-    switch (diagnostic.getSeverity()) {
-    case DiagnosticSeverity::Error:
-      return QTX_SEVERITY_ERROR;
-    case DiagnosticSeverity::Warning:
-      return QTX_SEVERITY_WARNING;
-    case DiagnosticSeverity::Remark:
-      return QTX_SEVERITY_REMARK;
-    case DiagnosticSeverity::Note:
-      return QTX_SEVERITY_NOTE;
-    }
-    llvm_unreachable("unknown severity");
-  }
-
-  const QtxDiagnosticHandler *handler;
-};
-
-/// Forwards the diagnostics of a context while it lives.
-class ScopedReporter : public Reporter {
-public:
-  ScopedReporter(MLIRContext *context, const QtxDiagnosticHandler *handler)
-      : Reporter(handler),
-        scope(context, [this](Diagnostic &diagnostic) { report(diagnostic); }) {
-  }
-
-private:
-  ScopedDiagnosticHandler scope;
-};
-} // namespace
+void Reporter::report(Diagnostic &diagnostic) const {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  std::string place = describeLocation(diagnostic.getLocation());
+  if (!place.empty())
+    stream << place << ": ";
+  stream << diagnostic;
+  report(getSeverity(diagnostic), text);
+  for (Diagnostic &note : diagnostic.getNotes())
+    report(note);
+}
 
 //===----------------------------------------------------------------------===//
 // Modules
@@ -130,6 +93,16 @@ static void registerPassesOnce() {
   });
 }
 
+std::unique_ptr<QtxModule> qtx::createModule() {
+  DialectRegistry registry;
+  registerDialects(registry);
+  auto result = std::make_unique<QtxModule>();
+  result->context =
+      std::make_unique<MLIRContext>(registry, MLIRContext::Threading::DISABLED);
+  result->context->printOpOnDiagnostic(false);
+  return result;
+}
+
 int32_t qtxGetApiVersion() { return QTX_API_VERSION; }
 
 QtxStatus qtxModuleParse(const char *text, size_t length, const char *name,
@@ -137,12 +110,7 @@ QtxStatus qtxModuleParse(const char *text, size_t length, const char *name,
                          QtxModule **module) {
   if (!text || !module)
     return Reporter(handler).failOnNull();
-  DialectRegistry registry;
-  registerDialects(registry);
-  auto result = std::make_unique<QtxModule>();
-  result->context =
-      std::make_unique<MLIRContext>(registry, MLIRContext::Threading::DISABLED);
-  result->context->printOpOnDiagnostic(false);
+  std::unique_ptr<QtxModule> result = createModule();
   ScopedReporter reporter(result->context.get(), handler);
   // A copy, for the parser needs the null character after the end.
   std::string source(text, length);
@@ -313,6 +281,18 @@ static int readElement(const QtxBuffer &buffer) {
   return element;
 }
 
+QtxStatus qtx::readBuffer(const QtxBuffer &buffer, const Reporter &reporter,
+                          BufferView &view) {
+  if (buffer.rank > 0 && !buffer.shape)
+    return reporter.failOnNull();
+  int element = readElement(buffer);
+  if (element < QTX_ELEMENT_F16 || element > QTX_ELEMENT_U32)
+    return reporter.fail(QTX_STATUS_INVALID_ARGUMENT, "unknown element type");
+  view = {buffer.data, ArrayRef<int64_t>(buffer.shape, buffer.rank),
+          static_cast<ElementKind>(element)};
+  return QTX_STATUS_OK;
+}
+
 QtxStatus qtxProgramInvoke(const QtxProgram *program, const char *function,
                            const QtxBuffer *inputs, size_t numInputs,
                            const QtxDiagnosticHandler *handler,
@@ -321,15 +301,9 @@ QtxStatus qtxProgramInvoke(const QtxProgram *program, const char *function,
   if (!program || !function || (numInputs > 0 && !inputs) || !results)
     return reporter.failOnNull();
   SmallVector<BufferView> views;
-  for (const QtxBuffer &input : ArrayRef<QtxBuffer>(inputs, numInputs)) {
-    if (input.rank > 0 && !input.shape)
-      return reporter.failOnNull();
-    int element = readElement(input);
-    if (element < QTX_ELEMENT_F16 || element > QTX_ELEMENT_U32)
-      return reporter.fail(QTX_STATUS_INVALID_ARGUMENT, "unknown element type");
-    views.push_back({input.data, ArrayRef<int64_t>(input.shape, input.rank),
-                     static_cast<ElementKind>(element)});
-  }
+  for (const QtxBuffer &input : ArrayRef<QtxBuffer>(inputs, numInputs))
+    if (QtxStatus status = readBuffer(input, reporter, views.emplace_back()))
+      return status;
   auto buffers = program->jit->invoke(function, views);
   if (!buffers)
     return reporter.fail(QTX_STATUS_INVALID_INPUT, buffers.takeError());

@@ -35,6 +35,97 @@ using namespace qtx;
 static constexpr int64_t kLargestDumpedConstant = 64;
 
 //===----------------------------------------------------------------------===//
+// Options
+//===----------------------------------------------------------------------===//
+
+/// Stores what parsing gave, or passes its error on.
+template <typename T, typename Value>
+static llvm::Error store(llvm::Expected<Value> parsed, T &target) {
+  if (!parsed)
+    return parsed.takeError();
+  target = std::move(*parsed);
+  return llvm::Error::success();
+}
+
+static llvm::Expected<unsigned> parseOptLevel(StringRef text) {
+  unsigned level;
+  if (text.getAsInteger(10, level) || level > 3)
+    return llvm::createStringError("expected a level from 0 to 3, found '" +
+                                   text + "'");
+  return level;
+}
+
+namespace {
+struct TextOption {
+  StringLiteral name;
+  llvm::Error (*set)(CompileOptions &options, StringRef value);
+};
+} // namespace
+
+/// An option that is the text itself.
+template <auto Member>
+static llvm::Error setText(CompileOptions &options, StringRef value) {
+  options.*Member = value.str();
+  return llvm::Error::success();
+}
+template <auto Member>
+static llvm::Error setTargetText(CompileOptions &options, StringRef value) {
+  options.target.*Member = value.str();
+  return llvm::Error::success();
+}
+
+static constexpr TextOption kTextOptions[] = {
+    {"calibrate", setText<&CompileOptions::calibrationPath>},
+    {"observer",
+     [](CompileOptions &options, StringRef value) {
+       return store(parseObserver(value), options.observer);
+     }},
+    {"recipe",
+     [](CompileOptions &options, StringRef value) {
+       return store(parseRecipe(value), options.recipe);
+     }},
+    {"name", setText<&CompileOptions::name>},
+    {"mtriple", setTargetText<&TargetOptions::triple>},
+    {"mcpu", setTargetText<&TargetOptions::cpu>},
+    {"mattr", setTargetText<&TargetOptions::features>},
+    {"O",
+     [](CompileOptions &options, StringRef value) {
+       return store(parseOptLevel(value), options.target.optLevel);
+     }},
+    {"reference",
+     [](CompileOptions &options, StringRef) -> llvm::Error {
+       options.reference = true;
+       return llvm::Error::success();
+     }},
+    {"dump-stages", setText<&CompileOptions::dumpFolder>},
+};
+
+ArrayRef<StringLiteral> qtx::getOptionNames() {
+  static const std::vector<StringLiteral> names = [] {
+    std::vector<StringLiteral> all;
+    for (const TextOption &option : kTextOptions)
+      all.push_back(option.name);
+    return all;
+  }();
+  return names;
+}
+
+llvm::Error qtx::setOption(CompileOptions &options, StringRef name,
+                           StringRef value) {
+  for (const TextOption &option : kTextOptions)
+    if (option.name == name)
+      return option.set(options, value);
+  return llvm::createStringError("unknown option");
+}
+
+llvm::Error qtx::checkOptions(const CompileOptions &options) {
+  if (options.observer && options.calibrationPath.empty())
+    return llvm::createStringError(
+        "--observer: expected samples to observe, as --calibrate=DATA.npz");
+  return llvm::Error::success();
+}
+
+//===----------------------------------------------------------------------===//
 // Loading
 //===----------------------------------------------------------------------===//
 
@@ -51,7 +142,6 @@ static OwningOpRef<ModuleOp> loadIR(StringRef path, MLIRContext *context) {
   }
   llvm::SourceMgr sources;
   sources.AddNewSourceBuffer(std::move(file), llvm::SMLoc());
-  SourceMgrDiagnosticHandler handler(sources, context);
   return parseSourceFile<ModuleOp>(sources, context);
 }
 
@@ -177,15 +267,19 @@ private:
       FailureOr<CalibrationData> samples =
           readCalibrationData(entry, options.calibrationPath);
       if (failed(samples) ||
-          failed(calibrate(
-              entry, *samples,
-              {options.observer, getStreamOptions(Stage::Calibrate)})))
+          failed(
+              calibrate(entry, *samples,
+                        {getObserver(), getStreamOptions(Stage::Calibrate)})))
         return failure();
       data = std::move(*samples);
     }
     if (options.report)
       reportCalibrate(entry);
     return success();
+  }
+
+  ObserverOptions getObserver() const {
+    return options.observer.value_or(ObserverOptions());
   }
 
   void reportCalibrate(func::FuncOp entry) {
@@ -196,7 +290,7 @@ private:
       return;
     options.report->calibration = {
         llvm::sys::path::filename(options.calibrationPath).str(),
-        getObserverName(options.observer.kind).str(), data->getNumSamples(),
+        getObserverName(getObserver().kind).str(), data->getNumSamples(),
         data->getNumPositions(), data->getNumFeeds()};
   }
 

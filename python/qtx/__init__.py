@@ -1,13 +1,19 @@
 # Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Compile and run quantized transformers written in qtx IR.
+"""Compile and run quantized transformers.
 
 The package drives the C interface of the compiler, ``libqtx-c.so``, which it looks
 for in ``build/lib`` of the repository that holds it; the environment variable
 ``QTX_LIBRARY_PATH`` names another file, or the folder it is in.
 
     import numpy as np, qtx
+    model = qtx.compile("encoder.onnx", calibrate="samples.npz", recipe="int8")
+    (states,) = model(input_ids=ids, attention_mask=mask)
+    model.save("encoder.o")
+
+IR is compiled and called function by function:
+
     module = qtx.compile_ir('''
       func.func @main(%x: tensor<?xf32>) -> tensor<?xi8> {
         %q = qtx.quantize %x to !quant.uniform<i8:f32, 0.5:3> : tensor<?xf32> -> tensor<?xi8>
@@ -18,17 +24,23 @@ for in ``build/lib`` of the repository that holds it; the environment variable
 
 from ._calibrate import calibrate
 from ._errors import CompileError, Diagnostic, Error, RunError
+from ._model import Dim, Model, Signature, compile, load
 from ._module import Function, Module, ValueInfo, compile_ir, run_passes
 
 __all__ = [
     "CompileError",
     "Diagnostic",
+    "Dim",
     "Error",
     "Function",
+    "Model",
     "Module",
     "RunError",
+    "Signature",
     "ValueInfo",
     "calibrate",
+    "compile",
     "compile_ir",
+    "load",
     "run_passes",
 ]

@@ -3,10 +3,11 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Observed ranges of the edges of a model."""
 
+import contextlib
 import os
 import pathlib
 import tempfile
-from typing import Dict, Mapping, Optional, Sequence, Union
+from typing import Dict, Iterator, Mapping, Optional, Sequence, Union
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -34,13 +35,7 @@ def calibrate(
     ``running[:MOMENTUM]``, ``percentile[:PERCENT]`` or ``mse[:BITS]``. The result does not
     depend on `threads`, all processors by default. Raises `CompileError`.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        # Under a name that needs no quotes in a pipeline.
-        path = pathlib.Path(folder, "data.npz")
-        if isinstance(data, (str, os.PathLike)):
-            path.symlink_to(pathlib.Path(data).absolute())
-        else:
-            np.savez(path, **_name_arrays(data))
+    with open_samples(data) as path:
         options = {
             "data": path,
             "entry": entry,
@@ -49,6 +44,19 @@ def calibrate(
         }
         words = " ".join(f"{key}={value}" for key, value in options.items())
         return run_passes(text, f"builtin.module(qtx-calibrate{{{words}}})")
+
+
+@contextlib.contextmanager
+def open_samples(data: Samples) -> Iterator[pathlib.Path]:
+    """The samples as an archive, for a while."""
+    with tempfile.TemporaryDirectory() as folder:
+        # Under a name that needs no quotes in a pipeline.
+        path = pathlib.Path(folder, "data.npz")
+        if isinstance(data, (str, os.PathLike)):
+            path.symlink_to(pathlib.Path(data).absolute())
+        else:
+            np.savez(path, **_name_arrays(data))
+        yield path
 
 
 def _name_arrays(

@@ -7,12 +7,13 @@ import ctypes
 import functools
 import os
 import pathlib
+import warnings
 from ctypes import POINTER, byref, c_char_p, c_int, c_int32, c_int64, c_size_t, c_uint32, c_void_p
 from typing import List, Type
 
 from ._errors import Diagnostic, Error
 
-API_VERSION = 2
+API_VERSION = 3
 SEVERITIES = ("error", "warning", "remark", "note")
 
 _DIAGNOSTIC_CALLBACK = ctypes.CFUNCTYPE(None, c_int, c_char_p, c_void_p)
@@ -41,6 +42,10 @@ class Buffer(ctypes.Structure):
     ]
 
 
+class Option(ctypes.Structure):
+    _fields_ = [("name", c_char_p), ("value", c_char_p)]
+
+
 _HANDLER = POINTER(DiagnosticHandler)
 _COUNT_ARGUMENTS = (c_int, c_void_p, c_char_p, _HANDLER, POINTER(c_size_t))
 _VALUE_ARGUMENTS = (c_int, c_void_p, c_char_p, c_size_t, _HANDLER, POINTER(ValueInfo))
@@ -49,6 +54,7 @@ _VALUE_ARGUMENTS = (c_int, c_void_p, c_char_p, c_size_t, _HANDLER, POINTER(Value
 _PROTOTYPES = {
     "qtxGetApiVersion": (c_int32,),
     "qtxModuleParse": (c_int, c_char_p, c_size_t, c_char_p, _HANDLER, POINTER(c_void_p)),
+    "qtxModuleLoad": (c_int, c_char_p, _HANDLER, POINTER(c_void_p)),
     "qtxModuleDestroy": (None, c_void_p),
     "qtxModuleRunPasses": (c_int, c_void_p, c_char_p, _HANDLER),
     "qtxModulePrint": (c_int, c_void_p, STRING_CALLBACK, c_void_p),
@@ -66,6 +72,21 @@ _PROTOTYPES = {
     "qtxResultsGetCount": (c_size_t, c_void_p),
     "qtxResultsGet": (c_int, c_void_p, c_size_t, POINTER(Buffer)),
     "qtxResultsDestroy": (None, c_void_p),
+    "qtxModelCompile": (c_int, c_void_p, POINTER(Option), c_size_t, _HANDLER, POINTER(c_void_p)),
+    "qtxModelLoad": (c_int, c_char_p, _HANDLER, POINTER(c_void_p)),
+    "qtxModelDestroy": (None, c_void_p),
+    "qtxModelSave": (c_int, c_void_p, c_char_p, _HANDLER),
+    "qtxModelGetSignature": (c_char_p, c_void_p),
+    "qtxModelGetReport": (c_char_p, c_void_p),
+    "qtxModelGetDims": (
+        c_int, c_void_p, POINTER(Buffer), c_size_t, _HANDLER, POINTER(c_int64),
+    ),
+    "qtxModelGetOutputShape": (
+        c_int, c_void_p, c_size_t, POINTER(c_int64), _HANDLER, POINTER(c_int64),
+    ),
+    "qtxModelRun": (
+        c_int, c_void_p, POINTER(c_void_p), POINTER(c_void_p), POINTER(c_int64), _HANDLER,
+    ),
 }
 
 
@@ -119,3 +140,9 @@ class Diagnostics:
         """Raises `error` with the messages unless `status` is success."""
         if status != 0:
             raise error(self.messages)
+
+    def warn(self) -> None:
+        """Passes the warnings on to the caller of the caller of our caller."""
+        for message in self.messages:
+            if message.severity == "warning":
+                warnings.warn(message.text, stacklevel=4)

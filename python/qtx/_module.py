@@ -5,7 +5,7 @@
 
 import ctypes
 import os
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple, Union
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -33,7 +33,7 @@ def _unsigned(name: str, dtype: str, width: int) -> _Element:
 
 
 # In the order of QtxElement.
-_ELEMENTS = (
+ELEMENTS = (
     _Element("f16", np.dtype("float16")),
     _Element("f32", np.dtype("float32")),
     _Element("f64", np.dtype("float64")),
@@ -57,7 +57,13 @@ class ValueInfo(NamedTuple):
     name: str
     element: str  # as in the IR: "f32", "i4", ...
     dtype: np.dtype  # of the NumPy array; i4 values are int8
-    shape: Tuple[Optional[int], ...]  # None stands for a dynamic size
+    # Dynamic sizes are their names, or None where they have none.
+    shape: Tuple[Union[int, str, None], ...]
+
+    @property
+    def element_index(self) -> int:
+        """The number of the element type in the C interface."""
+        return next(i for i, e in enumerate(ELEMENTS) if e.name == self.element)
 
     def __str__(self) -> str:
         sizes = "".join(f"{'?' if size is None else size}x" for size in self.shape)
@@ -72,7 +78,7 @@ class Function(NamedTuple):
     outputs: Tuple[ValueInfo, ...]
 
 
-class _Handle:
+class Handle:
     """Owns a handle of the C interface."""
 
     def __init__(self, destroy: str) -> None:
@@ -84,9 +90,9 @@ class _Handle:
             self._destroy(self.pointer)
 
 
-def _parse(text: str, name: str) -> _Handle:
+def parse(text: str, name: str) -> Handle:
     data = text.encode()
-    handle = _Handle("qtxModuleDestroy")
+    handle = Handle("qtxModuleDestroy")
     diagnostics = Diagnostics()
     status = library().qtxModuleParse(
         data, len(data), name.encode(), diagnostics.handler, ctypes.byref(handle.pointer)
@@ -108,8 +114,8 @@ def compile_ir(
     """
     if opt_level is None:
         opt_level = int(os.environ.get("QTX_OPT_LEVEL", "2"))
-    module = _parse(text, name)
-    program = _Handle("qtxProgramDestroy")
+    module = parse(text, name)
+    program = Handle("qtxProgramDestroy")
     diagnostics = Diagnostics()
     status = library().qtxProgramCreate(
         module.pointer,
@@ -128,7 +134,7 @@ def run_passes(text: str, pipeline: str) -> str:
     `pipeline` is what `qtx-opt --pass-pipeline` takes, such as
     ``builtin.module(canonicalize)``. Raises `CompileError`.
     """
-    module = _parse(text, "-")
+    module = parse(text, "-")
     diagnostics = Diagnostics()
     status = library().qtxModuleRunPasses(module.pointer, pipeline.encode(), diagnostics.handler)
     diagnostics.check(status, CompileError)
@@ -141,13 +147,14 @@ def run_passes(text: str, pipeline: str) -> str:
     return b"".join(pieces).decode()
 
 
-def _convert(value: ArrayLike, info: ValueInfo, element: _Element) -> np.ndarray:
+def convert(value: ArrayLike, info: ValueInfo) -> np.ndarray:
     """`value` as a dense array of the dtype of an input.
 
     Integers and booleans of another width are converted if no value changes; Python
     numbers and lists of them take the dtype of the input. A floating-point array of
     another width is an error.
     """
+    element = ELEMENTS[info.element_index]
     array = np.asarray(value)
     is_plain = not isinstance(value, (np.ndarray, np.generic))
     if array.dtype.kind in "biu" and element.minimum is not None:
@@ -168,7 +175,7 @@ def _convert(value: ArrayLike, info: ValueInfo, element: _Element) -> np.ndarray
 class Module:
     """Compiled functions. Calls may run concurrently."""
 
-    def __init__(self, program: _Handle) -> None:
+    def __init__(self, program: Handle) -> None:
         self._program = program
         self._functions: Dict[str, Function] = {}
 
@@ -202,7 +209,7 @@ class Module:
                 pointer, encoded, index, diagnostics.handler, ctypes.byref(raw)
             )
             diagnostics.check(status, RunError)
-            element = _ELEMENTS[raw.element]
+            element = ELEMENTS[raw.element]
             sizes = (raw.shape[i] for i in range(raw.rank))
             shape = tuple(None if size < 0 else size for size in sizes)
             values.append(ValueInfo(raw.name.decode(), element.name, element.dtype, shape))
@@ -224,17 +231,16 @@ class Module:
         # Keeps the memory that the buffers point to.
         kept: List[Any] = []
         for buffer, info, value in zip(buffers, inputs, arrays):
-            index = next(i for i, e in enumerate(_ELEMENTS) if e.name == info.element)
-            array = _convert(value, info, _ELEMENTS[index])
+            array = convert(value, info)
             shape = (ctypes.c_int64 * array.ndim)(*array.shape)
             kept += [array, shape]
             buffer.data = array.ctypes.data
-            buffer.element, buffer.rank, buffer.shape = index, array.ndim, shape
+            buffer.element, buffer.rank, buffer.shape = info.element_index, array.ndim, shape
         return self._invoke(name, buffers)
 
     def _invoke(self, name: str, buffers: Any) -> Tuple[np.ndarray, ...]:
         lib = library()
-        results = _Handle("qtxResultsDestroy")
+        results = Handle("qtxResultsDestroy")
         diagnostics = Diagnostics()
         status = lib.qtxProgramInvoke(
             self._program.pointer,
@@ -250,10 +256,10 @@ class Module:
         )
 
 
-def _copy_result(results: _Handle, index: int) -> np.ndarray:
+def _copy_result(results: Handle, index: int) -> np.ndarray:
     buffer = _library.Buffer()
     library().qtxResultsGet(results.pointer, index, ctypes.byref(buffer))
     shape = tuple(buffer.shape[i] for i in range(buffer.rank))
-    array = np.empty(shape, dtype=_ELEMENTS[buffer.element].dtype)
+    array = np.empty(shape, dtype=ELEMENTS[buffer.element].dtype)
     ctypes.memmove(array.ctypes.data, buffer.data, array.nbytes)
     return array

@@ -121,7 +121,7 @@ def test_run(tmp_path, suffix):
 @pytest.mark.parametrize("message, inputs", [
     ("scale_run: index out of range (status 4)", {"ids": [1, 2, 30]}),
     ("scale_run: unknown status (status 99)", {"ids": [1, 2, 77]}),
-    ("size out of range (status 2)", {"rows": 9}),
+    ("input 'x': expected 'n' from 1 to 8, found 9", {"rows": 9}),
     ("input 'i': expected 'n' = 3 as in an input before, found 2", {"ids": [1, 2]}),
     ("input 'x': expected size 2, found 3", {"x": np.zeros((3, 3), np.float32)}),
     ("input 'x': expected ?x2xf32, found 3xf32", {"x": np.zeros(3, np.float32)}),

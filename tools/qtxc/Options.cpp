@@ -45,7 +45,8 @@ static Error makeUnknownOptionError(const OptTable &table, StringRef arg) {
 }
 
 Expected<InputArgList> qtx::parseArguments(ArrayRef<const char *> arguments) {
-  QtxcOptTable table;
+  // The arguments refer to it.
+  static const QtxcOptTable table;
   unsigned missingIndex, missingCount;
   InputArgList parsed = table.ParseArgs(arguments, missingIndex, missingCount);
   if (missingCount)

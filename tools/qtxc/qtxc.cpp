@@ -75,51 +75,24 @@ static llvm::Expected<Stage> getLastStage(const InputArgList &arguments,
                                  listStageNames() + "), found '" + name + "'");
 }
 
-static llvm::Error addTargetOptions(CompileOptions &options,
-                                    const InputArgList &arguments) {
-  options.target.triple = arguments.getLastArgValue(OPT_mtriple);
-  options.target.cpu = arguments.getLastArgValue(OPT_mcpu);
-  options.target.features = arguments.getLastArgValue(OPT_mattr);
-  options.reference = arguments.hasArg(OPT_reference);
-  StringRef level = arguments.getLastArgValue(OPT_O, "2");
-  if (level.getAsInteger(10, options.target.optLevel) ||
-      options.target.optLevel > 3)
-    return llvm::createStringError("-O: expected a level from 0 to 3, found '" +
-                                   level + "'");
-  StringRef output = arguments.getLastArgValue(OPT_output);
-  options.name =
-      arguments
-          .getLastArgValue(
-              OPT_name, output == "-" ? "model" : llvm::sys::path::stem(output))
-          .str();
-  return llvm::Error::success();
-}
-
-static llvm::Error addDataOptions(CompileOptions &options,
+/// The options that text sets, and what holds without them.
+static llvm::Error addTextOptions(CompileOptions &options,
                                   const InputArgList &arguments) {
-  options.calibrationPath = arguments.getLastArgValue(OPT_calibrate);
-  if (!arguments.hasArg(OPT_observer))
-    return llvm::Error::success();
-  if (options.calibrationPath.empty())
-    return llvm::createStringError(
-        "--observer: expected samples to observe, as --calibrate=DATA.npz");
-  auto observer = parseObserver(arguments.getLastArgValue(OPT_observer));
-  if (!observer)
-    return llvm::createStringError("--observer: " +
-                                   llvm::toString(observer.takeError()));
-  options.observer = *observer;
-  return llvm::Error::success();
-}
-
-/// The recipe: `int8` unless another is named.
-static llvm::Error addRecipe(CompileOptions &options,
-                             const InputArgList &arguments) {
-  auto recipe = parseRecipe(arguments.getLastArgValue(OPT_recipe, "int8"));
-  if (!recipe)
-    return llvm::createStringError("--recipe: " +
-                                   llvm::toString(recipe.takeError()));
-  options.recipe = std::move(*recipe);
-  return llvm::Error::success();
+  StringRef output = arguments.getLastArgValue(OPT_output);
+  if (output != "-")
+    options.name = llvm::sys::path::stem(output).str();
+  if (!arguments.hasArg(OPT_recipe))
+    options.recipe = llvm::cantFail(parseRecipe(kDefaultRecipe));
+  for (const llvm::opt::Arg *arg : arguments) {
+    StringRef name = arg->getOption().getName();
+    if (!llvm::is_contained(getOptionNames(), name))
+      continue;
+    StringRef value = arg->getNumValues() ? arg->getValue() : "";
+    if (llvm::Error error = setOption(options, name, value))
+      return llvm::createStringError((name.size() == 1 ? "-" : "--") + name +
+                                     ": " + llvm::toString(std::move(error)));
+  }
+  return checkOptions(options);
 }
 
 static llvm::Expected<CompileOptions> getOptions(const InputArgList &arguments,
@@ -129,12 +102,7 @@ static llvm::Expected<CompileOptions> getOptions(const InputArgList &arguments,
   if (!lastStage)
     return lastStage.takeError();
   options.lastStage = *lastStage;
-  options.dumpFolder = arguments.getLastArgValue(OPT_dump_stages);
-  if (llvm::Error error = addTargetOptions(options, arguments))
-    return error;
-  if (llvm::Error error = addDataOptions(options, arguments))
-    return error;
-  if (llvm::Error error = addRecipe(options, arguments))
+  if (llvm::Error error = addTextOptions(options, arguments))
     return error;
   if (!arguments.hasArg(OPT_quiet)) {
     options.stageDone = printProgress;

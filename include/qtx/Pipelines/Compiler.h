@@ -32,7 +32,8 @@ struct CompileOptions {
   std::string dumpFolder;
   /// Archive of samples to calibrate with; none if empty.
   std::string calibrationPath;
-  ObserverOptions observer;
+  /// How ranges come from the samples; `min_max` without one.
+  std::optional<ObserverOptions> observer;
   /// NAME of the C functions.
   std::string name = "model";
   TargetOptions target;
@@ -48,6 +49,18 @@ struct CompileOptions {
   /// Called when a stage is done, with the seconds it took.
   std::function<void(Stage stage, double seconds)> stageDone;
 };
+
+/// The options that text can set, by the names that the command line has for
+/// them: calibrate, observer, recipe, name, mtriple, mcpu, mattr, O (a level),
+/// reference (no value) and dump-stages.
+llvm::ArrayRef<llvm::StringLiteral> getOptionNames();
+
+/// Sets the option of that name. The error does not name the option.
+llvm::Error setOption(CompileOptions &options, llvm::StringRef name,
+                      llvm::StringRef value);
+
+/// Checks that what is set goes together.
+llvm::Error checkOptions(const CompileOptions &options);
 
 /// Reads a model: a graph from a file that ends in `.onnx`, IR from one that
 /// ends in `.mlir`. Reports errors to `context` and returns null.

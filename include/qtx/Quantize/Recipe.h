@@ -88,6 +88,9 @@ struct Recipe {
   WeightRecipe getWeight(llvm::StringRef layerName) const;
 };
 
+/// What models are quantized by unless another recipe is named.
+inline constexpr llvm::StringLiteral kDefaultRecipe = "int8";
+
 /// The recipe `NAME[:K]`, or that of the file `text` if it ends in `.json`.
 llvm::Expected<Recipe> parseRecipe(llvm::StringRef text);
 

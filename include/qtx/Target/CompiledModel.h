@@ -37,6 +37,8 @@ struct ModelSignature {
   std::string triple;
   std::string cpu;
   std::string features;
+  /// What all this was read from.
+  std::string text;
 };
 
 /// Reads the JSON text of the symbol `NAME_signature`.
@@ -67,6 +69,9 @@ public:
   ~CompiledModel();
 
   const ModelSignature &getSignature() const { return signature; }
+
+  /// Whether the model comes from a shared library.
+  bool isLibrary() const;
 
   /// The dims of a call, from the shapes of its inputs. Fails where a shape
   /// does not match the signature or two inputs differ in a dim.

@@ -110,6 +110,10 @@ enum class CodeKind { LLVMIR, Assembly, Object, Library };
 llvm::Error emitCode(mlir::ModuleOp module, llvm::TargetMachine &machine,
                      unsigned optLevel, CodeKind kind, llvm::StringRef path);
 
+/// Links an object, given as its content, into a shared library. The file
+/// appears when it is complete.
+llvm::Error linkLibrary(llvm::StringRef object, llvm::StringRef path);
+
 } // namespace qtx
 
 #endif // QTX_TARGET_OBJECT_H

@@ -35,6 +35,7 @@ public:
   virtual ~Code() = default;
   /// The address of a symbol; null if there is none.
   virtual void *find(StringRef name) = 0;
+  virtual bool isLibrary() const = 0;
 };
 
 static llvm::Expected<llvm::StringSet<>>
@@ -134,6 +135,8 @@ public:
     return nullptr;
   }
 
+  bool isLibrary() const override { return false; }
+
 private:
   std::unique_ptr<llvm::orc::LLJIT> jit;
 };
@@ -163,6 +166,8 @@ public:
     return dlsym(handle, name.str().c_str());
   }
 
+  bool isLibrary() const override { return true; }
+
 private:
   void *handle = nullptr;
 };
@@ -173,6 +178,8 @@ private:
 
 CompiledModel::CompiledModel() = default;
 CompiledModel::~CompiledModel() = default;
+
+bool CompiledModel::isLibrary() const { return code->isLibrary(); }
 
 llvm::Expected<std::unique_ptr<CompiledModel>>
 CompiledModel::create(std::unique_ptr<Code> code, StringRef name) {
@@ -282,6 +289,10 @@ static std::string checkSize(int64_t size, int64_t expected,
     return size == expected ? ""
                             : "expected size " + std::to_string(expected) +
                                   ", found " + std::to_string(size);
+  if (size < dim->minimum || size > dim->maximum)
+    return "expected '" + dim->name + "' from " + std::to_string(dim->minimum) +
+           " to " + std::to_string(dim->maximum) + ", found " +
+           std::to_string(size);
   if (known < 0)
     known = size;
   if (known == size)

@@ -162,6 +162,7 @@ llvm::Expected<ModelSignature> qtx::parseModelSignature(StringRef text) {
         "expected an object with version " + Twine(kABIVersion) +
         " of the C interface, found " + Twine(*version));
   ModelSignature signature;
+  signature.text = text.str();
   json::Path::Root root("signature");
   if (!readSignature(*object, signature, root))
     return root.getError();

@@ -142,16 +142,23 @@ static llvm::Error link(StringRef object, StringRef path) {
   return llvm::errorCodeToError(llvm::sys::fs::rename(temporary, path));
 }
 
-static llvm::Error emitLibrary(llvm::Module &module,
-                               llvm::TargetMachine &machine, StringRef path) {
+/// Links what `write` writes into a shared library.
+static llvm::Error
+writeLibrary(StringRef path,
+             function_ref<llvm::Error(llvm::raw_fd_ostream &)> write) {
   SmallString<128> object;
   if (auto code = llvm::sys::fs::createTemporaryFile("qtx", "o", object))
     return llvm::errorCodeToError(code);
   auto remove = llvm::make_scope_exit([&] { llvm::sys::fs::remove(object); });
-  llvm::Error error = writeFile(object, [&](llvm::raw_fd_ostream &stream) {
-    return emitTo(module, machine, CodeKind::Object, stream);
-  });
+  llvm::Error error = writeFile(object, write);
   return error ? std::move(error) : link(object, path);
+}
+
+llvm::Error qtx::linkLibrary(StringRef object, StringRef path) {
+  return writeLibrary(path, [&](llvm::raw_fd_ostream &stream) {
+    stream << object;
+    return llvm::Error::success();
+  });
 }
 
 llvm::Error qtx::emitCode(ModuleOp module, llvm::TargetMachine &machine,
@@ -170,7 +177,9 @@ llvm::Error qtx::emitCode(ModuleOp module, llvm::TargetMachine &machine,
   if (llvm::Error error = optimize(translated.get()))
     return error;
   if (kind == CodeKind::Library)
-    return emitLibrary(*translated, machine, path);
+    return writeLibrary(path, [&](llvm::raw_fd_ostream &stream) {
+      return emitTo(*translated, machine, CodeKind::Object, stream);
+    });
   if (path == "-") {
     llvm::SmallVector<char, 0> buffer;
     llvm::raw_svector_ostream stream(buffer);

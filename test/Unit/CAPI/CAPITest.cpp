@@ -199,4 +199,67 @@ TEST_F(CAPITest, Null) {
   qtxResultsDestroy(nullptr);
 }
 
+TEST_F(CAPITest, Model) {
+  ASSERT_EQ(parse(kText), QTX_STATUS_OK);
+  const QtxOption options[] = {{"recipe", "none"}, {"reference", nullptr}};
+  QtxModel *model = nullptr;
+  ASSERT_EQ(qtxModelCompile(module, options, 2, &handler, &model),
+            QTX_STATUS_OK);
+  EXPECT_NE(std::string(qtxModelGetSignature(model)).find("\"codes\""),
+            std::string::npos);
+  EXPECT_NE(qtxModelGetReport(model), nullptr);
+  const int32_t data[] = {1, -2, 3, 4};
+  const int64_t shape[] = {2, 2};
+  QtxBuffer input = {nullptr, QTX_ELEMENT_I32, 2, shape};
+  int64_t dims[1], sizes[2];
+  ASSERT_EQ(qtxModelGetDims(model, &input, 1, &handler, dims), QTX_STATUS_OK);
+  EXPECT_EQ(dims[0], 2);
+  ASSERT_EQ(qtxModelGetOutputShape(model, 0, dims, &handler, sizes),
+            QTX_STATUS_OK);
+  EXPECT_EQ(sizes[0], 2);
+  EXPECT_EQ(sizes[1], 2);
+  int32_t codes[4] = {};
+  int8_t constant = 0;
+  const void *inputs[] = {data};
+  void *outputs[] = {codes, &constant};
+  ASSERT_EQ(qtxModelRun(model, inputs, outputs, dims, &handler), QTX_STATUS_OK);
+  EXPECT_EQ(0, std::memcmp(codes, data, sizeof(data)));
+  EXPECT_EQ(constant, -3);
+
+  input.rank = 1;
+  EXPECT_EQ(qtxModelGetDims(model, &input, 1, &handler, dims),
+            QTX_STATUS_INVALID_INPUT);
+  EXPECT_EQ(qtxModelGetOutputShape(model, 2, dims, &handler, sizes),
+            QTX_STATUS_INVALID_ARGUMENT);
+  dims[0] = 0;
+  EXPECT_EQ(qtxModelRun(model, inputs, outputs, dims, &handler),
+            QTX_STATUS_INVALID_INPUT);
+  qtxModelDestroy(model);
+}
+
+TEST_F(CAPITest, ModelErrors) {
+  ASSERT_EQ(parse(kText), QTX_STATUS_OK);
+  QtxModel *model = nullptr;
+  QtxOption option = {"no-such", "1"};
+  EXPECT_EQ(qtxModelCompile(module, &option, 1, &handler, &model),
+            QTX_STATUS_INVALID_ARGUMENT);
+  EXPECT_EQ(messages, std::vector<std::string>{"no-such: unknown option"});
+  option.name = nullptr;
+  EXPECT_EQ(qtxModelCompile(module, &option, 1, &handler, &model),
+            QTX_STATUS_INVALID_ARGUMENT);
+  EXPECT_EQ(qtxModelLoad("missing.o", &handler, &model),
+            QTX_STATUS_PARSE_ERROR);
+  QtxModule *loaded = nullptr;
+  EXPECT_EQ(qtxModuleLoad("missing.onnx", &handler, &loaded),
+            QTX_STATUS_PARSE_ERROR);
+  EXPECT_EQ(model, nullptr);
+  EXPECT_EQ(loaded, nullptr);
+  EXPECT_EQ(qtxModelRun(nullptr, nullptr, nullptr, nullptr, &handler),
+            QTX_STATUS_INVALID_ARGUMENT);
+  EXPECT_EQ(qtxModelSave(nullptr, "model.o", nullptr),
+            QTX_STATUS_INVALID_ARGUMENT);
+  EXPECT_EQ(qtxModelGetSignature(nullptr), nullptr);
+  qtxModelDestroy(nullptr);
+}
+
 } // namespace

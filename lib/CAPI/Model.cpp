@@ -1,0 +1,341 @@
+//===- Model.cpp - Compiled models in the C interface ---------------------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Support.h"
+#include "qtx/Pipelines/Compiler.h"
+#include "qtx/Target/CompiledModel.h"
+#include "llvm/ADT/ScopeExit.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/raw_ostream.h"
+#include <mutex>
+
+using namespace mlir;
+using namespace qtx;
+
+namespace {
+/// Memory that calls take and give back, so that only the first ones wait for
+/// the operating system.
+class WorkspacePool {
+public:
+  struct Workspace {
+    std::unique_ptr<char[]> data;
+    size_t bytes = 0;
+  };
+
+  /// At least `bytes` of memory; null if there is not so much.
+  Workspace take(size_t bytes) {
+    Workspace workspace;
+    {
+      std::lock_guard<std::mutex> lock(mutex);
+      if (!idle.empty())
+        workspace = idle.pop_back_val();
+    }
+    if (workspace.bytes >= bytes && workspace.data)
+      return workspace;
+    // First the old one goes.
+    workspace.data.reset();
+    workspace.data.reset(new (std::nothrow) char[std::max<size_t>(bytes, 1)]);
+    workspace.bytes = bytes;
+    return workspace;
+  }
+
+  void giveBack(Workspace workspace) {
+    std::lock_guard<std::mutex> lock(mutex);
+    idle.push_back(std::move(workspace));
+  }
+
+private:
+  std::mutex mutex;
+  SmallVector<Workspace> idle;
+};
+} // namespace
+
+struct QtxModel {
+  /// The object or library that `model` comes from.
+  std::unique_ptr<llvm::MemoryBuffer> code;
+  bool isLibrary = false;
+  /// What the compiler knows and the code does not say; empty if it was loaded.
+  std::string header, report;
+  std::string signature;
+  std::unique_ptr<CompiledModel> model;
+  mutable WorkspacePool workspaces;
+};
+
+//===----------------------------------------------------------------------===//
+// Compilation
+//===----------------------------------------------------------------------===//
+
+QtxStatus qtxModuleLoad(const char *path, const QtxDiagnosticHandler *handler,
+                        QtxModule **module) {
+  if (!path || !module)
+    return Reporter(handler).failOnNull();
+  std::unique_ptr<QtxModule> result = createModule();
+  ScopedReporter reporter(result->context.get(), handler);
+  result->module = loadModel(path, result->context.get());
+  if (!result->module)
+    return QTX_STATUS_PARSE_ERROR;
+  *module = result.release();
+  return QTX_STATUS_OK;
+}
+
+namespace {
+/// What the options of a compilation say.
+struct ModelOptions {
+  CompileOptions compile;
+  std::vector<std::string> reportPaths;
+};
+} // namespace
+
+static llvm::Error setOption(ModelOptions &options, StringRef name,
+                             StringRef value) {
+  if (name != "report")
+    return setOption(options.compile, name, value);
+  options.reportPaths.push_back(value.str());
+  return checkReportPath(value);
+}
+
+static llvm::Expected<ModelOptions> readOptions(ArrayRef<QtxOption> texts) {
+  ModelOptions options;
+  options.compile.recipe = llvm::cantFail(parseRecipe(kDefaultRecipe));
+  for (const QtxOption &text : texts)
+    if (llvm::Error error =
+            setOption(options, text.name, text.value ? text.value : ""))
+      return llvm::createStringError(Twine(text.name) + ": " +
+                                     llvm::toString(std::move(error)));
+  if (llvm::Error error = checkOptions(options.compile))
+    return error;
+  return options;
+}
+
+/// The code of a model, in memory that the operating system can take back.
+static llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>>
+emitObject(ModuleOp module, const CompileOptions &options,
+           const CompileResult &result) {
+  SmallString<128> path;
+  if (std::error_code code =
+          llvm::sys::fs::createTemporaryFile("qtx", "o", path))
+    return llvm::errorCodeToError(code);
+  llvm::scope_exit remove([&] { llvm::sys::fs::remove(path); });
+  if (llvm::Error error =
+          emitCode(module, *result.machine, options.target.optLevel,
+                   CodeKind::Object, path))
+    return error;
+  auto file = llvm::MemoryBuffer::getFile(path, /*IsText=*/false,
+                                          /*RequiresNullTerminator=*/false);
+  if (!file)
+    return llvm::errorCodeToError(file.getError());
+  return std::move(*file);
+}
+
+static llvm::Error writeReports(const Report &report,
+                                ArrayRef<std::string> paths) {
+  for (StringRef path : paths)
+    if (llvm::Error error = writeReport(report, path))
+      return error;
+  return llvm::Error::success();
+}
+
+/// Makes a model that can be called from its code.
+static llvm::Error link(QtxModel &model) {
+  auto loaded = CompiledModel::loadObject(llvm::MemoryBuffer::getMemBuffer(
+      model.code->getMemBufferRef(), /*RequiresNullTerminator=*/false));
+  if (!loaded)
+    return loaded.takeError();
+  model.model = std::move(*loaded);
+  return llvm::Error::success();
+}
+
+/// Compiles `module`, whose stages did succeed, to machine code.
+static llvm::Error finish(ModuleOp module, const ModelOptions &options,
+                          const CompileResult &result, QtxModel &model) {
+  auto code = emitObject(module, options.compile, result);
+  if (!code)
+    return code.takeError();
+  model.code = std::move(*code);
+  model.header = makeHeader(result.interface);
+  model.signature = makeSignature(result.interface);
+  llvm::raw_string_ostream stream(model.report);
+  options.compile.report->writeJSON(stream);
+  if (llvm::Error error =
+          writeReports(*options.compile.report, options.reportPaths))
+    return error;
+  return link(model);
+}
+
+QtxStatus qtxModelCompile(const QtxModule *module, const QtxOption *options,
+                          size_t numOptions,
+                          const QtxDiagnosticHandler *handler,
+                          QtxModel **model) {
+  if (!module || (numOptions > 0 && !options) || !model)
+    return Reporter(handler).failOnNull();
+  ScopedReporter reporter(module->context.get(), handler);
+  ArrayRef<QtxOption> texts(options, numOptions);
+  for (const QtxOption &text : texts)
+    if (!text.name)
+      return reporter.failOnNull();
+  auto read = readOptions(texts);
+  if (!read)
+    return reporter.fail(QTX_STATUS_INVALID_ARGUMENT, read.takeError());
+  Report report;
+  report.recipe = read->compile.recipe.name;
+  report.model = read->compile.name;
+  read->compile.report = &report;
+  read->compile.measureNoise = !read->reportPaths.empty();
+  OwningOpRef<ModuleOp> copy = module->module.get().clone();
+  FailureOr<CompileResult> result = runStages(*copy, read->compile);
+  if (failed(result))
+    return QTX_STATUS_COMPILE_ERROR;
+  auto compiled = std::make_unique<QtxModel>();
+  if (llvm::Error error = finish(*copy, *read, *result, *compiled))
+    return reporter.fail(QTX_STATUS_COMPILE_ERROR, std::move(error));
+  *model = compiled.release();
+  return QTX_STATUS_OK;
+}
+
+//===----------------------------------------------------------------------===//
+// Files
+//===----------------------------------------------------------------------===//
+
+QtxStatus qtxModelLoad(const char *path, const QtxDiagnosticHandler *handler,
+                       QtxModel **model) {
+  Reporter reporter(handler);
+  if (!path || !model)
+    return reporter.failOnNull();
+  auto loaded = CompiledModel::load(path);
+  if (!loaded)
+    return reporter.fail(QTX_STATUS_PARSE_ERROR, loaded.takeError());
+  auto result = std::make_unique<QtxModel>();
+  result->signature = (*loaded)->getSignature().text;
+  result->isLibrary = (*loaded)->isLibrary();
+  result->model = std::move(*loaded);
+  auto file = llvm::MemoryBuffer::getFile(path, /*IsText=*/false,
+                                          /*RequiresNullTerminator=*/false);
+  if (!file)
+    return reporter.fail(QTX_STATUS_PARSE_ERROR,
+                         std::string(path) + ": " + file.getError().message());
+  result->code = std::move(*file);
+  *model = result.release();
+  return QTX_STATUS_OK;
+}
+
+void qtxModelDestroy(QtxModel *model) { delete model; }
+
+static llvm::Error writeFile(StringRef path, StringRef contents) {
+  return llvm::writeToOutput(path, [&](llvm::raw_ostream &stream) {
+    stream << contents;
+    return llvm::Error::success();
+  });
+}
+
+static llvm::Error save(const QtxModel &model, StringRef path) {
+  std::optional<OutputKind> kind = getOutputKindOfFile(path);
+  if (model.isLibrary && kind != OutputKind::Library)
+    return llvm::createStringError(
+        path +
+        ": expected a file that ends in .so, for a model from a library");
+  if (kind != OutputKind::Object && kind != OutputKind::Library)
+    return llvm::createStringError(path +
+                                   ": expected a file that ends in .o or .so");
+  bool needsLink = kind == OutputKind::Library && !model.isLibrary;
+  if (llvm::Error error = needsLink ? linkLibrary(model.code->getBuffer(), path)
+                                    : writeFile(path, model.code->getBuffer()))
+    return error;
+  if (model.header.empty())
+    return llvm::Error::success();
+  SmallString<128> header(path);
+  llvm::sys::path::replace_extension(header, ".h");
+  return writeFile(header, model.header);
+}
+
+QtxStatus qtxModelSave(const QtxModel *model, const char *path,
+                       const QtxDiagnosticHandler *handler) {
+  Reporter reporter(handler);
+  if (!model || !path)
+    return reporter.failOnNull();
+  if (llvm::Error error = save(*model, path))
+    return reporter.fail(QTX_STATUS_INVALID_ARGUMENT, std::move(error));
+  return QTX_STATUS_OK;
+}
+
+//===----------------------------------------------------------------------===//
+// Calls
+//===----------------------------------------------------------------------===//
+
+const char *qtxModelGetSignature(const QtxModel *model) {
+  return model ? model->signature.c_str() : nullptr;
+}
+
+const char *qtxModelGetReport(const QtxModel *model) {
+  return model && !model->report.empty() ? model->report.c_str() : nullptr;
+}
+
+QtxStatus qtxModelGetDims(const QtxModel *model, const QtxBuffer *inputs,
+                          size_t numInputs, const QtxDiagnosticHandler *handler,
+                          int64_t *dims) {
+  Reporter reporter(handler);
+  if (!model || (numInputs > 0 && !inputs) || !dims)
+    return reporter.failOnNull();
+  SmallVector<BufferView> views;
+  for (const QtxBuffer &input : ArrayRef<QtxBuffer>(inputs, numInputs))
+    if (QtxStatus status = readBuffer(input, reporter, views.emplace_back()))
+      return status;
+  auto values = model->model->getDims(views);
+  if (!values)
+    return reporter.fail(QTX_STATUS_INVALID_INPUT, values.takeError());
+  llvm::copy(*values, dims);
+  return QTX_STATUS_OK;
+}
+
+QtxStatus qtxModelGetOutputShape(const QtxModel *model, size_t output,
+                                 const int64_t *dims,
+                                 const QtxDiagnosticHandler *handler,
+                                 int64_t *shape) {
+  Reporter reporter(handler);
+  if (!model || !dims || !shape)
+    return reporter.failOnNull();
+  const ModelSignature &signature = model->model->getSignature();
+  if (output >= signature.function.outputs.size())
+    return reporter.fail(QTX_STATUS_INVALID_ARGUMENT, "index out of range");
+  auto sizes = model->model->getOutputShape(
+      output, ArrayRef(dims, signature.dims.size()));
+  if (!sizes)
+    return reporter.fail(QTX_STATUS_INVALID_INPUT, sizes.takeError());
+  llvm::copy(*sizes, shape);
+  return QTX_STATUS_OK;
+}
+
+static llvm::Error run(const QtxModel &model, const void *const *inputs,
+                       void *const *outputs, ArrayRef<int64_t> dims) {
+  const CompiledModel &code = *model.model;
+  auto bytes = code.getWorkspaceSize(dims);
+  if (!bytes)
+    return bytes.takeError();
+  WorkspacePool::Workspace workspace = model.workspaces.take(*bytes);
+  if (!workspace.data)
+    return llvm::createStringError("not enough memory");
+  const FunctionSignature &function = code.getSignature().function;
+  llvm::Error error = code.run(ArrayRef(inputs, function.inputs.size()),
+                               ArrayRef(outputs, function.outputs.size()), dims,
+                               workspace.data.get(), workspace.bytes);
+  model.workspaces.giveBack(std::move(workspace));
+  return error;
+}
+
+QtxStatus qtxModelRun(const QtxModel *model, const void *const *inputs,
+                      void *const *outputs, const int64_t *dims,
+                      const QtxDiagnosticHandler *handler) {
+  Reporter reporter(handler);
+  if (!model || !inputs || !outputs || !dims)
+    return reporter.failOnNull();
+  size_t numDims = model->model->getSignature().dims.size();
+  if (llvm::Error error = run(*model, inputs, outputs, ArrayRef(dims, numDims)))
+    return reporter.fail(QTX_STATUS_INVALID_INPUT, std::move(error));
+  return QTX_STATUS_OK;
+}
