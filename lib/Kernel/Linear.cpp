@@ -29,8 +29,6 @@ using namespace mlir;
 using namespace qtx;
 
 static constexpr int64_t kLineBytes = 64;
-/// Weights below this size stay in the second-level cache.
-static constexpr int64_t kMinPrefetchedBytes = int64_t(1) << 19;
 static constexpr int64_t kMinPrefetchingTiles = 4;
 /// More segments than this are not worth code of their own.
 static constexpr int64_t kMaxUnrolledSegments = 8;
@@ -386,12 +384,10 @@ private:
     return panel.vectors * lanes * step * steps;
   }
 
-  /// Lines of the next panel that each tile of `rows` in `count` rows fetches;
-  /// null if the weights stay in the cache anyway. Few tiles would wait for
-  /// them.
+  /// Lines of the next panel that each tile of `rows` in `count` rows fetches.
+  /// Even small weights come from far: other layers ran since the last call.
+  /// Few tiles would wait for them.
   Value countPrefetchedLines(const Panel &panel, Value count, int64_t rows) {
-    if (getWeightSize() * getElementBytes() < kMinPrefetchedBytes)
-      return {};
     int64_t lines =
         llvm::divideCeil(getPanelSize(panel) * getElementBytes(), kLineBytes);
     Value tiles = arith::DivUIOp::create(b, count, index(rows));
@@ -405,8 +401,6 @@ private:
 
   /// Fetches the lines of the tile that begins `row` rows behind the first one.
   void emitPrefetch(const Panel &panel, Value lines, Value row, int64_t rows) {
-    if (!lines)
-      return;
     int64_t line = kLineBytes / getElementBytes();
     Value tile = arith::DivUIOp::create(b, row, index(rows));
     Value first = add(add(panel.weight, getPanelSize(panel)),

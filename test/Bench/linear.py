@@ -3,28 +3,59 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """How far linear layers are from the arithmetic limit of this machine.
 
-    python test/Bench/linear.py [--json FILE]
+    python test/Bench/linear.py [--rows ROW...] [--layers TEXT] [--json FILE]
 
 Every layer runs many times within one call of compiled code, in turn with a loop of
-nothing but FMAs in registers: the peak. For bytes it is a multiple of that, since CPUs
-start as many VPDPBUSD as FMAs in a cycle, and one TDPBUSD in sixteen. The best of several rounds counts. The last columns
-have the layer with its input in groups, relative to one scale. Bytes are unsigned, as
-the producers of inputs store them.
+nothing but FMAs, or TDPBUSDs, in registers: the peak. For bytes of AVX-512 it is four
+times that of FMAs, since CPUs start as many VPDPBUSD in a cycle. Clocks change by a
+quarter within seconds, so a layer is compared with the peak right before and after it;
+the median of the rounds counts. Bytes are unsigned, as the producers of inputs store them.
+
+Columns: per cent of the peak with weights in the second-level cache, and with weights
+that come from behind it, as in a model of many layers; then layers with their input in
+groups, relative to one scale.
 """
 
 import argparse
+import ctypes
 import json
 import pathlib
+import shutil
+import subprocess
 import sys
+import tempfile
 import time
+from typing import NamedTuple
 
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "python"))
 import qtx  # noqa: E402
 
-SHAPES = ((128, 384, 384), (128, 384, 1536), (384, 768, 3072), (1, 384, 384))
+
+class Layer(NamedTuple):
+    """`end` is what follows the product beside a bias per output."""
+
+    name: str
+    rows: int
+    size: int
+    outputs: int
+    end: str  # quantize, gelu (and quantize), residual, float
+
+
+LAYERS = (
+    Layer("square", 128, 384, 384, "quantize"),
+    *(Layer(f"{name}-{rows}", rows, *rest) for rows in (128, 384) for name, *rest in (
+        ("minilm-qkv", 384, 1152, "quantize"), ("minilm-out", 384, 384, "residual"),
+        ("minilm-up", 384, 1536, "gelu"), ("minilm-down", 1536, 384, "residual"),
+        ("bert-qkv", 768, 2304, "quantize"), ("bert-out", 768, 768, "residual"),
+        ("bert-up", 768, 3072, "gelu"), ("bert-down", 3072, 768, "residual"))),
+    Layer("plain-bert-up-384", 384, 768, 3072, "quantize"),
+    Layer("decode", 1, 384, 384, "quantize"),
+)
 ROUNDS = 30
+# Weights of this size come from behind the second-level cache each time.
+COLD_BYTES = 16 << 20
 # Independent sums, enough to hide the latency of two instructions a cycle.
 CHAINS = 20
 
@@ -53,108 +84,212 @@ def peak_ir():
     }}"""
 
 
-# What a row multiplies at once, as a multiple of an FMA; how to choose the row.
+class TilePeak:
+    """The same of tile registers: four sums of products of zeros. MLIR's pipelines take
+    no such loop from outside; the compiler of C does."""
+
+    def __init__(self):
+        zeros = [f"call void @llvm.x86.tilezero(i8 {i})" for i in range(8)]
+        dots = [f"call void @llvm.x86.tdpbusd(i8 {i}, i8 {4 + i // 2}, i8 {6 + i % 2})" for i in range(4)]
+        text = f"""
+        declare void @llvm.x86.ldtilecfg(ptr)
+        declare void @llvm.x86.tilezero(i8)
+        declare void @llvm.x86.tdpbusd(i8, i8, i8)
+        declare void @llvm.x86.tilerelease()
+        define void @peak(ptr %config, i64 %n) #0 {{
+        entry:
+          call void @llvm.x86.ldtilecfg(ptr %config)
+          {chr(10).join(zeros)}
+          br label %loop
+        loop:
+          %i = phi i64 [ 0, %entry ], [ %next, %loop ]
+          {chr(10).join(dots)}
+          %next = add i64 %i, 1
+          %more = icmp ult i64 %next, %n
+          br i1 %more, label %loop, label %exit
+        exit:
+          call void @llvm.x86.tilerelease()
+          ret void
+        }}
+        attributes #0 = {{ "target-features"="+avx512f,+amx-tile,+amx-int8" }}"""
+        folder = tempfile.mkdtemp()
+        library = f"{folder}/peak.so"
+        subprocess.run(["clang-22", "-O2", "-shared", "-fPIC", "-w", "-x", "ir", "-", "-o", library],
+                       input=text, text=True, check=True)
+        self.function = ctypes.CDLL(library).peak
+        # Palette 1: 64 bytes of a row and 16 rows in each register.
+        self.config = np.frombuffer(bytes([1] + [0] * 15 + [64, 0] * 8 + [0] * 16 + [16] * 8 + [0] * 8), np.uint8)
+        shutil.rmtree(folder)
+
+    def run(self, count=20000):
+        start = time.thread_time()
+        self.function(ctypes.c_void_p(self.config.ctypes.data), ctypes.c_int64(count))
+        return (time.thread_time() - start) / count
+
+
+class Row(NamedTuple):
+    """How to choose a row, and products in one repetition of its peak."""
+
+    features: str
+    peak_products: int
+
+
 ROWS = {
-    "avx512-fma": (1, "avx512f"),
-    "avx512-vnni": (4, "avx512f avx512bw avx512vnni"),
-    # TDPBUSD takes 16 cycles for 16384 products.
-    "amx-int8": (32, "avx512f avx512bw avx512vnni amx-tile amx-int8"),
+    "avx512-fma": Row("avx512f", CHAINS * 16),
+    "avx512-vnni": Row("avx512f avx512bw avx512vnni", 4 * CHAINS * 16),
+    "amx-int8": Row("avx512f avx512bw avx512vnni amx-tile amx-int8", 4 * 16 * 16 * 64),
 }
 
 
-def linear_ir(shape, groups, row):
-    """`n` times the same layer."""
-    is_float = row == "avx512-fma"
-    features = ", ".join(f'"+{feature}"' for feature in ROWS[row][1].split())
+def module_ir(row, text):
+    features = ", ".join(f'"+{feature}"' for feature in ROWS[row].features.split())
     target = f'triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <[{features}]>'
-    rows, size, outputs = shape
+    return f"module attributes {{llvm.target = #llvm.target<{target}>}} {{ {text} }}"
+
+
+def linear_ir(layer, groups, row, copies=1):
+    """`n` times `copies` layers that differ in their weights."""
+    _, rows, size, outputs, end = layer
+    is_float = row == "avx512-fma"
     element = "f32" if is_float else "i8"
-    x, y = f"tensor<{rows}x{size}x{element}>", f"tensor<{rows}x{outputs}x{element}>"
-    w = f"tensor<{outputs}x{size}x{element}>"
-    value = "0.5" if is_float else "3"
-    scale = f"%s = arith.constant dense<0.01> : tensor<{outputs}xf32>"
-    if is_float:
-        op = f"qtx.linear %x, %w bias(%b) : ({x}, {w}, tensor<{outputs}xf32>) -> {y}"
-    else:
-        parameters = ", ".join(f"{0.01 * (i + 1)}:{i + 131}" for i in range(len(groups)))
-        quant = ("!quant.uniform<u8:f32, 0.02:131>" if len(groups) == 1 else
-                 f"!qtx.grouped<u8:f32, axis=-1, {list(groups)}, {{{parameters}}}>")
-        op = (f"qtx.linear %x as {quant}, %w scale(%s) bias(%b) to !quant.uniform<i8:f32, 0.5:3> "
-              f": ({x}, {w}, tensor<{outputs}xf32>, tensor<{outputs}xf32>) -> {y}")
-    return f"""
-    module attributes {{llvm.target = #llvm.target<{target}>}} {{
-    func.func @main(%x: {x}, %n: index) -> {y} {{
-      %w = arith.constant dense<{value}> : {w}
-      %b = arith.constant dense<0.5> : tensor<{outputs}xf32>
-      {"" if is_float else scale}
+    is_quantized = not is_float and end in ("quantize", "gelu")
+    x, w = f"tensor<{rows}x{size}x{element}>", f"tensor<{outputs}x{size}x{element}>"
+    y_element = "i8" if is_quantized else "f32"
+    y, b = f"tensor<{rows}x{outputs}x{y_element}>", f"tensor<{rows}x{outputs}xf32>"
+    constants, ops = [], []
+    if end != "residual":
+        b = f"tensor<{outputs}xf32>"
+        constants.append(f"%b = arith.constant dense<0.5> : {b}")
+    tail = f"bias(%b) activation {'gelu' if end == 'gelu' else 'none'}"
+    if is_quantized:
+        tail += " to !quant.uniform<u8:f32, 0.5:131>"
+    parameters = ", ".join(f"{0.01 * (i + 1)}:{i + 131}" for i in range(len(groups)))
+    quant = ("!quant.uniform<u8:f32, 0.02:131>" if len(groups) == 1 else
+             f"!qtx.grouped<u8:f32, axis=-1, {list(groups)}, {{{parameters}}}>")
+    for i in range(copies):
+        constants.append(f"%w{i} = arith.constant dense<{0.5 + i if is_float else i % 120 + 1}> : {w}")
+        if is_float:
+            op = f"qtx.linear %x, %w{i} {tail} : ({x}, {w}, {b}) -> {y}"
+        else:
+            op = f"qtx.linear %x as {quant}, %w{i} scale(%s) {tail} : ({x}, {w}, tensor<{outputs}xf32>, {b}) -> {y}"
+        # Results that nothing reads would go away.
+        ops.append(f"%y{i} = {op}")
+        ops.append(f"%e{i} = tensor.extract %y{i}[%c0, %c0] : {y}")
+        ops.append(f"%a{i + 1} = arith.{'xori' if is_quantized else 'maximumf'} %a{i}, %e{i} : {y_element}")
+    return module_ir(row, f"""
+    func.func @main(%x: {x}, %n: index{f", %b: {b}" if end == "residual" else ""}) -> {y_element} {{
+      {chr(10).join(constants)}
+      %s = arith.constant dense<0.01> : tensor<{outputs}xf32>
       %c0 = arith.constant 0 : index
       %c1 = arith.constant 1 : index
-      %init = tensor.empty() : {y}
-      %r = scf.for %i = %c0 to %n step %c1 iter_args(%a = %init) -> ({y}) {{
-        %y = {op}
-        scf.yield %y : {y}
+      %init = arith.constant {"0" if is_quantized else "0.0"} : {y_element}
+      %r = scf.for %i = %c0 to %n step %c1 iter_args(%a0 = %init) -> ({y_element}) {{
+        {chr(10).join(ops)}
+        scf.yield %a{copies} : {y_element}
       }}
-      return %r : {y}
-    }} }}"""
+      return %r : {y_element}
+    }}""")
 
 
 class Timer:
-    """The best time of one repetition."""
+    """The time of one of `parts` of a repetition."""
 
-    def __init__(self, text, x, seconds=0.003):
-        self.module, self.x, self.best = qtx.compile_ir(text, opt_level=2, fast=True), x, 1e9
-        self.count = 1
-        while self.run() < seconds:
+    def __init__(self, text, *arrays, parts=1, seconds=0.003):
+        self.module = qtx.compile_ir(text, opt_level=2, fast=True)
+        self.arrays, self.parts, self.count = arrays, parts, 1
+        while self.run() * self.count * parts < seconds:
             self.count *= 2
 
     def run(self):
         start = time.thread_time()
-        self.module.run("main", self.x, self.count)
-        elapsed = time.thread_time() - start
-        self.best = min(self.best, elapsed / self.count)
-        return elapsed
+        self.module.run("main", self.arrays[0], self.count, *self.arrays[1:])
+        return (time.thread_time() - start) / self.count / self.parts
 
 
-def measure(shape, row):
-    rows, size, outputs = shape
+def create_timers(layer, row, is_quick):
+    _, rows, size, outputs, end = layer
     rng = np.random.default_rng(0)
-    x = (rng.standard_normal((rows, size)).astype(np.float32) if row == "avx512-fma" else
+    is_float = row == "avx512-fma"
+    x = (rng.standard_normal((rows, size)).astype(np.float32) if is_float else
          rng.integers(-128, 128, (rows, size)).astype(np.int8))
-    peak = Timer(peak_ir(), np.float32(1))
-    timers = {"one": Timer(linear_ir(shape, (size,), row), x)}
-    if row != "avx512-fma":
-        timers["six"] = Timer(linear_ir(shape, (size // 6,) * 6, row), x)
-        timers["outliers"] = Timer(linear_ir(shape, (size - 16, 16), row), x)
+    arrays = [x, np.ones((rows, outputs), np.float32)] if end == "residual" else [x]
+    timers = {"warm": Timer(linear_ir(layer, (size,), row), *arrays)}
+    if not is_quick:
+        copies = -(-COLD_BYTES // (size * outputs * (4 if is_float else 1)))
+        timers["cold"] = Timer(linear_ir(layer, (size,), row, copies), *arrays, parts=copies)
+    if not is_float and not is_quick:
+        timers["six"] = Timer(linear_ir(layer, (size // 6,) * 6, row), *arrays)
+        timers["outliers"] = Timer(linear_ir(layer, (size - 16, 16), row), *arrays)
+    return timers
+
+
+def measure(layer, row, is_quick=False):
+    timers = create_timers(layer, row, is_quick)
+    peak = TilePeak() if row == "amx-int8" else Timer(module_ir(row, peak_ir()), np.float32(1))
+    samples = {name: [] for name in timers}
+    times, peaks = {name: [] for name in timers}, []
+    before = peak.run()
     for _ in range(ROUNDS):
-        for timer in (peak, *timers.values()):
-            timer.run()
-    products = rows * size * outputs
-    peak_rate = ROWS[row][0] * CHAINS * 16 / peak.best
-    result = {"shape": list(shape), "row": row,
-              "peak_gops": 2e-9 * peak_rate, "us": 1e6 * timers["one"].best,
-              "gops": 2e-9 * products / timers["one"].best,
-              "percent_of_peak": 100 * products / timers["one"].best / peak_rate}
-    for name in timers.keys() - {"one"}:
-        result[f"{name}_ratio"] = timers[name].best / timers["one"].best
+        for name, timer in timers.items():
+            times[name].append(timer.run())
+            after = peak.run()
+            samples[name].append((before + after) / 2 / times[name][-1])
+            peaks.append(after)
+            before = after
+    products = layer.rows * layer.size * layer.outputs
+    percent = {name: 100 * products / ROWS[row].peak_products * float(np.median(values))
+               for name, values in samples.items()}
+    result = {"layer": layer.name, "shape": list(layer[1:4]), "end": layer.end, "row": row,
+              "peak_gops": 2e-9 * ROWS[row].peak_products / float(np.median(peaks)),
+              "us": 1e6 * float(np.median(times["warm"])), "percent_of_peak": percent["warm"]}
+    if "cold" in percent:
+        result["cold_percent_of_peak"] = percent["cold"]
+    for name in ("six", "outliers"):
+        if name in percent:
+            result[f"{name}_ratio"] = percent["warm"] / percent[name]
     return result
 
 
+COLUMNS = {"layer": ("18", "layer"), "shape": ("13", "shape"), "row": ("11", "row"), "us": ("9.1f", "us"),
+           "peak_gops": ("8.0f", "peak"), "percent_of_peak": ("6.1f", "%"),
+           "cold_percent_of_peak": ("6.1f", "cold %"), "six_ratio": ("6.3f", "six"),
+           "outliers_ratio": ("8.3f", "outliers")}
+
+
+def format_line(result):
+    cells = []
+    for name, (form, _) in COLUMNS.items():
+        value = result.get(name, "")
+        if isinstance(value, list):
+            value = "x".join(map(str, value))
+        width = form.split(".")[0].rstrip("f")
+        cells.append(format(value, ">" + form) if not isinstance(value, str) else f"{value:>{width}}")
+    return " ".join(cells)
+
+
+def keep_freed_memory():
+    """Results are allocated anew in each repetition; pages of the kernel would cost more
+    than the smaller layers."""
+    trim_threshold, mmap_threshold = -1, -3  # from malloc.h
+    for option in (trim_threshold, mmap_threshold):
+        ctypes.CDLL(None).mallopt(option, 1 << 30)
+
+
 def main():
+    keep_freed_memory()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json")
     parser.add_argument("--rows", nargs="*", default=list(ROWS), choices=list(ROWS))
+    parser.add_argument("--layers", default="", help="only layers whose name contains this")
+    parser.add_argument("--quick", action="store_true", help="warm weights and one scale alone")
     arguments = parser.parse_args()
     results = []
-    print(f"{'layer':>16} {'row':>12} {'us':>9} {'GOP/s':>8} {'peak':>8} {'%':>6} "
-          f"{'six groups':>10} {'outliers':>8}")
+    print(format_line({name: title for name, (_, title) in COLUMNS.items()}))
     for row in arguments.rows:
-        for shape in SHAPES:
-            result = measure(shape, row)
-            results.append(result)
-            ratios = [f"{result[k]:.3f}" if k in result else "" for k in ("six_ratio", "outliers_ratio")]
-            print(f"{'x'.join(map(str, shape)):>16} {row:>12} {result['us']:9.1f} "
-                  f"{result['gops']:8.1f} {result['peak_gops']:8.1f} {result['percent_of_peak']:6.1f} "
-                  f"{ratios[0]:>10} {ratios[1]:>8}", flush=True)
+        for layer in LAYERS:
+            if arguments.layers in layer.name:
+                results.append(measure(layer, row, arguments.quick))
+                print(format_line(results[-1]), flush=True)
     if arguments.json:
         pathlib.Path(arguments.json).write_text(json.dumps(results, indent=2) + "\n")
 
