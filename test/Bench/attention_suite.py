@@ -1,0 +1,163 @@
+# Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Fused attention, 12 heads of 64: qtx in int8 and float, ONNX Runtime in float.
+
+Queries, keys and values come as projections leave them, [batch, sequence, heads x width];
+the context goes out in the same order.
+"""
+
+import numpy as np
+
+import encoder_suite
+import machine
+import models
+from contenders import QtxLibrary
+from timing import Contender, Plan, time_together
+
+HEADS, WIDTH = 12, 64
+SIZES = (128, 384)
+CODES = "!quant.uniform<i8:f32, 0.02>"
+PROBS = "probs !quant.uniform<u8:f32, 0.00392156886>"
+# Variants: clauses, whether codes come in, whether a gate does.
+VARIANTS = {
+    "qtx int8": (f"unnormalised {PROBS}", True, False),
+    "qtx int8 clipped": (f"clip [-0.03, 1.0] {PROBS}", True, False),
+    "qtx int8 gated": (f"unnormalised {PROBS} gate(%g)", True, True),
+    "qtx fp32": ("", False, False),
+}
+PEER = "ONNX Runtime fp32"
+
+
+def write_module(name):
+    clauses, quantized, gated = VARIANTS[name]
+    element, quant = ("i8", f" as {CODES}") if quantized else ("f32", "")
+    x = f"tensor<1x?x{HEADS * WIDTH}x{element}>"
+    heads = f"tensor<1x{HEADS}x?x{WIDTH}x{element}>"
+    gate = f"tensor<1x{HEADS}x?xf32>"
+    dims = 'qtx.dims = ["", "sequence", ""]'
+    arguments = [f'%{n}: {x} {{qtx.name = "{n}", {dims}}}' for n in "qkv"]
+    types = [heads] * 3
+    if gated:
+        arguments.append(f'%g: {gate} {{qtx.name = "g", qtx.dims = ["", "", "sequence"]}}')
+        types.append(gate)
+    splits = "\n".join(f"  %{n}h = qtx.split_heads %{n} : {x} -> {heads}" for n in "qkv")
+    return f"""
+func.func @main({", ".join(arguments)}) -> ({x} {{qtx.name = "c", {dims}}}) {{
+{splits}
+  %c = qtx.attention %qh{quant}, %kh{quant}, %vh{quant} scale {WIDTH**-0.5:.9e}
+      {clauses} {f"to {CODES}" * quantized} : ({", ".join(types)}) -> {heads}
+  %y = qtx.merge_heads %c : {heads} -> {x}
+  return %y : {x}
+}}
+"""
+
+
+def load_qtx(name, amx, threads):
+    stem = f"{name.replace(' ', '-')}-{encoder_suite.name_isa(amx)}-{threads}"
+    folder = models.FOLDER / "attention"
+    source = folder / f"{stem}.mlir"
+    folder.mkdir(parents=True, exist_ok=True)
+    if not source.exists() or source.read_text() != write_module(name):
+        source.write_text(write_module(name))
+    path = models.make(
+        folder / f"{stem}.so",
+        lambda out: models.run_qtxc([source, "-o", out, "--emit=lib", "--name=encoder",
+                                     "--recipe=none", *models.get_flags(amx, threads)]),
+        newer_than=[models.QTXC, source])
+    run = QtxLibrary(path)
+    return lambda feed: run(feed["codes" if VARIANTS[name][1] else "floats"])
+
+
+def load_onnxruntime(threads):
+    import onnx
+    import onnxruntime
+    from onnx import TensorProto, helper
+
+    x = [1, "sequence", HEADS * WIDTH]
+    values = [helper.make_tensor_value_info(n, TensorProto.FLOAT, x) for n in "qkvc"]
+    node = helper.make_node("MultiHeadAttention", list("qkv"), ["c"], domain="com.microsoft",
+                            num_heads=HEADS)
+    graph = helper.make_graph([node], "attention", values[:3], values[3:])
+    model = helper.make_model(graph, ir_version=10, opset_imports=[
+        helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)])
+    onnx.checker.check_model(model)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options,
+                                           providers=["CPUExecutionProvider"])
+    return lambda feed: session.run(None, {n: feed["floats"][n] for n in "qkv"})[0]
+
+
+def make_feeds(size, count=4):
+    rng = np.random.default_rng(size)
+    feeds = []
+    for _ in range(count):
+        values = rng.standard_normal((3, 1, size, HEADS * WIDTH)).astype(np.float32)
+        gate = rng.standard_normal((1, HEADS, size)).astype(np.float32)
+        codes = np.clip(np.rint(values * 50), -128, 127).astype(np.int8)
+        feeds.append({"floats": dict(zip("qkv", values)), "codes": dict(zip("qkvg", [*codes, gate]))})
+    return feeds
+
+
+def run_job(job):
+    """Rows of one process, as in the suite of encoders."""
+    encoder_suite.enter(job)
+    base = {"isa": encoder_suite.name_isa(job.amx), "threads": job.threads}
+    rows, runs = [], {}
+    loaders = {name: lambda name=name: load_qtx(name, job.amx, job.threads) for name in VARIANTS}
+    loaders[PEER] = lambda: load_onnxruntime(job.threads)
+    for name, load in loaders.items():
+        try:
+            runs[name] = load()
+        except Exception as error:  # pylint: disable=broad-except
+            rows.append({**base, "name": name, "missing": encoder_suite.describe_error(error)})
+    turns = machine.Turns(job.lock)
+    for _, size in job.shapes:
+        timings = time_together([Contender(*item) for item in runs.items()], make_feeds(size),
+                                job.plan, turns)
+        gop = 4e-9 * HEADS * WIDTH * size**2
+        rows += [{**base, "name": name, "sequence": size, "gop": gop, **timing}
+                 for name, timing in timings.items()]
+    return rows
+
+
+def run(options):
+    sizes = (32,) if options.quick else SIZES
+    rows = []
+    for amx in encoder_suite.list_isas(options):
+        for threads in options.threads:
+            job = encoder_suite.Job(
+                "", amx, threads, tuple((1, size) for size in sizes), (),
+                Plan.QUICK if options.quick else Plan(runs=100, seconds=options.seconds),
+                options.lock)
+            rows += encoder_suite.in_process(run_job, job)
+    peaks = machine.measure_peaks(machine.Turns(options.lock))
+    encoder_suite.add_shares(rows, peaks)
+    return {"peaks": peaks, "rows": rows}
+
+
+def print_table(result):
+    print(f"\n{'':20} {'isa':>7} {'threads':>7} {'S':>4} {'min ms':>8} {'median':>8} {'% peak':>6} "
+          f"{'of peer':>7} {'of plain':>8}")
+    for row in result["rows"]:
+        if "missing" in row:
+            print(f"{row['name']:20} {row['isa']:>7} {row['threads']:7} not run: {row['missing']}")
+            continue
+        ratios = [divide(row, find(result["rows"], row, name)) for name in (PEER, "qtx int8")]
+        print(f"{row['name']:20} {row['isa']:>7} {row['threads']:7} {row['sequence']:4} "
+              f"{row['min_ms']:8.3f} {row['median_ms']:8.3f} {row['percent_of_peak']:6.1f} "
+              f"{ratios[0]:>7} {ratios[1] if 'int8 ' in row['name'] else '':>8}")
+
+
+def find(rows, like, name):
+    """The row of another contender in the same place."""
+    keys = ("isa", "threads", "sequence")
+    for row in rows:
+        if row["name"] == name and all(row.get(key) == like[key] for key in keys):
+            return row
+    return None
+
+
+def divide(row, other):
+    return f"{row['median_ms'] / other['median_ms']:.3f}" if other else ""

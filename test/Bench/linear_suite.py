@@ -1,0 +1,202 @@
+# Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Linear layers alone: how far they are from the arithmetic limit, or that of memory.
+
+Every layer runs many times within one call of compiled code, in turn with the others of
+its shape, and qtx-bench measures the peak next to them. The best of several rounds counts.
+Codes are unsigned, as the producers of inputs store them.
+"""
+
+import time
+
+import numpy as np
+
+import machine
+
+SHAPES = ((128, 384, 384), (128, 384, 1536), (128, 1536, 384), (384, 768, 3072), (384, 3072, 768))
+# More weights than caches hold.
+DECODE = (1, 8192, 16384)
+QUICK_SHAPES = ((16, 192, 64),)
+QUICK_DECODE = (1, 192, 256)
+ROUNDS = 30
+INT4_BLOCK = 32
+
+# What multiplies; the features that choose it; the name of its peak.
+ROWS = {
+    "amx-int8": ("avx512f avx512bw avx512vl avx512vnni amx-tile amx-int8", "amx-int8"),
+    "avx512-vnni": ("avx512f avx512bw avx512vl avx512vnni", "avx512vnni"),
+    "avx-vnni": ("avx2 fma avxvnni", "avxvnni"),
+    # VPMADDWD makes half as many products of bytes as AVX-VNNI.
+    "avx2": ("avx2 fma", None),
+    "avx512-fma": ("avx512f", "avx512f"),
+}
+# Kinds of layers: groups of the input, bits of weights, whether the input is quantized in
+# the layer. A kind is compared with another one.
+KINDS = {
+    "per tensor": (None, 8, False, None),
+    "int4": (None, 4, False, "per tensor"),
+    "quantize, per tensor": (None, 8, True, None),
+    "quantize, 6 groups": (6, 8, True, "quantize, per tensor"),
+    "quantize, 16 outliers": (-16, 8, True, "quantize, per tensor"),
+    "quantize, 32 outliers": (-32, 8, True, "quantize, per tensor"),
+}
+
+
+def split(size, groups):
+    """Sizes of groups: one, so many equal ones, or one less some outliers."""
+    if groups is None:
+        return (size,)
+    return (size + groups, -groups) if groups < 0 else (size // groups,) * groups
+
+
+def type_of(groups):
+    parameters = ", ".join(f"{0.02 * (i + 1):.2f}:{i + 131}" for i in range(len(groups)))
+    if len(groups) == 1:
+        return "!quant.uniform<u8:f32, 0.02:131>"
+    return f"!qtx.grouped<u8:f32, axis=-1, {list(groups)}, {{{parameters}}}>"
+
+
+def write_layer(shape, kind):
+    """Constants and operations of one layer from %x to %y, and the types of both."""
+    rows, size, outputs = shape
+    groups, bits, quantizes, _ = KINDS[kind]
+    code, quant = f"tensor<{rows}x{size}xi8>", type_of(split(size, groups))
+    x = f"tensor<{rows}x{size}xf32>" if quantizes else code
+    y = f"tensor<{rows}x{outputs}xi8>"
+    w = f"tensor<{outputs}x{size}xi{bits}>"
+    blocks = f"x{-(-size // INT4_BLOCK)}" if bits == 4 else ""
+    s, b = f"tensor<{outputs}{blocks}xf32>", f"tensor<{outputs}xf32>"
+    constants = f"""
+      %w = arith.constant dense<3> : {w}
+      %s = arith.constant dense<0.01> : {s}
+      %b = arith.constant dense<0.5> : {b}"""
+    quantize = f"%q = qtx.quantize %x to {quant} : {x} -> {code}" if quantizes else ""
+    block = f"block {INT4_BLOCK}" if bits == 4 else ""
+    return constants, f"""
+        {quantize}
+        %y = qtx.linear {"%q" if quantizes else "%x"} as {quant}, %w scale(%s) {block} bias(%b)
+            to !quant.uniform<i8:f32, 0.5:3> : ({code}, {w}, {s}, {b}) -> {y}""", x, y
+
+
+def write_float_layer(shape):
+    rows, size, outputs = shape
+    x, y = f"tensor<{rows}x{size}xf32>", f"tensor<{rows}x{outputs}xf32>"
+    w, b = f"tensor<{outputs}x{size}xf32>", f"tensor<{outputs}xf32>"
+    return f"""
+      %w = arith.constant dense<0.5> : {w}
+      %b = arith.constant dense<0.5> : {b}""", f"""
+        %y = qtx.linear %x, %w bias(%b) : ({x}, {w}, {b}) -> {y}""", x, y
+
+
+def write_module(layer, row):
+    """`%n` times the same layer."""
+    constants, body, x, y = layer
+    features = ", ".join(f'"+{feature}"' for feature in ROWS[row][0].split())
+    return f"""
+    module attributes {{llvm.target = #llvm.target<triple = "x86_64-unknown-linux-gnu",
+        chip = "x86-64", features = <[{features}]>>}} {{
+    func.func @main(%x: {x}, %n: index) -> {y} {{{constants}
+      %c0 = arith.constant 0 : index
+      %c1 = arith.constant 1 : index
+      %init = tensor.empty() : {y}
+      %r = scf.for %i = %c0 to %n step %c1 iter_args(%a = %init) -> ({y}) {{{body}
+        scf.yield %y : {y}
+      }}
+      return %r : {y}
+    }} }}"""
+
+
+class Timer:
+    """The best time of one repetition."""
+
+    def __init__(self, text, x, seconds=0.003):
+        import qtx
+
+        self.module, self.x, self.best = qtx.compile_ir(text, opt_level=2, fast=True), x, 1e9
+        self.count = 1
+        while self.run() < seconds:
+            self.count *= 2
+
+    def run(self):
+        start = time.thread_time()
+        self.module.run("main", self.x, self.count)
+        elapsed = time.thread_time() - start
+        self.best = min(self.best, elapsed / self.count)
+        return elapsed
+
+
+def make_timers(shape, row, kinds):
+    rng = np.random.default_rng(0)
+    floats = rng.standard_normal(shape[:2]).astype(np.float32)
+    if row.endswith("fma"):
+        return {"float": Timer(write_module(write_float_layer(shape), row), floats)}
+    codes = rng.integers(-128, 128, shape[:2]).astype(np.int8)
+    return {kind: Timer(write_module(write_layer(shape, kind), row),
+                        floats if KINDS[kind][2] else codes) for kind in kinds}
+
+
+def measure(shape, row, kinds, options):
+    """One row of the table for each kind of layer."""
+    timers = make_timers(shape, row, kinds)
+    turns = machine.Turns(options.lock)
+    with turns:
+        peaks = machine.measure_peaks(machine.Turns())
+        for _ in range(2 if options.quick else ROUNDS):
+            for timer in timers.values():
+                timer.run()
+    peak = peaks["peak_gops"].get(ROWS[row][1])
+    results = []
+    for kind, timer in timers.items():
+        gops = 2e-9 * np.prod(shape, dtype=np.int64) / timer.best
+        result = {"shape": list(shape), "isa": row, "kind": kind, "us": 1e6 * timer.best,
+                  "gops": gops, "percent_of_peak": 100 * gops / peak if peak else None}
+        other = KINDS.get(kind, (None,) * 4)[3]
+        if other in timers:
+            result["ratio"] = timer.best / timers[other].best
+        if shape[0] == 1:
+            bits = KINDS[kind][1] if kind in KINDS else 32
+            scales = shape[1] * shape[2] * 4 // INT4_BLOCK if bits == 4 else 4 * shape[2]
+            rate = (shape[1] * shape[2] * bits / 8 + scales) * 1e-9 / timer.best
+            result |= {"gb_per_s": rate,
+                       "percent_of_bandwidth": 100 * rate / peaks["memory_gb_per_s"]}
+        results.append(result)
+    return results
+
+
+def run(options):
+    import qtx
+
+    shapes, decode = (QUICK_SHAPES, QUICK_DECODE) if options.quick else (SHAPES, DECODE)
+    names = [name for name in ROWS if not options.isa or name.startswith(options.isa)]
+    rows = []
+    for name in names:
+        if not machine.can_run(ROWS[name][0]):
+            rows.append({"isa": name, "missing": "not on this machine"})
+            continue
+        jobs = [(shape, list(KINDS)) for shape in shapes]
+        # What one token needs does not depend on the row: memory decides.
+        if name == "avx512-vnni" or (name == "avx2" and not machine.can_run("avx512vnni")):
+            jobs.append((decode, ["per tensor", "int4"]))
+        for shape, kinds in jobs:
+            try:
+                rows += measure(shape, name, kinds, options)
+            except (qtx.CompileError, qtx.RunError) as error:
+                rows.append({"isa": name, "shape": list(shape), "missing": str(error)})
+            print(f"  {name} {'x'.join(map(str, shape))}", flush=True)
+    return {"rows": rows}
+
+
+def print_table(result):
+    print(f"\n{'layer':>16} {'isa':>12} {'kind':22} {'us':>9} {'GOP/s':>8} {'% peak':>7} "
+          f"{'ratio':>6} {'GB/s':>6} {'% memory':>8}")
+    for row in result["rows"]:
+        shape = "x".join(map(str, row.get("shape", ())))
+        if "missing" in row:
+            print(f"{shape:>16} {row['isa']:>12} not run: {row['missing']}")
+            continue
+        share = f"{row['percent_of_peak']:.1f}" if row["percent_of_peak"] else ""
+        cells = [f"{row[key]:.{digits}f}" if key in row else "" for key, digits in
+                 (("ratio", 3), ("gb_per_s", 1), ("percent_of_bandwidth", 1))]
+        print(f"{shape:>16} {row['isa']:>12} {row['kind']:22} {row['us']:9.1f} "
+              f"{row['gops']:8.1f} {share:>7} {cells[0]:>6} {cells[1]:>6} {cells[2]:>8}")

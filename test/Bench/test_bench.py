@@ -1,0 +1,122 @@
+# Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""The benchmark runs, with whichever peers are there, and reports what it should."""
+
+import importlib.util
+import json
+import math
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+HERE = pathlib.Path(__file__).resolve().parent
+REPOSITORY = HERE.parents[1]
+BUILD = pathlib.Path(os.environ.get("QTX_BUILD_DIR", REPOSITORY / "build"))
+sys.path.insert(0, str(HERE))
+
+import goals  # noqa: E402
+import machine  # noqa: E402
+import timing  # noqa: E402
+
+is_built = all((BUILD / "bin" / name).exists() for name in ("qtxc", "qtx-bench"))
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """The files of a quick run, and what it printed."""
+    if not is_built or not machine.can_run("avx2 fma"):
+        pytest.skip("the tools are not built, or not for this machine")
+    folder = tmp_path_factory.mktemp("bench")
+    done = subprocess.run(
+        [sys.executable, HERE / "bench.py", "--quick", "--no-scores", "--threads=1", "--isa=avx512",
+         "--only=qtx int8,OpenVINO NNCF", f"--output={folder}"],
+        capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return {path.stem: json.loads(path.read_text()) for path in folder.glob("*.json")}, done.stdout
+
+
+def test_suites(results):
+    files, _ = results
+    assert set(files) == {"linear", "attention", "encoder", "compile", "goals"}
+    for name in set(files) - {"goals"}:
+        assert files[name]["suite"] == name and files[name]["rows"]
+        assert {"cpu", "features", "cores", "packages", "qtx"} <= set(files[name]["machine"])
+
+
+def test_encoder(results):
+    files, text = results
+    rows = files["encoder"]["rows"]
+    own = [row for row in rows if row["name"] == "qtx int8"]
+    assert {(row["batch"], row["sequence"]) for row in own} == {(1, 16), (2, 16)}
+    for row in own:
+        assert 0 < row["min_ms"] <= row["median_ms"] and row["runs"] >= 3
+        assert row["percent_of_peak"] > 0 and len(row["sha256"]) == 64
+    assert any("bench_ms" in row for row in own)
+    peer = [row for row in rows if row["name"] == "OpenVINO NNCF int8"]
+    if importlib.util.find_spec("openvino") is None:
+        assert [row["missing"] for row in peer] == ["ModuleNotFoundError: No module named 'openvino'"]
+        assert "not run: ModuleNotFoundError" in text
+    else:
+        assert peer
+
+
+def test_linear(results):
+    rows = [row for row in results[0]["linear"]["rows"] if "missing" not in row]
+    if machine.can_run("avx512vnni"):
+        assert {"per tensor", "int4", "quantize, 6 groups"} <= {row["kind"] for row in rows}
+        ratios = [row["ratio"] for row in rows if row["kind"] == "quantize, 6 groups"]
+        assert ratios and all(0.1 < ratio < 10 for ratio in ratios)
+        assert any(row.get("percent_of_bandwidth") for row in rows)
+
+
+def test_attention(results):
+    rows = [row for row in results[0]["attention"]["rows"] if row["name"].startswith("qtx")]
+    assert len(rows) == 4 and all(row["median_ms"] > 0 for row in rows)
+
+
+def test_compile(results):
+    rows = results[0]["compile"]["rows"]
+    compiled = {row["recipe"]: row for row in rows if "seconds" in row}
+    assert set(compiled) == {"int8", "none"}
+    for row in compiled.values():
+        assert 0 < row["seconds_without_data"] <= row["seconds"] and row["peak_mib"] > 1
+        assert {"import", "object"} <= set(row["stages"])
+    assert compiled["int8"]["seconds_without_data"] < compiled["int8"]["seconds"]
+    assert [row["load_ms"] > 0 for row in rows if "load_ms" in row] == [True]
+
+
+def make_results(own, peer):
+    base = {"model": "minilm", "isa": "avx512", "threads": 1, "batch": 1, "sequence": 128}
+    return {"encoder": {"rows": [{**base, "name": "qtx int8", "median_ms": own},
+                                 {**base, "name": goals.OPENVINO, "median_ms": peer}]}}
+
+
+@pytest.mark.parametrize("own, met", [(6.4, True), (6.6, False)])
+def test_goals_follow_from_times(own, met):
+    (entry,) = goals.check(make_results(own, 10.0))
+    assert math.isclose(entry["value"], own / 10) and entry["limit"] == 0.65 and entry["met"] == met
+
+
+def test_goals_without_results():
+    assert goals.check({}) == []
+
+
+def test_times_are_taken_in_turn():
+    """Everyone gets every input, and stops when its plan is fulfilled."""
+    seen = {"a": [], "b": []}
+    found = timing.time_together(
+        [timing.Contender(name, seen[name].append) for name in seen], [1, 2, 3],
+        timing.Plan(runs=4, burst=2, warm_up=1), machine.Turns())
+    assert {name: timing["runs"] for name, timing in found.items()} == {"a": 4, "b": 4}
+    assert seen["a"] == seen["b"] == [1, 2, 3, 1, 2, 3]
+
+
+def test_unknown_suite():
+    done = subprocess.run([sys.executable, HERE / "bench.py", "decoder"], capture_output=True,
+                          text=True, check=False)
+    assert done.returncode == 2
+    assert "expected a suite of linear, attention, encoder, compile, found 'decoder'" in done.stderr
