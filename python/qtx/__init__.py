@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Compile and run quantized transformers.
 
-The package drives the C interface of the compiler, ``libqtx-c.so``, which it looks
-for in ``build/lib`` of the repository that holds it; the environment variable
-``QTX_LIBRARY_PATH`` names another file, or the folder it is in.
+The package drives the C interface of the compiler, ``libqtx-c.so``. An installed package
+holds it; one that is used in the repository looks into ``build/lib``. The environment
+variable ``QTX_LIBRARY_PATH`` names another file, or the folder it is in.
 
     import numpy as np, qtx
     model = qtx.compile("encoder.onnx", calibrate="samples.npz", recipe="int8")

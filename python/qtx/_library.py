@@ -98,13 +98,14 @@ def find_library() -> pathlib.Path:
         path = pathlib.Path(given)
         candidates = [path / name if path.is_dir() else path]
     else:
-        repository = pathlib.Path(__file__).resolve().parents[2]
-        candidates = [repository / "build" / "lib" / name]
+        package = pathlib.Path(__file__).resolve().parent
+        # That of an installed package, and that of the repository.
+        candidates = [package / name, package.parents[1] / "build" / "lib" / name]
     for path in candidates:
         if path.is_file():
             return path
     raise ImportError(
-        f"{name} not found at {candidates[0]}: build the target qtx-c, or set QTX_LIBRARY_PATH"
+        f"{name} not found at {candidates[-1]}: build the target qtx-c, or set QTX_LIBRARY_PATH"
     )
 
 
