@@ -342,6 +342,7 @@ private:
     result.interface.triple = result.machine->getTargetTriple().str();
     result.interface.cpu = result.machine->getTargetCPU().str();
     result.interface.features = result.machine->getTargetFeatureString().str();
+    result.interface.versions = {describeVersion(*result.machine)};
     return success();
   }
 

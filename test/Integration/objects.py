@@ -21,7 +21,8 @@ NM = pathlib.Path("/usr/lib/llvm-22/bin/llvm-nm")
 
 WARNINGS = ["-Wall", "-Wextra", "-Werror", "-pedantic"]
 
-OK, NULL_POINTER, SIZE_OUT_OF_RANGE, WORKSPACE_TOO_SMALL, INDEX_OUT_OF_RANGE = range(5)
+(OK, NULL_POINTER, SIZE_OUT_OF_RANGE, WORKSPACE_TOO_SMALL, INDEX_OUT_OF_RANGE,
+ MISSING_CPU_FEATURE) = range(6)
 
 DTYPES = {
     "f32": np.float32, "f64": np.float64, "i1": np.bool_, "i8": np.int8, "i16": np.int16,

@@ -11,8 +11,8 @@ import numpy as np
 import objects
 import pytest
 import qtx
-from objects import (INDEX_OUT_OF_RANGE, NULL_POINTER, OK, SIZE_OUT_OF_RANGE,
-                     WORKSPACE_TOO_SMALL)
+from objects import (INDEX_OUT_OF_RANGE, MISSING_CPU_FEATURE, NULL_POINTER, OK,
+                     SIZE_OUT_OF_RANGE, WORKSPACE_TOO_SMALL)
 
 pytestmark = pytest.mark.skipif(not objects.QTXC.exists() or not objects.CLANG.exists(),
                                 reason="qtxc or clang is not there")
@@ -390,6 +390,23 @@ def test_failure_leaves_no_file(tmp_path):
             capture_output=True, text=True, timeout=60)
         assert done.returncode == 1 and "error:" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["bad.mlir"]
+
+
+@pytest.mark.skipif(not shutil.which("qemu-x86_64"), reason="qemu-x86_64 is not there")
+@pytest.mark.parametrize("cpu, runs_on", [("x86-64-v3", {"Haswell", "max"}), ("x86-64-v4", set())])
+def test_cpu_check(cpu, runs_on, tmp_path):
+    """An object says that the CPU lacks a feature, instead of dying of it."""
+    options = ("-mtriple=x86_64-linux-gnu", f"-mcpu={cpu}")
+    text, make_inputs, _ = CASES["mlp"]
+    signature = objects.Library(text, tmp_path).signature
+    inputs = make_inputs(5)
+    for machine in ("Nehalem", "SandyBridge", "Haswell", "max"):
+        program = objects.Program(text, signature, tmp_path, options=options,
+                                  emulator=("qemu-x86_64", "-cpu", machine))
+        status, found = program.run(inputs, (5,))
+        assert status == (OK if machine in runs_on else MISSING_CPU_FEATURE), machine
+        if machine in runs_on:
+            check_results(found, run_reference(qtx.compile_ir(text), inputs))
 
 
 @pytest.mark.skipif(not shutil.which("qemu-aarch64") or not shutil.which("aarch64-linux-gnu-gcc"),

@@ -61,6 +61,18 @@ struct ObjectValue {
   std::vector<std::string> dims;
 };
 
+/// Code for CPUs that have certain features.
+struct CodeVersion {
+  /// The feature that its kernels are named after: `avx512vnni`, ...; the
+  /// architecture if there is none.
+  std::string name;
+  /// The features that it needs, as `+avx,+avx2`.
+  std::string features;
+};
+
+/// What code for `machine` is and needs. Only features of x86-64 are known.
+CodeVersion describeVersion(const llvm::TargetMachine &machine);
+
 struct ObjectInterface {
   std::string name;
   std::vector<ObjectValue> inputs;
@@ -69,6 +81,8 @@ struct ObjectInterface {
   /// The largest value of each dim, which tables of the model may limit.
   std::vector<int64_t> largest;
   std::string triple, cpu, features;
+  /// The versions of the code, the best last.
+  std::vector<CodeVersion> versions;
 };
 
 /// `name` as a C identifier: other characters become `_`.

@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "CPUCheck.h"
 #include "Entry.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
@@ -24,7 +25,8 @@ public:
         pointer(LLVM::LLVMPointerType::get(module.getContext())),
         word(builder.getI64Type()), status(builder.getI32Type()) {}
 
-  void writeRun(LLVM::LLVMFuncOp entry, LLVM::LLVMFuncOp sizes) {
+  void writeRun(LLVM::LLVMFuncOp entry, LLVM::LLVMFuncOp sizes,
+                LLVM::LLVMFuncOp version) {
     size_t numBuffers = interface.inputs.size() + interface.outputs.size();
     // The buffers, the dims, the workspace and its size.
     SmallVector<Type> types(numBuffers + 2, pointer);
@@ -34,6 +36,7 @@ public:
       if (argument != getDimsPointer(numBuffers) || !interface.dims.empty())
         checkNotNull(argument);
     SmallVector<Value> dims = readDims(getDimsPointer(numBuffers));
+    checkCPU(version);
     Value answer = callSizes(sizes, dims);
     Value needed = addAlignment(extract(answer, 1));
     Value isTooSmall =
@@ -98,6 +101,7 @@ private:
     auto type = LLVM::LLVMFunctionType::get(status, types);
     function = LLVM::LLVMFuncOp::create(
         builder, interface.name + "_" + suffix.str(), type);
+    compileForLeastCPU(function, interface);
     builder.setInsertionPointToStart(function.addEntryBlock(builder));
   }
 
@@ -149,6 +153,14 @@ private:
     Value isNull =
         LLVM::ICmpOp::create(builder, LLVM::ICmpPredicate::eq, argument, null);
     failIf(isNull, makeStatus(kStatusNullPointer));
+  }
+
+  void checkCPU(LLVM::LLVMFuncOp version) {
+    Value found =
+        LLVM::CallOp::create(builder, version, ValueRange()).getResult();
+    Value isMissing = LLVM::ICmpOp::create(builder, LLVM::ICmpPredicate::slt,
+                                           found, makeStatus(0));
+    failIf(isMissing, makeStatus(kStatusMissingCPUFeature));
   }
 
   /// Checks the dims, which may be null if there are none, and the pointer to
@@ -279,8 +291,10 @@ void qtx::addCInterface(ModuleOp module, const ObjectInterface &interface) {
   auto entry = module.lookupSymbol<LLVM::LLVMFuncOp>(kEntryFunction);
   auto sizes = module.lookupSymbol<LLVM::LLVMFuncOp>(kSizesFunction);
   makeLocal(module);
+  compileForLeastCPU(sizes, interface);
+  LLVM::LLVMFuncOp version = addVersionFunction(module, interface);
   FunctionWriter writer(module, interface);
-  writer.writeRun(entry, sizes);
+  writer.writeRun(entry, sizes, version);
   writer.writeOutputShape(sizes);
   writer.writeWorkspaceSize(sizes);
   writer.writeSignature();

@@ -36,6 +36,8 @@ static void initializeTargets() {
     llvm::InitializeAllTargets();
     llvm::InitializeAllTargetMCs();
     llvm::InitializeAllAsmPrinters();
+    // For the inline assembly that asks for the features of the CPU.
+    llvm::InitializeAllAsmParsers();
     return true;
   }();
   (void)initialized;
