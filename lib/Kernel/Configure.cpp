@@ -27,6 +27,10 @@ static constexpr auto kRemark =
 /// that pass.
 static constexpr int64_t kBlockBytes = int64_t(1) << 19;
 static constexpr int64_t kMaxBlockRows = 512;
+/// Bytes of the input that stay in the first-level cache, and of weights that
+/// stay in the second.
+static constexpr int64_t kFirstLevelBytes = int64_t(1) << 15;
+static constexpr int64_t kWeightBytes = int64_t(1) << 20;
 
 /// Why no row takes these parameters of the input; empty if some may.
 static StringRef checkInput(const QuantParams &params) {
@@ -67,23 +71,45 @@ static StringRef check(LinearOp op) {
   return reason;
 }
 
+/// Whether tile registers are worth their padding: segments take whole steps of
+/// them.
+static bool isWorthTiles(LinearOp op, const MicroKernel &row) {
+  if (row.getTileStep() == 0)
+    return true;
+  int64_t padded = 0;
+  for (const Segment &segment : op.getSegments())
+    padded += row.getPaddedSize(segment.size);
+  return op.getContractedSize() >= row.getTileStep() &&
+         padded <= 2 * op.getContractedSize();
+}
+
 /// The fastest row for `op` on a target; null if there is none.
 static const MicroKernel *select(LinearOp op, const TargetFeatures &features) {
   bool isFloat = op.getX().getType().getElementType().isF32();
   for (const MicroKernel *row : getMicroKernels())
-    if (row->isFloat() == isFloat && row->isSupported(features))
+    if (row->isFloat() == isFloat && row->isSupported(features) &&
+        isWorthTiles(op, *row))
       return row;
   return nullptr;
 }
 
-static MicroKernelAttr configure(LinearOp op, const MicroKernel &row) {
+/// Rows that stay in a cache while all weights pass.
+static int64_t getBlock(LinearOp op, const MicroKernel &row) {
   int64_t rowBytes = op.getContractedSize() * 4 / row.getStep();
   int64_t rows = std::max(row.getNumRows(), row.getNumTileRows());
+  // Tile registers want more bytes in a cycle than the second-level cache gives
+  // for both operands.
+  if (row.getNumTileRows() > 0 && rows * rowBytes <= kFirstLevelBytes &&
+      op.getNumOutputs() * rowBytes <= kWeightBytes)
+    return rows;
   int64_t block =
       std::clamp<int64_t>(kBlockBytes / rowBytes, rows, kMaxBlockRows);
-  block -= block % rows;
+  return block - block % rows;
+}
+
+static MicroKernelAttr configure(LinearOp op, const MicroKernel &row) {
   return MicroKernelAttr::get(op.getContext(), row.getName(), row.getNumRows(),
-                              row.getNumVectors(), block);
+                              row.getNumVectors(), getBlock(op, row));
 }
 
 namespace {

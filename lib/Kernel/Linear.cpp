@@ -32,6 +32,8 @@ static constexpr int64_t kLineBytes = 64;
 static constexpr int64_t kMinPrefetchingTiles = 4;
 /// More segments than this are not worth code of their own.
 static constexpr int64_t kMaxUnrolledSegments = 8;
+/// Sums of as many segments stay in the first-level cache twice.
+static constexpr int64_t kMaxPipelinedSegments = 2;
 
 namespace {
 
@@ -56,11 +58,14 @@ struct SegmentAt {
   Value group;
 };
 
-/// A panel: outputs that the sums of a tile cover.
-struct Panel {
+/// Vectors of a panel, and lanes of the last one that are outputs.
+struct PanelShape {
   int64_t vectors;
-  /// Lanes of the last vector that are outputs.
   int64_t lastLanes;
+};
+
+/// A panel: outputs that the sums of a tile cover.
+struct Panel : PanelShape {
   /// The first output, and where the packed weight of the panel begins.
   Value output;
   Value weight;
@@ -171,9 +176,12 @@ private:
       if (!extendRun(size, group))
         runs.push_back({int64_t(index), 1, size, channel, steps, group, 0});
       channel += size;
-      steps += llvm::divideCeil(size, step);
+      steps += countSteps(size);
     }
   }
+
+  /// Steps that a segment of `size` channels takes in a panel.
+  int64_t countSteps(int64_t size) { return row.getPaddedSize(size) / step; }
 
   /// Whether the last run takes another segment.
   bool extendRun(int64_t size, int64_t group) {
@@ -192,7 +200,7 @@ private:
   /// Segment `i` of a run.
   SegmentAt getSegmentAt(const SegmentRun &run, Value i) {
     return {add(i, run.first), add(mul(i, run.size), run.channel),
-            add(mul(i, llvm::divideCeil(run.size, step)), run.step),
+            add(mul(i, countSteps(run.size)), run.step),
             add(mul(i, run.groupStride), run.group)};
   }
 
@@ -214,24 +222,27 @@ private:
   void emitPanels(Value begin, Value end) {
     int64_t width = config.getVectors() * lanes;
     int64_t full = outputs / width, rest = outputs % width;
+    Value left = emitTallPanels({config.getVectors(), lanes}, index(0),
+                                index(full), begin, end);
     loop(index(0), index(full), 1, {}, [&](Value number, ValueRange) {
-      emitTiles({config.getVectors(), lanes, mul(number, width),
-                 mul(number, width * step * steps)},
-                begin, end);
+      emitTiles(getPanel({config.getVectors(), lanes}, number), left, end);
       return SmallVector<Value>();
     });
     if (rest == 0)
       return;
     int64_t vectors = llvm::divideCeil(rest, lanes);
-    emitTiles({vectors, rest - (vectors - 1) * lanes, index(full * width),
-               index(full * width * step * steps)},
-              begin, end);
+    PanelShape shape{vectors, rest - (vectors - 1) * lanes};
+    emitTallPanels(shape, index(full), index(full + 1), begin, end);
+    emitTiles(getPanel(shape, index(full)), left, end);
+  }
+
+  Panel getPanel(const PanelShape &shape, Value number) {
+    int64_t width = config.getVectors() * lanes;
+    return {shape, mul(number, width), mul(number, width * step * steps)};
   }
 
   /// Full tiles, then smaller ones for the rows that are left.
   void emitTiles(const Panel &panel, Value begin, Value end) {
-    if (row.getNumTileRows() > 0)
-      begin = emitTallTiles(panel, begin, end);
     Value count = arith::SubIOp::create(b, end, begin);
     Value rest = arith::RemUIOp::create(b, count, index(config.getRows()));
     Value current = arith::SubIOp::create(b, end, rest);
@@ -260,101 +271,217 @@ private:
   // Tile registers
   //===--------------------------------------------------------------------===//
 
-  /// Takes as many rows as fill tile registers; returns the first one left.
-  Value emitTallTiles(const Panel &panel, Value begin, Value end) {
+  int64_t countSegments() { return runs.back().first + runs.back().count; }
+
+  /// Whether the sums of one tall tile wait in memory until those of the next
+  /// are on their way. Those of many segments would not stay in the cache.
+  bool isPipelined() { return countSegments() <= kMaxPipelinedSegments; }
+
+  /// Takes as many rows as fill tile registers, for some panels of one shape;
+  /// returns the first row left.
+  Value emitTallPanels(const PanelShape &shape, Value firstPanel,
+                       Value lastPanel, Value begin, Value end) {
     int64_t rows = row.getNumTileRows();
+    if (rows == 0)
+      return begin;
     Value count = arith::SubIOp::create(b, end, begin);
     Value last = arith::SubIOp::create(
         b, end, arith::RemUIOp::create(b, count, index(rows)));
-    Value lines = countPrefetchedLines(panel, count, rows);
-    loop(begin, last, rows, {}, [&](Value first, ValueRange) {
-      emitPrefetch(panel, lines, arith::SubIOp::create(b, first, begin), rows);
-      tileRows = config.getRows();
-      if (countSegments() <= kMaxUnrolledSegments)
-        emitTallTile(panel, first);
-      else
-        emitTallTileOfManySegments(panel, first);
-      return SmallVector<Value>();
-    });
+    // Tiles so far, and the last one: its first row and its panel.
+    SmallVector<Value> state = {index(0), begin, firstPanel};
+    ValueRange results = loop(
+        firstPanel, lastPanel, 1, state, [&](Value number, ValueRange outer) {
+          ValueRange inner = loop(
+              begin, last, rows, outer, [&](Value first, ValueRange previous) {
+                emitTallTile(getPanel(shape, number), first, shape, previous);
+                return SmallVector<Value>{add(previous[0], 1), first, number};
+              });
+          return SmallVector<Value>(inner);
+        });
+    if (isPipelined())
+      forEachPart([&](Value part) { emitPrevious(shape, results, part); });
     return last;
   }
 
-  /// Calls `body` with the first row of each part whose sums fit registers, and
-  /// its place in the tall tile.
-  void forEachPart(Value first, function_ref<void(Value, Value)> body) {
+  /// The parts of a tall tile whose sums fit registers.
+  void forEachPart(function_ref<void(Value)> body) {
+    tileRows = config.getRows();
     loop(index(0), index(row.getNumTileRows()), tileRows, {},
          [&](Value part, ValueRange) {
-           body(add(first, part), part);
+           body(part);
            return SmallVector<Value>();
          });
   }
 
-  int64_t countSegments() { return runs.back().first + runs.back().count; }
-
-  /// Between segments the fp32 sums of a tall tile wait in memory.
-  void emitTallTile(const Panel &panel, Value first) {
-    for (const SegmentRun &run : runs)
-      for (int64_t i = 0; i < run.count; ++i) {
-        SegmentAt at = getSegmentAt(run, index(i));
-        bool isFirst = run.first + i == 0;
-        bool isLast = run.first + i + 1 == countSegments();
-        multiplyTiles(panel, first, run, at);
-        forEachPart(first, [&](Value partFirst, Value part) {
-          SmallVector<Value> joined;
-          if (!isFirst)
-            joined = loadTall(tallJoined, floatType, panel, part);
-          tallPart = part;
-          joined = emitAndJoin(panel, partFirst, run, at, joined);
-          tallPart = nullptr;
-          if (isLast)
-            emitEpilogue(panel, partFirst, joined);
-          else
-            storeTall(panel, part, joined);
-        });
-      }
+  void emitTallTile(const Panel &panel, Value first, const PanelShape &shape,
+                    ValueRange previous) {
+    if (isPipelined()) {
+      Value sumsRow = getSumsRow(previous[0]);
+      multiplySegments(panel, first, sumsRow, [&](Value part) {
+        emitPrevious(shape, previous, part);
+      });
+    } else if (countSegments() <= kMaxUnrolledSegments) {
+      multiplySegments(panel, first, index(0), {});
+      forEachPart(
+          [&](Value part) { emitTallEpilogue(panel, first, index(0), part); });
+    } else {
+      emitTallTileOfManySegments(panel, first);
+    }
   }
 
-  /// The same in loops over the segments.
+  /// The sums of tile `number` take turns with those of the next.
+  Value getSumsRow(Value number) {
+    return mul(arith::AndIOp::create(b, number, index(1)),
+               countSegments() * row.getNumTileRows());
+  }
+
+  /// Ends a part of the tile that was multiplied last, if there is one.
+  void emitPrevious(const PanelShape &shape, ValueRange previous, Value part) {
+    Value isAny = arith::CmpIOp::create(b, arith::CmpIPredicate::ne,
+                                        previous[0], index(0));
+    auto branch = scf::IfOp::create(b, isAny, /*withElseRegion=*/false);
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPoint(branch.thenYield());
+    emitTallEpilogue(getPanel(shape, previous[2]), previous[1],
+                     getSumsRow(add(previous[0], 1)), part);
+  }
+
+  /// Joins the segments of a part of a tall tile in registers.
+  void emitTallEpilogue(const Panel &panel, Value first, Value sumsRow,
+                        Value part) {
+    tileRows = config.getRows();
+    Value partFirst = add(first, part);
+    SmallVector<Value> result = loadBias(panel, partFirst);
+    forEachSegment([&](const SegmentRun &run, int64_t i, int64_t number) {
+      SegmentAt at = getSegmentAt(run, index(i));
+      Value at0 = add(add(sumsRow, part), number * row.getNumTileRows());
+      result = join(panel, partFirst, at,
+                    loadTallSums(panel, partFirst, at, at0), result);
+    });
+    emitEpilogue(panel, partFirst, result);
+  }
+
+  void forEachSegment(
+      function_ref<void(const SegmentRun &, int64_t, int64_t)> body) {
+    for (const SegmentRun &run : runs)
+      for (int64_t i = 0; i < run.count; ++i)
+        body(run, i, run.first + i);
+  }
+
+  /// Many segments: between them the fp32 sums of a tall tile wait in memory.
   void emitTallTileOfManySegments(const Panel &panel, Value first) {
-    forEachPart(first, [&](Value partFirst, Value part) {
-      storeTall(panel, part, loadBias(panel, partFirst));
+    forEachPart([&](Value part) {
+      storeTall(panel, part, loadBias(panel, add(first, part)));
     });
     for (const SegmentRun &run : runs)
       loop(index(0), index(run.count), 1, {}, [&](Value i, ValueRange) {
         SegmentAt at = getSegmentAt(run, i);
-        multiplyTiles(panel, first, run, at);
-        forEachPart(first, [&](Value partFirst, Value part) {
-          tallPart = part;
+        multiplySegment(panel, first, run, at, index(0), {});
+        forEachPart([&](Value part) {
+          Value partFirst = add(first, part);
           storeTall(panel, part,
-                    emitAndJoin(panel, partFirst, run, at,
-                                loadTall(tallJoined, floatType, panel, part)));
-          tallPart = nullptr;
+                    join(panel, partFirst, at,
+                         loadTallSums(panel, partFirst, at, part),
+                         loadTall(tallJoined, floatType, panel, part)));
         });
         return SmallVector<Value>();
       });
-    forEachPart(first, [&](Value partFirst, Value part) {
-      emitEpilogue(panel, partFirst,
+    forEachPart([&](Value part) {
+      emitEpilogue(panel, add(first, part),
                    loadTall(tallJoined, floatType, panel, part));
     });
   }
 
-  /// Steps of a segment that tile registers take.
-  int64_t getTiledSteps(const SegmentRun &run) {
-    return row.getNumTileRows() > 0
-               ? run.size / row.getTileStep() * (row.getTileStep() / step)
-               : 0;
+  /// Multiplies all segments; their sums lie below each other from `sumsRow`
+  /// on. `other` emits parts of other work, which runs beside the longest
+  /// segment.
+  void multiplySegments(const Panel &panel, Value first, Value sumsRow,
+                        function_ref<void(Value)> other) {
+    int64_t longest = 0;
+    forEachSegment([&](const SegmentRun &run, int64_t, int64_t) {
+      longest = std::max(longest, run.size);
+    });
+    forEachSegment([&](const SegmentRun &run, int64_t i, int64_t number) {
+      bool isLongest = run.size == longest;
+      multiplySegment(panel, first, run, getSegmentAt(run, index(i)),
+                      add(sumsRow, number * row.getNumTileRows()),
+                      isLongest ? other : nullptr);
+      if (isLongest)
+        other = nullptr;
+    });
   }
 
-  void multiplyTiles(const Panel &panel, Value first, const SegmentRun &run,
-                     const SegmentAt &at) {
-    int64_t tileSteps =
-        getTiledSteps(run) * step / std::max<int64_t>(row.getTileStep(), 1);
-    if (tileSteps == 0)
+  void multiplySegment(const Panel &panel, Value first, const SegmentRun &run,
+                       const SegmentAt &at, Value sumsRow,
+                       function_ref<void(Value)> other) {
+    TileOperands operands{m.x,           first,    view->getWeight(),
+                          panel.vectors, tallSums, sumsRow};
+    SmallVector<Value> sums = row.createTileSums(
+        b, operands, isSeedTiled(panel) ? view->getSeed() : Value(),
+        {at.index, panel.output});
+    int64_t windows = row.getPaddedSize(run.size) / row.getTileStep();
+    auto multiply = [&](Value begin, Value end, ValueRange carried) {
+      return loop(
+          begin, end, 1, carried, [&](Value window, ValueRange carried) {
+            return emitWindow(operands, panel, run, at, window, carried);
+          });
+    };
+    if (!other) {
+      row.storeTileSums(b, operands, multiply(index(0), index(windows), sums));
       return;
+    }
+    int64_t parts = row.getNumTileRows() / config.getRows();
+    int64_t share = windows / parts, rest = windows % parts;
+    sums = llvm::to_vector(multiply(index(0), index(rest), sums));
+    ValueRange results =
+        loop(index(0), index(parts), 1, sums, [&](Value i, ValueRange carried) {
+          Value begin = add(mul(i, share), rest);
+          ValueRange next = multiply(begin, add(begin, share), carried);
+          other(mul(i, config.getRows()));
+          return SmallVector<Value>(next);
+        });
+    row.storeTileSums(b, operands, results);
+  }
+
+  SmallVector<Value> emitWindow(const TileOperands &operands,
+                                const Panel &panel, const SegmentRun &run,
+                                const SegmentAt &at, Value window,
+                                ValueRange sums) {
+    int64_t stepsOfWindow = row.getTileStep() / step;
+    Value channel = add(at.channel, mul(window, row.getTileStep()));
+    if (isLastWindowMoved(run))
+      channel = limitWindow(channel);
+    Value position = add(at.step, mul(window, stepsOfWindow));
     Value offset =
-        add(panel.weight, mul(at.step, panel.vectors * lanes * step));
-    row.emitTiles(b, {m.x, first, at.channel, view->getWeight(), offset,
-                      panel.vectors, tileSteps, tallSums});
+        add(panel.weight, mul(position, panel.vectors * lanes * step));
+    return row.emitTileStep(b, operands, channel, offset, sums);
+  }
+
+  /// Whether the last window of a segment would reach behind the input.
+  bool isLastWindowMoved(const SegmentRun &run) {
+    return run.channel + (run.count - 1) * run.size +
+               row.getPaddedSize(run.size) >
+           getLast(view->getX());
+  }
+  Value limitWindow(Value channel) {
+    return arith::MinUIOp::create(
+        b, channel, index(getLast(view->getX()) - row.getTileStep()));
+  }
+
+  /// Whether sums in tile registers start from the seed.
+  bool isSeedTiled(const Panel &panel) {
+    return view->getSeed() && !view->getXZeroPoint() &&
+           panel.lastLanes == lanes;
+  }
+
+  SmallVector<Value> loadTallSums(const Panel &panel, Value first,
+                                  const SegmentAt &at, Value sumsRow) {
+    SmallVector<Value> sums = loadTall(tallSums, sumType, panel, sumsRow);
+    if (!view->getSeed() || isSeedTiled(panel))
+      return sums;
+    for (auto [sum, seed] : llvm::zip_equal(sums, loadSeed(panel, first, at)))
+      sum = arith::AddIOp::create(b, sum, seed);
+    return sums;
   }
 
   SmallVector<Value> loadTall(Value memref, VectorType type, const Panel &panel,
@@ -460,10 +587,14 @@ private:
                                  const SegmentRun &run, const SegmentAt &at,
                                  SmallVector<Value> result) {
     SmallVector<Value> sums =
-        emitSegment(panel, first, run, at,
-                    loadSeed(panel, first, at, getTiledSteps(run) > 0));
+        emitSegment(panel, first, run, at, loadSeed(panel, first, at));
     if (result.empty())
       result = loadBias(panel, first);
+    return join(panel, first, at, sums, result);
+  }
+
+  SmallVector<Value> join(const Panel &panel, Value first, const SegmentAt &at,
+                          ArrayRef<Value> sums, SmallVector<Value> result) {
     for (int64_t v = 0; v < panel.vectors; ++v) {
       Value scale = loadRow(view->getWeightScale(), at.index, panel, v);
       for (int64_t r = 0; r < tileRows; ++r) {
@@ -484,16 +615,10 @@ private:
   SmallVector<Value> emitSegment(const Panel &panel, Value first,
                                  const SegmentRun &run, const SegmentAt &at,
                                  SmallVector<Value> sums) {
+    if (row.getTileStep() > 0)
+      return emitWindows(panel, first, run, at, sums);
     int64_t full = run.size / step, rest = run.size % step;
-    int64_t begin = tallPart ? getTiledSteps(run) : 0;
-    ValueRange results = loop(
-        index(begin), index(full), 1, sums, [&](Value k, ValueRange carried) {
-          Value channel = add(at.channel, step == 1 ? k : mul(k, step));
-          return emitStep(
-              panel, first, add(at.step, k), carried,
-              [&](Value rowIndex) { return loadInput(rowIndex, channel); });
-        });
-    sums.assign(results.begin(), results.end());
+    sums = emitSteps(panel, first, at, at.channel, 0, full, sums);
     if (rest == 0)
       return sums;
     Value channel = add(at.channel, full * step);
@@ -501,6 +626,35 @@ private:
                     [&](Value rowIndex) {
                       return loadPartialInput(rowIndex, channel, rest);
                     });
+  }
+
+  /// The same where weights are padded to what tile registers take.
+  SmallVector<Value> emitWindows(const Panel &panel, Value first,
+                                 const SegmentRun &run, const SegmentAt &at,
+                                 SmallVector<Value> sums) {
+    int64_t count = countSteps(run.size);
+    if (!isLastWindowMoved(run))
+      return emitSteps(panel, first, at, at.channel, 0, count, sums);
+    int64_t window = row.getTileStep() / step;
+    sums = emitSteps(panel, first, at, at.channel, 0, count - window, sums);
+    Value channel = limitWindow(add(at.channel, (count - window) * step));
+    return emitSteps(panel, first, at, channel, count - window, window, sums);
+  }
+
+  /// `count` whole steps, the first of them at `channel` and `begin` steps
+  /// behind the begin of the segment.
+  SmallVector<Value> emitSteps(const Panel &panel, Value first,
+                               const SegmentAt &at, Value channel,
+                               int64_t begin, int64_t count,
+                               SmallVector<Value> sums) {
+    ValueRange results =
+        loop(index(0), index(count), 1, sums, [&](Value k, ValueRange carried) {
+          Value current = add(channel, step == 1 ? k : mul(k, step));
+          return emitStep(
+              panel, first, add(add(at.step, begin), k), carried,
+              [&](Value rowIndex) { return loadInput(rowIndex, current); });
+        });
+    return llvm::to_vector(results);
   }
 
   /// One step of the contracted axis: a dot product for each sum.
@@ -613,7 +767,7 @@ private:
 
   /// What the integer sums of a segment start from.
   SmallVector<Value> loadSeed(const Panel &panel, Value first,
-                              const SegmentAt &at, bool isTiled) {
+                              const SegmentAt &at) {
     SmallVector<Value> result(tileRows * panel.vectors);
     Value zero = arith::ConstantOp::create(b, b.getZeroAttr(sumType));
     for (int64_t v = 0; v < panel.vectors; ++v) {
@@ -625,11 +779,6 @@ private:
                 ? emitRunTimeSeed(seed, zero, first, r, at.group)
                 : seed;
     }
-    if (!tallPart || !isTiled)
-      return result;
-    SmallVector<Value> tiled = loadTall(tallSums, sumType, panel, tallPart);
-    for (auto [seed, sum] : llvm::zip_equal(result, tiled))
-      seed = arith::AddIOp::create(b, sum, seed);
     return result;
   }
 
@@ -709,8 +858,12 @@ private:
       tile = create(config.getRows(), b.getF32Type());
     if (row.getNumTileRows() == 0)
       return;
-    tallSums = create(row.getNumTileRows(), b.getI32Type());
-    tallJoined = create(row.getNumTileRows(), b.getF32Type());
+    int64_t copies = isPipelined() ? 2 * countSegments()
+                     : countSegments() <= kMaxUnrolledSegments ? countSegments()
+                                                               : 1;
+    tallSums = create(copies * row.getNumTileRows(), b.getI32Type());
+    if (countSegments() > kMaxUnrolledSegments)
+      tallJoined = create(row.getNumTileRows(), b.getF32Type());
   }
 
   void emitEpilogue(const Panel &panel, Value first, ArrayRef<Value> sums) {
@@ -837,9 +990,8 @@ private:
   Matrices m;
   int64_t tileRows = 0;
   Value tile;
-  /// Integer and fp32 sums of a tall tile, and the first row of its part that
-  /// code is emitted for; null outside of tall tiles.
-  Value tallSums, tallJoined, tallPart;
+  /// Integer sums of the segments of tall tiles, and fp32 sums of one.
+  Value tallSums, tallJoined;
   ResultParams sharedParams;
 };
 

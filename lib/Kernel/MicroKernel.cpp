@@ -8,6 +8,7 @@
 
 #include "qtx/Kernel/MicroKernel.h"
 #include "mlir/IR/BuiltinTypes.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace qtx;
@@ -22,6 +23,10 @@ int64_t MicroKernel::getStep() const {
     return 2;
   }
   llvm_unreachable("unknown operands");
+}
+
+int64_t MicroKernel::getPaddedSize(int64_t size) const {
+  return llvm::alignTo(size, getTileStep() > 0 ? getTileStep() : getStep());
 }
 
 Type MicroKernel::getElementType(MLIRContext *context) const {

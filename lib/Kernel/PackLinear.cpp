@@ -282,13 +282,24 @@ private:
   template <typename Packed, typename T>
   void packSegment(const std::vector<T> &weight, const Segment &segment,
                    int64_t first, int64_t width, std::vector<Packed> &packed) {
-    int64_t step = row.getStep();
-    for (int64_t k = 0; k < segment.size; k += step)
+    int64_t step = row.getStep(), padded = row.getPaddedSize(segment.size);
+    // A window of channels that tile registers take at once does not reach
+    // behind the input: the last one begins earlier, with zeros.
+    int64_t window = row.getTileStep() > 0 ? row.getTileStep() : padded;
+    auto get = [&](int64_t n, int64_t k) {
+      int64_t own = k / window * window;
+      int64_t begin = segment.offset + own;
+      if (row.getTileStep() > 0)
+        begin = std::min(begin, size - window);
+      int64_t channel = begin + k % window;
+      bool isInside = channel >= segment.offset + own &&
+                      channel < segment.offset + segment.size && n < outputs;
+      return isInside ? Packed(weight[n * size + channel]) : Packed(0);
+    };
+    for (int64_t k = 0; k < padded; k += step)
       for (int64_t n = first; n < first + width; ++n)
         for (int64_t i = k; i < k + step; ++i)
-          packed.push_back(n < outputs && i < segment.size
-                               ? Packed(weight[n * size + segment.offset + i])
-                               : Packed(0));
+          packed.push_back(get(n, i));
   }
 
   //===--------------------------------------------------------------------===//

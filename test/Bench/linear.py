@@ -206,13 +206,23 @@ class Timer:
         return (time.thread_time() - start) / self.count / self.parts
 
 
+def align(array):
+    """A copy where vectors do not cross lines, as in the workspace of an object."""
+    memory = np.empty(array.nbytes + 64, np.uint8)
+    copy = memory[-memory.ctypes.data % 64:][:array.nbytes].view(array.dtype).reshape(array.shape)
+    copy[...] = array
+    return copy
+
+
 def create_timers(layer, row, is_quick):
     _, rows, size, outputs, end = layer
     rng = np.random.default_rng(0)
     is_float = row == "avx512-fma"
     x = (rng.standard_normal((rows, size)).astype(np.float32) if is_float else
          rng.integers(-128, 128, (rows, size)).astype(np.int8))
-    arrays = [x, np.ones((rows, outputs), np.float32)] if end == "residual" else [x]
+    arrays = [align(x)]
+    if end == "residual":
+        arrays.append(align(np.ones((rows, outputs), np.float32)))
     timers = {"warm": Timer(linear_ir(layer, (size,), row), *arrays)}
     if not is_quick:
         copies = -(-COLD_BYTES // (size * outputs * (4 if is_float else 1)))

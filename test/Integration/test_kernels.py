@@ -67,7 +67,9 @@ def compile_both(text, row):
     target = f'triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <[{features}]>'
     fast = f"module attributes {{llvm.target = #llvm.target<{target}>}} {{ {text} }}"
     configured = qtx.run_passes(fast, "builtin.module(qtx-to-storage,any(qtx-configure))")
-    assert row in configured, "expected the row to be taken"
+    # Tile registers leave what they would mostly pad to the dot product.
+    rows = (row, "x86-avx512-vnni") if row == "x86-amx-int8" else (row,)
+    assert any(row in configured for row in rows), "expected the row to be taken"
     return qtx.compile_ir(text), qtx.compile_ir(fast, fast=True)
 
 
@@ -345,7 +347,7 @@ def check_integer_linear(case, row, seed):
 
 
 PARTITIONS = ((1,), (2,), (3,), (4,), (7,), (64,), (129,), (6, 1), (5, 3, 9), (8, 8, 8), (64, 3),
-              (1,) * 5, (3,) * 11, (32, 32, 32, 32, 1), (4, 4, 5, 5, 5, 4), (192,), (64, 64, 128, 3))
+              (1,) * 5, (3,) * 11, (32, 32, 32, 32, 1), (4, 4, 5, 5, 5, 4), (192,), (64, 64, 128, 3), (130, 62), (65, 60, 70))
 
 
 # Each example compiles a module of its own.
@@ -395,7 +397,7 @@ def guard(array, at_end):
 @pytest.mark.parametrize("row", FLOAT_ROWS + INTEGER_ROWS)
 @pytest.mark.parametrize("at_end", [False, True])
 def test_reads_stay_inside(row, at_end):
-    for size, rows in ((1, 1), (3, 2), (5, 9), (66, 7), (31, 16)):
+    for size, rows in ((1, 1), (3, 2), (5, 9), (66, 7), (31, 16), (70, 33)):
         if row.endswith("-fma"):
             text, _ = float_linear(size, 17, "full", "none")
             arrays = [np.ones((rows, size), np.float32), np.ones((rows, 17), np.float32)]

@@ -81,11 +81,39 @@ func.func @vnni(%x: tensor<?x4xi8>) -> tensor<?x2xf32> {
 
 module attributes {llvm.target = #llvm.target<triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <["+avx512bw", "+avx512vnni", "+amx-tile", "+amx-int8"]>>} {
 // CHECK-LABEL: func.func @amx
-// CHECK: "x86-amx-int8", rows = 8, vectors = 2, block = 512
-func.func @amx(%x: tensor<?x4xi8>) -> tensor<?x2xf32> {
-  %w = arith.constant dense<1> : tensor<2x4xi8>
+// CHECK: "x86-amx-int8", rows = 8, vectors = 2, block = 32
+func.func @amx(%x: tensor<?x384xi8>) -> tensor<?x2xf32> {
+  %w = arith.constant dense<1> : tensor<2x384xi8>
   %s = arith.constant dense<1.0> : tensor<1xf32>
-  %y = qtx.linear %x as !quant.uniform<i8:f32, 0.5>, %w scale(%s) : (tensor<?x4xi8>, tensor<2x4xi8>, tensor<1xf32>) -> tensor<?x2xf32>
+  %y = qtx.linear %x as !quant.uniform<i8:f32, 0.5>, %w scale(%s) : (tensor<?x384xi8>, tensor<2x384xi8>, tensor<1xf32>) -> tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}
+
+// A block of the input beyond the first-level cache gains nothing from being small.
+// CHECK-LABEL: func.func @amx_large
+// CHECK: "x86-amx-int8", rows = 8, vectors = 2, block = 320
+func.func @amx_large(%x: tensor<?x1536xi8>) -> tensor<?x2xf32> {
+  %w = arith.constant dense<1> : tensor<2x1536xi8>
+  %s = arith.constant dense<1.0> : tensor<1xf32>
+  %y = qtx.linear %x as !quant.uniform<i8:f32, 0.5>, %w scale(%s) : (tensor<?x1536xi8>, tensor<2x1536xi8>, tensor<1xf32>) -> tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}
+
+// Too short for tile registers, and too short segments.
+// CHECK-LABEL: func.func @amx_short
+// CHECK: "x86-avx512-vnni"
+// CHECK-LABEL: func.func @amx_segments
+// CHECK: "x86-avx512-vnni"
+func.func @amx_short(%x: tensor<?x63xi8>) -> tensor<?x2xf32> {
+  %w = arith.constant dense<1> : tensor<2x63xi8>
+  %s = arith.constant dense<1.0> : tensor<1xf32>
+  %y = qtx.linear %x as !quant.uniform<i8:f32, 0.5>, %w scale(%s) : (tensor<?x63xi8>, tensor<2x63xi8>, tensor<1xf32>) -> tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}
+func.func @amx_segments(%x: tensor<?x64xi8>) -> tensor<?x2xf32> {
+  %w = arith.constant dense<1> : tensor<2x64xi8>
+  %s = arith.constant dense<1.0> : tensor<2x4xf32>
+  %y = qtx.linear %x as !quant.uniform<i8:f32, 0.5>, %w scale(%s) block 16 : (tensor<?x64xi8>, tensor<2x64xi8>, tensor<2x4xf32>) -> tensor<?x2xf32>
   return %y : tensor<?x2xf32>
 }
 }

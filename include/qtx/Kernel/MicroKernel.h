@@ -27,22 +27,17 @@ enum class MicroKernelOperands {
   S16S16, // signed 16 bits; sums in i32
 };
 
-/// What tile registers multiply: `getNumTileRows()` rows of the input with a
-/// panel.
+/// What tile registers multiply, and where their sums go.
 struct TileOperands {
-  /// The input, and where the first row and channel are.
+  /// The input and its first row.
   mlir::Value x;
   mlir::Value row;
-  mlir::Value channel;
-  /// The packed weight, where the panel begins at that channel, and its
-  /// vectors.
+  /// The packed weight, and vectors of its panel.
   mlir::Value weight;
-  mlir::Value offset;
   int64_t vectors;
-  /// Steps of `getTileStep()` channels.
-  int64_t steps;
-  /// The matrix of sums to write.
+  /// The matrix of sums and its first row.
   mlir::Value sums;
+  mlir::Value sumsRow;
 };
 
 /// One row: a dot-product instruction and the tile that suits it. Each 32-bit
@@ -67,13 +62,31 @@ public:
                               mlir::Value weight) const = 0;
 
   /// Rows that tile registers take at once, and channels of a step; 0 if there
-  /// are none. What they leave of rows and channels is the dot product's.
+  /// are none. What they leave of rows is the dot product's.
   virtual int64_t getNumTileRows() const { return 0; }
   virtual int64_t getTileStep() const { return 0; }
-  /// Multiplies by tile registers.
-  virtual void emitTiles(mlir::ImplicitLocOpBuilder &builder,
-                         const TileOperands &operands) const {}
+  /// Sums in tile registers, a value for each: zeros, or in each row the
+  /// vectors of `seed` from `indices` on.
+  virtual llvm::SmallVector<mlir::Value>
+  createTileSums(mlir::ImplicitLocOpBuilder &builder,
+                 const TileOperands &operands, mlir::Value seed,
+                 llvm::ArrayRef<mlir::Value> indices) const {
+    return {};
+  }
+  /// `sums` plus the products of a step: channels of the input from `channel`
+  /// on, and the weight from `offset` on.
+  virtual llvm::SmallVector<mlir::Value>
+  emitTileStep(mlir::ImplicitLocOpBuilder &builder,
+               const TileOperands &operands, mlir::Value channel,
+               mlir::Value offset, mlir::ValueRange sums) const {
+    return {};
+  }
+  virtual void storeTileSums(mlir::ImplicitLocOpBuilder &builder,
+                             const TileOperands &operands,
+                             mlir::ValueRange sums) const {}
 
+  /// Channels that packed weights have for a segment of `size`.
+  int64_t getPaddedSize(int64_t size) const;
   bool isFloat() const { return getOperands() == MicroKernelOperands::F32; }
   /// Elements of the contracted axis in one lane.
   int64_t getStep() const;

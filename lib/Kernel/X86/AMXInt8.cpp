@@ -9,7 +9,6 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "qtx/Kernel/MicroKernel.h"
 
 using namespace mlir;
@@ -24,40 +23,36 @@ static constexpr int64_t kTilesOfRows = 2;
 
 namespace {
 
-/// Emits the loop over the contracted axis with its sums in tile registers.
-class TileLoop {
+/// Emits what tile registers do with one matrix of sums.
+class TileEmitter {
 public:
-  TileLoop(ImplicitLocOpBuilder &b, const TileOperands &operands)
+  TileEmitter(ImplicitLocOpBuilder &b, const TileOperands &operands)
       : b(b), operands(operands),
         tileType(LLVM::LLVMX86AMXType::get(b.getContext())) {}
 
-  void emit() {
-    int64_t panelRow = operands.vectors * kBytes;
-    weightStride = i64(panelRow);
-    Value weight = getAddress(operands.weight, {operands.offset});
-    Value x = getAddress(operands.x, {operands.row, operands.channel});
-    xStride = getRowBytes(operands.x);
-    SmallVector<Value> zeros;
-    for (int64_t i = 0; i < kTilesOfRows * operands.vectors; ++i)
-      zeros.push_back(call("tilezero", tileType, {}));
-    auto loop =
-        scf::ForOp::create(b, index(0), index(operands.steps), index(1), zeros);
-    {
-      OpBuilder::InsertionGuard guard(b);
-      b.setInsertionPointToEnd(loop.getBody());
-      Value k = toI64(loop.getInductionVar());
-      // A step takes as many channels as a row of the tile has bytes, and as
-      // many rows of the panel as the tile has.
-      scf::YieldOp::create(b,
-                           emitStep(offset(x, mulI64(k, kBytes)),
-                                    offset(weight, mulI64(k, panelRow * kRows)),
-                                    loop.getRegionIterArgs()));
+  SmallVector<Value> createSums(Value seed, ArrayRef<Value> indices) {
+    SmallVector<Value> sums;
+    for (int64_t i = 0; i < kTilesOfRows * operands.vectors; ++i) {
+      if (!seed) {
+        sums.push_back(call("tilezero", tileType, {}));
+        continue;
+      }
+      // Rows that are no bytes apart are all the same.
+      Value address = getAddress(seed, indices);
+      sums.push_back(
+          load(offset(address, i64(i % operands.vectors * kBytes)), i64(0)));
     }
-    store(loop.getResults());
+    return sums;
   }
 
-private:
-  SmallVector<Value> emitStep(Value x, Value weight, ValueRange sums) {
+  /// A step takes as many channels as a row of the tile has bytes, and as many
+  /// rows of the panel as the tile has.
+  SmallVector<Value> emitStep(Value channel, Value weightOffset,
+                              ValueRange sums) {
+    Value weight = getAddress(operands.weight, {weightOffset});
+    Value x = getAddress(operands.x, {operands.row, channel});
+    Value xStride = getRowBytes(operands.x);
+    Value weightStride = i64(operands.vectors * kBytes);
     SmallVector<Value> weights, next;
     for (int64_t v = 0; v < operands.vectors; ++v)
       weights.push_back(load(offset(weight, i64(v * kBytes)), weightStride));
@@ -72,7 +67,7 @@ private:
   }
 
   void store(ValueRange sums) {
-    Value to = getAddress(operands.sums, {index(0), index(0)});
+    Value to = getAddress(operands.sums, {operands.sumsRow, index(0)});
     Value stride = getRowBytes(operands.sums);
     for (int64_t r = 0; r < kTilesOfRows; ++r)
       for (int64_t v = 0; v < operands.vectors; ++v) {
@@ -82,6 +77,7 @@ private:
       }
   }
 
+private:
   Value load(Value address, Value stride) {
     return call("tileloadd64", tileType, {address, stride});
   }
@@ -146,7 +142,6 @@ private:
   ImplicitLocOpBuilder &b;
   const TileOperands &operands;
   Type tileType;
-  Value xStride, weightStride;
 };
 
 /// Tiles of 32 rows; what they leave takes VPDPBUSD, which reads the same
@@ -172,9 +167,21 @@ public:
 
   int64_t getNumTileRows() const override { return kTilesOfRows * kRows; }
   int64_t getTileStep() const override { return kBytes; }
-  void emitTiles(ImplicitLocOpBuilder &builder,
-                 const TileOperands &operands) const override {
-    TileLoop(builder, operands).emit();
+  SmallVector<Value> createTileSums(ImplicitLocOpBuilder &builder,
+                                    const TileOperands &operands, Value seed,
+                                    ArrayRef<Value> indices) const override {
+    return TileEmitter(builder, operands).createSums(seed, indices);
+  }
+  SmallVector<Value> emitTileStep(ImplicitLocOpBuilder &builder,
+                                  const TileOperands &operands, Value channel,
+                                  Value offset,
+                                  ValueRange sums) const override {
+    return TileEmitter(builder, operands).emitStep(channel, offset, sums);
+  }
+  void storeTileSums(ImplicitLocOpBuilder &builder,
+                     const TileOperands &operands,
+                     ValueRange sums) const override {
+    TileEmitter(builder, operands).store(sums);
   }
 };
 
