@@ -114,26 +114,6 @@ static llvm::Expected<ModelOptions> readOptions(ArrayRef<QtxOption> texts) {
   return options;
 }
 
-/// The code of a model, in memory that the operating system can take back.
-static llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>>
-emitObject(ModuleOp module, const CompileOptions &options,
-           const CompileResult &result) {
-  SmallString<128> path;
-  if (std::error_code code =
-          llvm::sys::fs::createTemporaryFile("qtx", "o", path))
-    return llvm::errorCodeToError(code);
-  llvm::scope_exit remove([&] { llvm::sys::fs::remove(path); });
-  if (llvm::Error error =
-          emitCode(module, *result.machine, options.target.optLevel,
-                   CodeKind::Object, path))
-    return error;
-  auto file = llvm::MemoryBuffer::getFile(path, /*IsText=*/false,
-                                          /*RequiresNullTerminator=*/false);
-  if (!file)
-    return llvm::errorCodeToError(file.getError());
-  return std::move(*file);
-}
-
 static llvm::Error writeReports(const Report &report,
                                 ArrayRef<std::string> paths) {
   for (StringRef path : paths)

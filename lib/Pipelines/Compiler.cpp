@@ -18,9 +18,11 @@
 #include "qtx/Pipelines/Pipelines.h"
 #include "qtx/Quantize/Quantize.h"
 #include "qtx/Target/Passes.h"
+#include "llvm/ADT/ScopeExit.h"
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/SourceMgr.h"
 #include "llvm/Support/Threading.h"
@@ -501,4 +503,23 @@ llvm::Error qtx::writeOutput(ModuleOp module, const CompileOptions &options,
   SmallString<128> header(path);
   llvm::sys::path::replace_extension(header, ".h");
   return writeText(header, makeHeader(result.interface));
+}
+
+llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>>
+qtx::emitObject(ModuleOp module, const CompileOptions &options,
+                const CompileResult &result) {
+  SmallString<128> path;
+  if (std::error_code code =
+          llvm::sys::fs::createTemporaryFile("qtx", "o", path))
+    return llvm::errorCodeToError(code);
+  llvm::scope_exit remove([&] { llvm::sys::fs::remove(path); });
+  if (llvm::Error error =
+          emitCode(module, *result.machine, options.target.optLevel,
+                   CodeKind::Object, path))
+    return error;
+  auto file = llvm::MemoryBuffer::getFile(path, /*IsText=*/false,
+                                          /*RequiresNullTerminator=*/false);
+  if (!file)
+    return llvm::errorCodeToError(file.getError());
+  return std::move(*file);
 }

@@ -56,3 +56,22 @@ static void print(Diagnostic &diagnostic) {
 
 qtx::DiagnosticPrinter::DiagnosticPrinter(MLIRContext *context)
     : scope(context, [](Diagnostic &diagnostic) { print(diagnostic); }) {}
+
+/// The message behind its place, and its notes.
+static std::string describe(Diagnostic &diagnostic) {
+  std::string text = qtx::describeLocation(diagnostic.getLocation());
+  if (!text.empty())
+    text += ": ";
+  text += diagnostic.str();
+  for (Diagnostic &note : diagnostic.getNotes())
+    text += "\n" + describe(note);
+  return text;
+}
+
+qtx::DiagnosticCollector::DiagnosticCollector(MLIRContext *context)
+    : scope(context, [this](Diagnostic &diagnostic) {
+        if (diagnostic.getSeverity() == DiagnosticSeverity::Error)
+          errors.push_back(describe(diagnostic));
+        if (diagnostic.getSeverity() == DiagnosticSeverity::Warning)
+          warnings.push_back(describe(diagnostic));
+      }) {}

@@ -6,16 +6,14 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "mlir/IR/AsmState.h"
-#include "mlir/Parser/Parser.h"
-#include "mlir/Support/FileUtilities.h"
 #include "qtx/InitAll.h"
+#include "qtx/Pipelines/Compiler.h"
+#include "qtx/Support/Diagnostics.h"
 #include "qtx/Target/CompiledModel.h"
 #include "qtx/Target/Run.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/InitLLVM.h"
-#include "llvm/Support/SourceMgr.h"
 #include "llvm/Support/WithColor.h"
 
 using namespace mlir;
@@ -25,7 +23,7 @@ namespace cl = llvm::cl;
 static cl::OptionCategory category("qtx-run options");
 
 static cl::opt<std::string> modelPath(cl::Positional, cl::Required,
-                                      cl::desc("MODEL.mlir|.o|.so"),
+                                      cl::desc("MODEL.onnx|.mlir|.o|.so"),
                                       cl::cat(category));
 static cl::opt<std::string>
     inputsPath("inputs",
@@ -47,12 +45,20 @@ static cl::opt<double>
                       cl::init(0), cl::cat(category));
 static cl::opt<std::string> entryName(
     "entry",
-    cl::desc("Function to run (default: main, or the only public one)"),
+    cl::desc("Function of IR to run (default: main, or the only public one)"),
     cl::value_desc("NAME"), cl::cat(category));
 static cl::opt<bool>
     useReference("reference",
-                 cl::desc("Use the reference lowering, as IR always does"),
+                 cl::desc("Lower a model that is not compiled by the reference "
+                          "path"),
                  cl::cat(category));
+static cl::opt<std::string>
+    recipeName("recipe",
+               cl::desc("How to quantize a graph (default: none, in float)"),
+               cl::value_desc("NAME[:K]"), cl::init("none"), cl::cat(category));
+static cl::opt<std::string>
+    samplesPath("calibrate", cl::desc("Samples that the recipe wants"),
+                cl::value_desc("DATA.npz"), cl::cat(category));
 
 static void reportError(const llvm::Twine &text) {
   llvm::WithColor::error(llvm::errs(), "qtx-run") << text << "\n";
@@ -62,23 +68,84 @@ static void reportWarning(const llvm::Twine &text) {
   llvm::WithColor::warning(llvm::errs(), "qtx-run") << text << "\n";
 }
 
-/// Parses and compiles the model; the messages go to the error stream.
-static llvm::Expected<std::unique_ptr<JITModule>> compileModel() {
-  std::string message;
-  auto file = openInputFile(modelPath, &message);
-  if (!file)
-    return llvm::createStringError(message);
-  DialectRegistry registry;
-  registerDialects(registry);
-  MLIRContext context(registry);
-  context.printOpOnDiagnostic(false);
-  llvm::SourceMgr sources;
-  sources.AddNewSourceBuffer(std::move(file), llvm::SMLoc());
-  SourceMgrDiagnosticHandler handler(sources, &context);
-  OwningOpRef<ModuleOp> module = parseSourceFile<ModuleOp>(sources, &context);
+namespace {
+/// What compiles a model, and what it says.
+class Compilation {
+public:
+  Compilation() : context(makeRegistry()), messages(&context) {
+    context.printOpOnDiagnostic(false);
+  }
+
+  /// Null after an error.
+  OwningOpRef<ModuleOp> load() { return loadModel(modelPath, &context); }
+
+  ~Compilation() {
+    for (StringRef warning : messages.getWarnings())
+      reportWarning(warning);
+  }
+
+  /// What was reported, as one error; `other` if nothing was.
+  llvm::Error getError(llvm::Error other = llvm::Error::success()) const {
+    if (messages.getErrors().empty())
+      return other;
+    llvm::consumeError(std::move(other));
+    return llvm::createStringError(llvm::join(messages.getErrors(), "\n"));
+  }
+
+private:
+  static DialectRegistry makeRegistry() {
+    DialectRegistry registry;
+    registerDialects(registry);
+    return registry;
+  }
+
+  MLIRContext context;
+  DiagnosticCollector messages;
+};
+} // namespace
+
+/// Compiles the functions of IR.
+static llvm::Expected<std::unique_ptr<JITModule>> compileFunctions() {
+  Compilation compilation;
+  OwningOpRef<ModuleOp> module = compilation.load();
   if (!module)
-    return llvm::createStringError(modelPath + ": not valid IR");
-  return JITModule::create(*module);
+    return compilation.getError();
+  JITOptions options;
+  options.fast = !useReference;
+  auto functions = JITModule::create(*module, options);
+  if (!functions)
+    return compilation.getError(functions.takeError());
+  return functions;
+}
+
+static llvm::Expected<CompileOptions> getCompileOptions() {
+  CompileOptions options;
+  options.reference = useReference;
+  options.calibrationPath = samplesPath;
+  auto recipe = parseRecipe(recipeName);
+  if (!recipe)
+    return llvm::createStringError("--recipe: " +
+                                   llvm::toString(recipe.takeError()));
+  options.recipe = std::move(*recipe);
+  return options;
+}
+
+/// Takes a graph through all stages to an object in memory.
+static llvm::Expected<std::unique_ptr<CompiledModel>> compileGraph() {
+  auto options = getCompileOptions();
+  if (!options)
+    return options.takeError();
+  Compilation compilation;
+  OwningOpRef<ModuleOp> module = compilation.load();
+  if (!module)
+    return compilation.getError();
+  FailureOr<CompileResult> result = runStages(*module, *options);
+  if (failed(result))
+    return compilation.getError();
+  auto object = emitObject(*module, *options, *result);
+  if (!object)
+    return compilation.getError(object.takeError());
+  return CompiledModel::loadObject(std::move(*object));
 }
 
 /// The function to run: the one asked for, `main`, or the only one.
@@ -122,7 +189,7 @@ run(const FunctionSignature &signature,
 }
 
 static llvm::Expected<std::vector<NamedArray>> runIR() {
-  auto model = compileModel();
+  auto model = compileFunctions();
   if (!model)
     return model.takeError();
   auto name = selectEntry((*model)->getFunctionNames());
@@ -137,15 +204,8 @@ static llvm::Expected<std::vector<NamedArray>> runIR() {
 }
 
 /// Calls a compiled model through its C functions.
-static llvm::Expected<std::vector<NamedArray>> runCompiled() {
-  if (useReference)
-    return llvm::createStringError(
-        "--reference: expected a model that is not compiled, found " +
-        modelPath);
-  if (!entryName.empty())
-    return llvm::createStringError(
-        "--entry: expected a model that is not compiled, found " + modelPath);
-  auto model = CompiledModel::load(modelPath);
+static llvm::Expected<std::vector<NamedArray>>
+runCompiled(llvm::Expected<std::unique_ptr<CompiledModel>> model) {
   if (!model)
     return model.takeError();
   return run(
@@ -153,14 +213,40 @@ static llvm::Expected<std::vector<NamedArray>> runCompiled() {
       [&](ArrayRef<BufferView> inputs) { return (*model)->invoke(inputs); });
 }
 
+/// Fails if an option is given that models of this kind do not take.
+static llvm::Error refuse(const cl::Option &option, StringRef kinds) {
+  if (option.getNumOccurrences() == 0)
+    return llvm::Error::success();
+  return llvm::createStringError("--" + option.ArgStr +
+                                 ": expected a model in " + kinds + ", found " +
+                                 modelPath);
+}
+
+/// Checks that the options suit the kind of the model.
+static llvm::Error checkOptions(bool isGraph, bool isIR) {
+  if (!isGraph)
+    for (const cl::opt<std::string> *option : {&recipeName, &samplesPath})
+      if (llvm::Error error = refuse(*option, ".onnx"))
+        return error;
+  if (!isIR)
+    if (llvm::Error error = refuse(entryName, ".mlir"))
+      return error;
+  if (!isGraph && !isIR)
+    return refuse(useReference, ".onnx or .mlir");
+  return llvm::Error::success();
+}
+
 static llvm::Expected<std::vector<NamedArray>> runModel() {
   StringRef path = modelPath;
-  if (path.ends_with(".mlir"))
+  bool isGraph = path.ends_with(".onnx"), isIR = path.ends_with(".mlir");
+  if (!isGraph && !isIR && !path.ends_with(".o") && !path.ends_with(".so"))
+    return llvm::createStringError(
+        path + ": expected a file that ends in .onnx, .mlir, .o or .so");
+  if (llvm::Error error = checkOptions(isGraph, isIR))
+    return error;
+  if (isIR)
     return runIR();
-  if (path.ends_with(".o") || path.ends_with(".so"))
-    return runCompiled();
-  return llvm::createStringError(
-      path + ": expected a file that ends in .mlir, .o or .so");
+  return runCompiled(isGraph ? compileGraph() : CompiledModel::load(path));
 }
 
 /// Whether the outputs agree with the expected ones; reports the differences.

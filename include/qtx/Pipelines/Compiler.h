@@ -16,6 +16,7 @@
 #include "qtx/Pipelines/Stages.h"
 #include "qtx/Quantize/Recipe.h"
 #include "qtx/Target/Object.h"
+#include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Target/TargetMachine.h"
 #include <functional>
 #include <memory>
@@ -102,6 +103,12 @@ Stage getLastStage(OutputKind kind);
 llvm::Error writeOutput(mlir::ModuleOp module, const CompileOptions &options,
                         const CompileResult &result, OutputKind kind,
                         llvm::StringRef path);
+
+/// The object file of what the stages made, in memory that the operating system
+/// can take back.
+llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>>
+emitObject(mlir::ModuleOp module, const CompileOptions &options,
+           const CompileResult &result);
 
 } // namespace qtx
 

@@ -28,6 +28,20 @@ private:
   mlir::ScopedDiagnosticHandler scope;
 };
 
+/// Keeps diagnostics as text while it lives. A note follows what it belongs to,
+/// on a line of its own; remarks are left out.
+class DiagnosticCollector {
+public:
+  explicit DiagnosticCollector(mlir::MLIRContext *context);
+
+  llvm::ArrayRef<std::string> getErrors() const { return errors; }
+  llvm::ArrayRef<std::string> getWarnings() const { return warnings; }
+
+private:
+  std::vector<std::string> errors, warnings;
+  mlir::ScopedDiagnosticHandler scope;
+};
+
 } // namespace qtx
 
 #endif // QTX_SUPPORT_DIAGNOSTICS_H

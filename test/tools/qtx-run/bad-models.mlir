@@ -6,14 +6,20 @@
 // RUN: not qtx-run %t/unranked.mlir --outputs=%t/out.npz 2>&1 | FileCheck %s --check-prefix=UNRANKED
 // RUN: not qtx-run %t/lowering.mlir --outputs=%t/out.npz 2>&1 | FileCheck %s --check-prefix=LOWERING
 // RUN: not qtx-run %t/missing.mlir --outputs=%t/out.npz 2>&1 | FileCheck %s --check-prefix=MISSING
+// RUN: not qtx-run %t/missing.onnx --outputs=%t/out.npz 2>&1 | FileCheck %s --check-prefix=NO-GRAPH
+// RUN: not qtx-run %t/broken.onnx --outputs=%t/out.npz 2>&1 | FileCheck %s --check-prefix=BROKEN
+// RUN: not qtx-run %t/broken.onnx --recipe=int9 2>&1 | FileCheck %s --check-prefix=RECIPE
+// RUN: not qtx-run %t/broken.onnx --entry=main 2>&1 | FileCheck %s --check-prefix=ENTRY
+// RUN: not qtx-run %t/good.mlir --recipe=none 2>&1 | FileCheck %s --check-prefix=GRAPH-ONLY
+// RUN: not qtx-run %t/good.mlir --calibrate=data.npz 2>&1 | FileCheck %s --check-prefix=NO-SAMPLES
 // RUN: not qtx-run %S/Inputs/npz.py --outputs=%t/out.npz 2>&1 | FileCheck %s --check-prefix=SUFFIX
 // RUN: not ls %t/out.npz
 // RUN: not qtx-run %t/good.mlir --outputs=%t/no-such-folder/out.npz 2>&1 | FileCheck %s --check-prefix=FOLDER
 // RUN: not qtx-run %t/good.mlir --outputs=%t/folder 2>&1 | FileCheck %s --check-prefix=IS-FOLDER
 // RUN: ls %t | not grep tmp
 
-// SYNTAX: syntax.mlir:1:17: error: expected
-// SYNTAX: qtx-run: error: {{.*}}syntax.mlir: not valid IR
+// SYNTAX: qtx-run: error: {{.*}}syntax.mlir:1:17: expected
+// SYNTAX-NOT: error
 //--- syntax.mlir
 func.func @main( {
   return
@@ -31,8 +37,8 @@ func.func @main() {
 //--- unranked.mlir
 func.func @main(%x: tensor<*xf32>) { return }
 
-// LOWERING: lowering.mlir:3:8: error: op was not bufferized
-// LOWERING: qtx-run: error: lowering failed
+// LOWERING: qtx-run: error: {{.*}}lowering.mlir:3:8: op was not bufferized
+// LOWERING-NOT: error
 //--- lowering.mlir
 func.func @main() -> tensor<2xf32> {
   %c = arith.constant 0 : i32
@@ -43,7 +49,18 @@ func.func @main() -> tensor<2xf32> {
 //--- good.mlir
 func.func @main() { return }
 
+// NO-GRAPH: qtx-run: error: {{.*}}missing.onnx: cannot open the model: No such file or directory
+// NO-GRAPH-NOT: error
+// BROKEN: qtx-run: error: {{.*}}broken.onnx: expected an ONNX model, found {{[0-9]+}} bytes that are none or are incomplete
+// BROKEN-NOT: error
+// RECIPE: qtx-run: error: --recipe: expected a recipe (int8, {{.*}} found 'int9'
+// ENTRY: qtx-run: error: --entry: expected a model in .mlir, found {{.*}}broken.onnx
+// GRAPH-ONLY: qtx-run: error: --recipe: expected a model in .onnx, found {{.*}}good.mlir
+// NO-SAMPLES: qtx-run: error: --calibrate: expected a model in .onnx, found {{.*}}good.mlir
+//--- broken.onnx
+This is no model.
+
 // MISSING: error: {{.*}}missing.mlir
-// SUFFIX: npz.py: expected a file that ends in .mlir, .o or .so
+// SUFFIX: npz.py: expected a file that ends in .onnx, .mlir, .o or .so
 // FOLDER: error: {{.*}}out.npz: No such file or directory
 // IS-FOLDER: error: {{.*}}: Is a directory
