@@ -1283,8 +1283,24 @@ private:
                                          lanes, valueSize));
         c = arith::MulFOp::create(b, c, gate);
       }
+      if (op.getParams().contains(kScaledAttrName))
+        c = math::FmaOp::create(b, c, loadOfChannels(2, channel),
+                                loadOfChannels(1, channel));
       storeResult(c, channel);
     }
+  }
+
+  /// Gain or shift, the last or last but one operand, of channels of a head.
+  Value loadOfChannels(unsigned fromEnd, int64_t channel) {
+    Value memref = op.getInputs().take_back(fromEnd).front();
+    Value first = add(mul(at.head, valueSize), channel);
+    if (channel + lanes <= valueSize)
+      return vector::LoadOp::create(b, floats, memref, first);
+    Value mask =
+        vector::ConstantMaskOp::create(b, VectorType::get(lanes, b.getI1Type()),
+                                       ArrayRef{valueSize - channel});
+    return vector::MaskedLoadOp::create(b, floats, memref, first, mask,
+                                        splat(0.0f));
   }
 
   /// What zero points of the values add to the sums of a query; null if

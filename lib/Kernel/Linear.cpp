@@ -96,6 +96,7 @@ public:
     if (auto offset = op.getParams().getAs<IntegerAttr>("input_offset"))
       inputOffset = offset.getInt();
     isBounded = op.getParams().contains("bounded");
+    isScaled = op.getParams().contains(kScaledAttrName);
   }
 
   void emit() {
@@ -797,17 +798,20 @@ private:
   // Epilogue
   //===--------------------------------------------------------------------===//
 
-  /// The parameters of a quantized result in the lanes of a vector.
+  /// The parameters of a scaled and quantized result in the lanes of a vector.
   struct ResultParams {
     Value reciprocal;
     Value lower;
     Value upper;
     Value zeroPoint;
+    Value gain;
+    Value shift;
   };
 
-  ResultParams createResultParams(Value reciprocal, Value zeroPoint) {
+  void addZeroPoint(ResultParams &params, Value zeroPoint) {
+    params.zeroPoint = zeroPoint;
     if (isBounded)
-      return {reciprocal, {}, {}, zeroPoint};
+      return;
     auto bound = [&](int64_t value) -> Value {
       Value limit = arith::ConstantOp::create(
           b, DenseElementsAttr::get(cast<VectorType>(zeroPoint.getType()),
@@ -815,33 +819,35 @@ private:
       return arith::SIToFPOp::create(
           b, floatType, arith::SubIOp::create(b, limit, zeroPoint));
     };
-    return {reciprocal, bound(resultRange->first), bound(resultRange->second),
-            zeroPoint};
+    params.lower = bound(resultRange->first);
+    params.upper = bound(resultRange->second);
   }
 
-  bool hasSharedResultParams() { return getLast(view->getYScale()) == 1; }
-
-  /// The parameters of all outputs, outside the loops.
+  /// The parameters that all outputs share, outside the loops.
   void emitResultParams() {
-    if (!resultRange || !hasSharedResultParams())
+    if (!resultRange)
       return;
     auto loadSplat = [&](Value memref) {
       return splat(memref::LoadOp::create(b, memref, index(0)));
     };
-    sharedParams = createResultParams(loadSplat(view->getYScale()),
-                                      loadSplat(view->getYZeroPoint()));
+    if (getLast(view->getYScale()) == 1)
+      sharedParams.reciprocal = loadSplat(view->getYScale());
+    if (getLast(view->getYZeroPoint()) == 1)
+      addZeroPoint(sharedParams, loadSplat(view->getYZeroPoint()));
   }
 
   SmallVector<ResultParams> loadResultParams(const Panel &panel) {
-    SmallVector<ResultParams> params;
-    if (!resultRange)
-      return params;
-    for (int64_t v = 0; v < panel.vectors; ++v)
-      params.push_back(
-          hasSharedResultParams()
-              ? sharedParams
-              : createResultParams(load(view->getYScale(), {}, panel, v),
-                                   load(view->getYZeroPoint(), {}, panel, v)));
+    SmallVector<ResultParams> params(panel.vectors, sharedParams);
+    for (auto [v, own] : llvm::enumerate(params)) {
+      if (isScaled) {
+        own.gain = load(op.getInputs().take_back(2)[0], {}, panel, v);
+        own.shift = load(op.getInputs().back(), {}, panel, v);
+      }
+      if (resultRange && !own.reciprocal)
+        own.reciprocal = load(view->getYScale(), {}, panel, v);
+      if (resultRange && !own.zeroPoint)
+        addZeroPoint(own, load(view->getYZeroPoint(), {}, panel, v));
+    }
     return params;
   }
 
@@ -893,6 +899,8 @@ private:
   void finish(const Panel &panel, Value rowIndex, int64_t v, Value value,
               ArrayRef<ResultParams> params) {
     value = activate(value);
+    if (isScaled)
+      value = math::FmaOp::create(b, value, params[v].gain, params[v].shift);
     if (resultRange)
       value = quantize(value, params[v]);
     SmallVector<Value> indices = {rowIndex, add(panel.output, v * lanes)};
@@ -986,6 +994,8 @@ private:
   int64_t inputOffset = 0;
   /// Whether no quotient by the scale of the result exceeds 30 bits.
   bool isBounded = false;
+  /// Whether a gain and a shift stand before the quantizer.
+  bool isScaled = false;
 
   Matrices m;
   int64_t tileRows = 0;

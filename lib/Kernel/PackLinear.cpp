@@ -7,11 +7,10 @@
 //===----------------------------------------------------------------------===//
 
 #include "../Dialect/Qtx/Transforms/ConstantUtils.h"
+#include "PackedConstants.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
-#include "mlir/IR/AsmState.h"
-#include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/IR/Remarks.h"
 #include "qtx/Dialect/Qtx/IR/QtxOps.h"
 #include "qtx/Kernel/MicroKernel.h"
@@ -27,27 +26,6 @@ using namespace qtx;
 
 /// What is added to signed bytes for an instruction that takes unsigned ones.
 static constexpr int64_t kUnsignedOffset = 128;
-
-/// A constant of the elements `bytes`, without another copy in an attribute's
-/// uniquer.
-static Value createResource(OpBuilder &builder, Location loc,
-                            RankedTensorType type, ArrayRef<char> bytes) {
-  auto attr = DenseResourceElementsAttr::get(
-      type, "qtx_packed",
-      HeapAsmResourceBlob::allocateAndCopyWithAlign(bytes, /*align=*/64,
-                                                    /*dataIsMutable=*/false));
-  return arith::ConstantOp::create(builder, loc, attr);
-}
-
-template <typename T>
-static Value createTensor(OpBuilder &builder, Location loc,
-                          ArrayRef<int64_t> shape, Type elementType,
-                          ArrayRef<T> values) {
-  auto type = RankedTensorType::get(shape, elementType);
-  auto data = reinterpret_cast<const char *>(values.data());
-  return createResource(builder, loc, type,
-                        ArrayRef<char>(data, values.size() * sizeof(T)));
-}
 
 namespace {
 
@@ -81,11 +59,15 @@ public:
     add(packScales());
     add(op.getBias());
     add(packSeed());
-    add(packResultScales());
-    add(packResultZeroPoints());
+    auto result = getQuantParams(op, op.getQuantEdges()[1]);
+    add(result ? packReciprocals(builder, loc, *result) : Value());
+    add(result ? packZeroPoints(builder, loc, *result) : Value());
     auto kernel =
         KernelOp::create(builder, loc, op.getY().getType(), "qtx.linear",
                          operands, createDestination(), getParams(counts));
+    if (std::vector<double> bounds = getMagnitudes(); !bounds.empty())
+      kernel->setAttr(kMagnitudeAttrName,
+                      builder.getF64FloatAttr(llvm::max_element(bounds)[0]));
     return kernel.getResult(0);
   }
 
@@ -185,25 +167,32 @@ private:
 
   /// Whether no input makes a quotient by the scale of the result that does not
   /// fit an integer: then the kernel need not clamp before it rounds.
-  /// Activations do not make values larger.
   bool isResultBounded() {
     auto result = getQuantParams(op, op.getQuantEdges()[1]);
-    auto bias = ConstantTensor::get(op.getBias());
-    if (!result || !input || input->isDynamic() || op.getSeed() ||
-        (op.getBias() && (!bias || bias->getType().getRank() != 1)))
+    std::vector<double> bounds = getMagnitudes();
+    if (!result || bounds.empty())
       return false;
+    SmallVector<int64_t> groups(outputs, 0);
+    if (result->isGrouped())
+      groups = result->getGroupOfChannel();
+    return llvm::all_of_zip(bounds, groups, [&](double bound, int64_t group) {
+      return bound / result->getScale(group) < kMaxQuotient;
+    });
+  }
+
+  /// What each output can come to; empty if inputs do not tell. Activations do
+  /// not make values larger.
+  std::vector<double> getMagnitudes() {
+    auto bias = ConstantTensor::get(op.getBias());
+    if (!input || input->isDynamic() || op.getSeed() ||
+        (op.getBias() && (!bias || bias->getType().getRank() != 1)))
+      return {};
     std::vector<double> bounds(outputs);
     if (bias)
       for (auto [bound, value] : llvm::zip_equal(bounds, bias->getFloats()))
         bound = std::abs(value);
     addMagnitudes(bounds);
-    SmallVector<int64_t> groups(outputs, 0);
-    if (result->isGrouped())
-      groups = result->getGroupOfChannel();
-    // With room for rounding. A NaN is not below.
-    return llvm::all_of_zip(bounds, groups, [&](double bound, int64_t group) {
-      return bound / result->getScale(group) < double(1 << 30);
-    });
+    return bounds;
   }
 
   /// Adds what the products of each output can come to.
@@ -359,35 +348,6 @@ private:
     int64_t zeroPoint =
         input->isDynamic() ? 0 : input->getZeroPoint(segment.group);
     return -(zeroPoint + getInputOffset()) * sum;
-  }
-
-  /// One value, or one per output, from the parameters of the result.
-  template <typename T>
-  Value packResultParams(Type type,
-                         function_ref<T(const QuantParams &, int64_t)> get) {
-    auto params = getQuantParams(op, op.getQuantEdges()[1]);
-    if (!params)
-      return {};
-    SmallVector<int64_t> groups = {0};
-    if (params->isGrouped())
-      groups = params->getGroupOfChannel();
-    std::vector<T> values;
-    for (int64_t group : groups)
-      values.push_back(get(*params, group));
-    return createTensor<T>(builder, loc, {int64_t(values.size())}, type,
-                           values);
-  }
-  Value packResultScales() {
-    return packResultParams<float>(
-        builder.getF32Type(), [](const QuantParams &params, int64_t group) {
-          return 1.0f / params.getScale(group);
-        });
-  }
-  Value packResultZeroPoints() {
-    return packResultParams<int32_t>(
-        builder.getI32Type(), [](const QuantParams &params, int64_t group) {
-          return int32_t(params.getZeroPoint(group));
-        });
   }
 
   LinearOp op;

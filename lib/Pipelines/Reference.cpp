@@ -49,6 +49,7 @@ void qtx::buildConfigure(OpPassManager &passManager) {
 void qtx::buildPack(OpPassManager &passManager) {
   passManager.addPass(createQtxPackPass());
   passManager.addPass(createQtxPackAttentionPass());
+  passManager.addPass(createQtxFuseKernelsPass());
   // Readers of one value share what was made of it.
   passManager.addPass(createCanonicalizerPass());
   passManager.addPass(createCSEPass());

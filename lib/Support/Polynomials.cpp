@@ -173,15 +173,18 @@ Value qtx::createNegativeExp(ImplicitLocOpBuilder &builder, Value x) {
   return e.select(e.less(x, e.f32(-86.6433976f)), e.f32(0.0f), scaled);
 }
 
-Value qtx::createNegativeExp2(ImplicitLocOpBuilder &builder, Value x) {
-  Emitter e(builder, x);
-  // The exponent has room for n >= -125.
-  x = e.atLeast(x, -125.0f);
+/// 2^x for -125 <= x <= 126.
+static Value createExp2(Emitter &e, Value x) {
   Nearest n = createNearest(e, x, 1.0f);
   Value f = e.sub(x, n.value);
   Value power = e.polynomial(f, {0.00132694072f, 0.00967129413f, 0.0555071123f,
                                  0.240222469f, 0.693147004f, 1.0f});
   return e.scaleByPower(power, n.bits);
+}
+
+Value qtx::createNegativeExp2(ImplicitLocOpBuilder &builder, Value x) {
+  Emitter e(builder, x);
+  return createExp2(e, e.atLeast(x, -125.0f));
 }
 
 Value qtx::createLog(ImplicitLocOpBuilder &builder, Value x) {
@@ -296,15 +299,15 @@ Value qtx::createGelu(ImplicitLocOpBuilder &builder, Value x) {
   // logarithm is a polynomial as far as h counts.
   constexpr float end = 5.65685f;
   Value t = e.atMost(e.abs(x), end);
-  Value q = e.polynomial(t, {-1.97130953e-06f, 2.73692931e-05f,
-                             -0.000129402339f, -9.40739483e-05f, 0.00489489641f,
-                             -0.0363868251f, -0.318299115f, -0.797885299f});
-  Value exponent = e.fma(q, t, e.f32(-0.693147182f));
-  Nearest n = createNearest(e, exponent, 1.44269504f);
-  Value h = e.scaleByPower(createExpOfRest(e, exponent, n.value), n.bits);
+  Value h = createExp2(
+      e, e.polynomial(t, {7.53223594e-06f, -4.62431817e-05f, -0.000444819249f,
+                          0.00742369145f, -0.0527156629f, -0.459145248f,
+                          -1.15111184f, -0.999999881f}));
   h = e.select(e.less(t, e.f32(end)), h, e.f32(0.0f));
-  // -0 for negative numbers, so that -inf gives it.
-  Value positive = e.select(e.less(x, e.f32(0.0f)), e.f32(-0.0f), x);
+  // -0 for negative numbers, so that -inf gives it; a maximum in the order in
+  // which instructions have it.
+  Value zero = e.f32(-0.0f);
+  Value positive = e.select(e.less(x, zero), zero, x);
   return e.fma(e.neg(t), h, positive);
 }
 

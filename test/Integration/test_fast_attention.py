@@ -156,3 +156,36 @@ def test_reads_stay_inside(number, cpu_row):
     for batch, queries, keys in ((1, 1, 1), (2, 9, 7), (1, 3, 33)):
         values = attention.inputs(np.random.default_rng(13), batch, queries, keys)
         assert runs_inside(module, values.values())
+
+
+@pytest.mark.parametrize("value_size", (8, 16, 37))
+def test_scaled_context(value_size, cpu_row):
+    """Gain and shift of every channel and a quantizer behind merged heads."""
+    width = 3 * value_size
+    heads, merged = f"tensor<?x3x?x{value_size}x{{}}>", f"tensor<?x?x{width}x{{}}>"
+    channels = f"tensor<{width}xf32>"
+    features = ", ".join(f'"+{feature}"' for feature in ROWS[cpu_row][0])
+    text = f"""
+    module attributes {{llvm.target = #llvm.target<triple = "x86_64-unknown-linux-gnu",
+        chip = "x86-64", features = <[{features}]>>}} {{
+      func.func @main(%x: {heads.format("i8")}, %gain: {channels}, %shift: {channels})
+          -> (RESULTS) {{
+        %c = qtx.attention %x as {Q.type}, %x as {Q.type}, %x as {Q.type} scale 0.25 unnormalised
+            probs {UNSIGNED.type} : ({", ".join([heads.format("i8")] * 3)}) -> {heads.format("f32")}
+        %m = qtx.merge_heads %c : {heads.format("f32")} -> {merged.format("f32")}
+        %s = qtx.scale_shift %m gain(%gain) shift(%shift)
+            : ({merged.format("f32")}, {channels}, {channels}) -> {merged.format("f32")}
+        %q = qtx.quantize %s to {Y.type} : {merged.format("f32")} -> {merged.format("i8")}
+        return VALUES : RESULTS
+      }}
+    }}"""
+    rng = np.random.default_rng(15)
+    x = rng.integers(-128, 128, (2, 3, 19, value_size)).astype(np.int8)
+    gain, shift = np.float32(rng.standard_normal((2, width)))
+    results = []
+    for value, element in (("%q", "i8"), ("%s", "f32")):
+        module = text.replace("VALUES", value).replace("RESULTS", merged.format(element))
+        results.append(qtx.compile_ir(module, fast=True).run("main", x, gain, shift)[0])
+    reciprocal = np.float32(1) / np.float32(Y.scale[0])
+    codes = np.clip(np.rint(results[1] * reciprocal) + Y.zero_point[0], -128, 127)
+    assert np.array_equal(results[0], codes)

@@ -227,6 +227,7 @@ class IntegerLinear(NamedTuple):
     result: str = "f32"  # "f32", "tensor", "groups", "unsigned"
     values: str = "random"
     scale: float = 1.0
+    scaled: bool = False  # a scale_shift before the quantizer
 
     @property
     def size(self):
@@ -312,6 +313,18 @@ def integer_linear(case, seed):
     if case.block:
         clauses.append(f"block {case.block}")
     y_text, y_element = result_type(case, rng)
+    epilogue = ""
+    if case.scaled and y_text:
+        y, codes = f"tensor<?x{outputs}xf32>", f"tensor<?x{outputs}xi8>"
+        for name in ("gain", "shift"):
+            values = rng.standard_normal(outputs).astype(np.float32)
+            constants.append(f"%{name} = arith.constant {dense(values)} : tensor<{outputs}xf32>")
+        epilogue = f"""
+          %scaled = qtx.scale_shift %y gain(%gain) shift(%shift)
+              : ({y}, tensor<{outputs}xf32>, tensor<{outputs}xf32>) -> {y}
+          %codes = qtx.quantize %scaled {y_text} : {y} -> {codes}
+          return %codes : {codes}"""
+        y_text, y_element = "", "f32"
     y_type = f"tensor<?x{outputs}x{y_element}>"
     if case.bias != "none":
         shape = (case.rows, outputs) if case.bias == "full" else (outputs,)
@@ -334,8 +347,10 @@ def integer_linear(case, seed):
       {"".join(line + chr(10) for line in constants)}
       %y = qtx.linear {" ".join(clauses)} activation {case.activation} {y_text}
           : ({", ".join(types)}) -> {y_type}
-      return %y : {y_type}
+      {epilogue or f"return %y : {y_type}"}
     }}"""
+    if epilogue:
+        text = text.replace(f"-> {y_type} {{", f"-> {codes} {{", 1)
     return text, arrays
 
 
@@ -361,7 +376,7 @@ PARTITIONS = ((1,), (2,), (3,), (4,), (7,), (64,), (129,), (6, 1), (5, 3, 9), (8
     bias=st.sampled_from(("none", "vector", "constant", "full")), activation=st.sampled_from(("none", "relu")),
     result=st.sampled_from(("f32", "tensor", "groups", "unsigned")),
     values=st.sampled_from(("random", "random", "low", "high")),
-    scale=st.sampled_from((1.0, 1.0, 1e30))), st.integers(0, 2**32 - 1))
+    scale=st.sampled_from((1.0, 1.0, 1e30)), scaled=st.booleans()), st.integers(0, 2**32 - 1))
 def test_integer_linear(row, case, seed):
     check_integer_linear(case, row, seed)
 
@@ -378,6 +393,9 @@ def test_integer_activations(row, activation):
     """The same sums and the same polynomials: no bound is needed."""
     case = IntegerLinear(13, (33, 8), 49, bias="full", activation=activation, result="tensor")
     check_integer_linear(case, row, 0)
+    scaled = IntegerLinear(13, (33, 8), 49, bias="constant", activation=activation,
+                           result="groups", scaled=True)
+    check_integer_linear(scaled, row, 1)
 
 
 def guard(array, at_end):

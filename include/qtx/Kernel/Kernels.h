@@ -20,6 +20,10 @@ namespace qtx {
 using KernelEmitter =
     mlir::LogicalResult (*)(mlir::ImplicitLocOpBuilder &builder, KernelOp op);
 
+/// The parameter of a kernel that has a gain and a shift for every channel of
+/// the result behind its other operands.
+inline constexpr llvm::StringLiteral kScaledAttrName = "scaled";
+
 /// The emitter of kernels for the operation named `op`; null if there is none.
 KernelEmitter lookupKernelEmitter(llvm::StringRef op);
 

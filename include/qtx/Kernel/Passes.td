@@ -96,6 +96,31 @@ def QtxPackAttentionPass : Pass<"qtx-pack-attention"> {
   ];
 }
 
+def QtxFuseKernelsPass : Pass<"qtx-fuse-kernels"> {
+  let summary = "scale, shift and quantize the results of kernels in them";
+  let description = [{
+    Joins `qtx.quantize`, and a `qtx.scale_shift` before it, to the kernel of a
+    `qtx.linear` or `qtx.attention` in f32 that it alone reads:
+
+    ```mlir
+    %0:2 = qtx.kernel "qtx.attention"(...) outs(...) {...} : ... tensor<?x?x4x8xf32> ...
+    %1 = tensor.collapse_shape %0#0 [[0], [1], [2, 3]] : tensor<?x?x4x8xf32> into tensor<?x?x32xf32>
+    %2 = qtx.scale_shift %1 gain(%g) shift(%s) : ...
+    %3 = qtx.quantize %2 to !quant.uniform<i8:f32, 0.5> : tensor<?x?x32xf32> -> tensor<?x?x32xi8>
+    ```
+
+    becomes a kernel with a result of bytes and the parameter `scaled`, which says
+    that gain and shift, one per channel, stand behind the operands of the
+    operation. They apply behind all that the operation does, before the quantizer.
+
+    A quantizer with run-time parameters, of other than 8 bits, or with groups that
+    a kernel does not take stays, and a missed remark says so.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"
+  ];
+}
+
 def QtxExpandKernelsPass : Pass<"qtx-expand-kernels", "::mlir::ModuleOp"> {
   let summary = "expand kernels into loops and vectors";
   let description = [{

@@ -28,7 +28,7 @@ mlir::Value createExp(mlir::ImplicitLocOpBuilder &builder, mlir::Value x);
 mlir::Value createNegativeExp(mlir::ImplicitLocOpBuilder &builder,
                               mlir::Value x);
 
-/// 2^x for x <= 1, in fewer operations still: 2^-125 below -125.
+/// 2^x for x <= 126, in fewer operations still: 2^-125 below -125.
 mlir::Value createNegativeExp2(mlir::ImplicitLocOpBuilder &builder,
                                mlir::Value x);
 

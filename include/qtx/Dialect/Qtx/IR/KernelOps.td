@@ -27,6 +27,8 @@ def Qtx_KernelOp : Op<Qtx_Dialect, "kernel", [
     attributes (the segments of its operands among them), both as the kernel wants
     them: a constant operand may be packed, and a parameter may be combined with
     another. Which form that is, each kernel says where it makes this operation.
+    Behind the operands of the operation may stand those of an epilogue
+    (`qtx-fuse-kernels`).
 
     On tensors it has value semantics and no effects; every element of `outs` is
     overwritten and none is read. On memrefs it has no results. Inputs and

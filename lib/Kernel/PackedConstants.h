@@ -1,0 +1,50 @@
+//===- PackedConstants.h - Constants of kernels -----------------*- C++ -*-===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QTX_LIB_KERNEL_PACKEDCONSTANTS_H
+#define QTX_LIB_KERNEL_PACKEDCONSTANTS_H
+
+#include "mlir/IR/Builders.h"
+#include "qtx/Dialect/Qtx/IR/QuantParams.h"
+
+namespace qtx {
+
+/// A kernel need not clamp quotients by the scale of its result that stay below
+/// this, with room for rounding: they fit an integer.
+inline constexpr double kMaxQuotient = 1 << 30;
+
+/// An attribute of a kernel: what no element of its result exceeds in
+/// magnitude.
+inline constexpr llvm::StringLiteral kMagnitudeAttrName = "qtx.magnitude";
+
+/// A constant of the elements `bytes`, without another copy in an attribute's
+/// uniquer.
+mlir::Value createResource(mlir::OpBuilder &builder, mlir::Location loc,
+                           mlir::RankedTensorType type,
+                           llvm::ArrayRef<char> bytes);
+
+template <typename T>
+mlir::Value createTensor(mlir::OpBuilder &builder, mlir::Location loc,
+                         llvm::ArrayRef<int64_t> shape, mlir::Type elementType,
+                         llvm::ArrayRef<T> values) {
+  auto type = mlir::RankedTensorType::get(shape, elementType);
+  auto data = reinterpret_cast<const char *>(values.data());
+  return createResource(builder, loc, type,
+                        {data, values.size() * sizeof(T)});
+}
+
+/// The reciprocal scales and the zero points of a result: one value, or one per
+/// channel where they differ.
+mlir::Value packReciprocals(mlir::OpBuilder &builder, mlir::Location loc,
+                            const QuantParams &params);
+mlir::Value packZeroPoints(mlir::OpBuilder &builder, mlir::Location loc,
+                           const QuantParams &params);
+
+} // namespace qtx
+
+#endif // QTX_LIB_KERNEL_PACKEDCONSTANTS_H
