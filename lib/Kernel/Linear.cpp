@@ -32,8 +32,6 @@ static constexpr int64_t kLineBytes = 64;
 static constexpr int64_t kMinPrefetchingTiles = 4;
 /// More segments than this are not worth code of their own.
 static constexpr int64_t kMaxUnrolledSegments = 8;
-/// Sums of as many segments stay in the first-level cache twice.
-static constexpr int64_t kMaxPipelinedSegments = 2;
 
 namespace {
 
@@ -274,9 +272,9 @@ private:
 
   int64_t countSegments() { return runs.back().first + runs.back().count; }
 
-  /// Whether the sums of one tall tile wait in memory until those of the next
-  /// are on their way. Those of many segments would not stay in the cache.
-  bool isPipelined() { return countSegments() <= kMaxPipelinedSegments; }
+  /// Whether the sums of a segment of a tall tile wait in memory until those of
+  /// the next one are on their way. Segments in loops do not.
+  bool isPipelined() { return countSegments() <= kMaxUnrolledSegments; }
 
   /// Takes as many rows as fill tile registers, for some panels of one shape;
   /// returns the first row left.
@@ -314,26 +312,36 @@ private:
          });
   }
 
+  /// Multiplies a tile by segments. Beside each, the one before is joined, and
+  /// beside the first, the last one of the tile before, which ends that tile.
   void emitTallTile(const Panel &panel, Value first, const PanelShape &shape,
                     ValueRange previous) {
-    if (isPipelined()) {
-      Value sumsRow = getSumsRow(previous[0]);
-      multiplySegments(panel, first, sumsRow, [&](Value part) {
-        emitPrevious(shape, previous, part);
-      });
-    } else if (countSegments() <= kMaxUnrolledSegments) {
-      multiplySegments(panel, first, index(0), {});
-      forEachPart(
-          [&](Value part) { emitTallEpilogue(panel, first, index(0), part); });
-    } else {
+    if (!isPipelined()) {
       emitTallTileOfManySegments(panel, first);
+      return;
     }
+    Value unit = mul(previous[0], countSegments());
+    SmallVector<SegmentAt> segments;
+    for (const SegmentRun &run : runs)
+      for (int64_t i = 0; i < run.count; ++i) {
+        int64_t number = segments.size();
+        segments.push_back(getSegmentAt(run, index(i)));
+        multiplySegment(panel, first, run, segments.back(),
+                        getSumsRow(add(unit, number)), [&](Value part) {
+                          if (number == 0)
+                            emitPrevious(shape, previous, part);
+                          else
+                            storeTall(panel, part,
+                                      joinTall(panel, first,
+                                               segments[number - 1], number - 1,
+                                               add(unit, number - 1), part));
+                        });
+      }
   }
 
-  /// The sums of tile `number` take turns with those of the next.
-  Value getSumsRow(Value number) {
-    return mul(arith::AndIOp::create(b, number, index(1)),
-               countSegments() * row.getNumTileRows());
+  /// The sums of segments take turns in two places.
+  Value getSumsRow(Value unit) {
+    return mul(arith::AndIOp::create(b, unit, index(1)), row.getNumTileRows());
   }
 
   /// Ends a part of the tile that was multiplied last, if there is one.
@@ -343,30 +351,28 @@ private:
     auto branch = scf::IfOp::create(b, isAny, /*withElseRegion=*/false);
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPoint(branch.thenYield());
-    emitTallEpilogue(getPanel(shape, previous[2]), previous[1],
-                     getSumsRow(add(previous[0], 1)), part);
+    Panel panel = getPanel(shape, previous[2]);
+    const SegmentRun &run = runs.back();
+    int64_t last = countSegments() - 1;
+    Value unit = add(mul(previous[0], countSegments()), index(-1));
+    emitEpilogue(panel, add(previous[1], part),
+                 joinTall(panel, previous[1],
+                          getSegmentAt(run, index(run.count - 1)), last, unit,
+                          part));
   }
 
-  /// Joins the segments of a part of a tall tile in registers.
-  void emitTallEpilogue(const Panel &panel, Value first, Value sumsRow,
-                        Value part) {
+  /// Joins segment `number` of a part of a tall tile, whose sums are those of
+  /// `unit`, with the segments before.
+  SmallVector<Value> joinTall(const Panel &panel, Value first,
+                              const SegmentAt &at, int64_t number, Value unit,
+                              Value part) {
     tileRows = config.getRows();
     Value partFirst = add(first, part);
-    SmallVector<Value> result = loadBias(panel, partFirst);
-    forEachSegment([&](const SegmentRun &run, int64_t i, int64_t number) {
-      SegmentAt at = getSegmentAt(run, index(i));
-      Value at0 = add(add(sumsRow, part), number * row.getNumTileRows());
-      result = join(panel, partFirst, at,
-                    loadTallSums(panel, partFirst, at, at0), result);
-    });
-    emitEpilogue(panel, partFirst, result);
-  }
-
-  void forEachSegment(
-      function_ref<void(const SegmentRun &, int64_t, int64_t)> body) {
-    for (const SegmentRun &run : runs)
-      for (int64_t i = 0; i < run.count; ++i)
-        body(run, i, run.first + i);
+    SmallVector<Value> sums =
+        loadTallSums(panel, partFirst, at, add(getSumsRow(unit), part));
+    return join(panel, partFirst, at, sums,
+                number == 0 ? loadBias(panel, partFirst)
+                            : loadTall(tallJoined, floatType, panel, part));
   }
 
   /// Many segments: between them the fp32 sums of a tall tile wait in memory.
@@ -393,25 +399,7 @@ private:
     });
   }
 
-  /// Multiplies all segments; their sums lie below each other from `sumsRow`
-  /// on. `other` emits parts of other work, which runs beside the longest
-  /// segment.
-  void multiplySegments(const Panel &panel, Value first, Value sumsRow,
-                        function_ref<void(Value)> other) {
-    int64_t longest = 0;
-    forEachSegment([&](const SegmentRun &run, int64_t, int64_t) {
-      longest = std::max(longest, run.size);
-    });
-    forEachSegment([&](const SegmentRun &run, int64_t i, int64_t number) {
-      bool isLongest = run.size == longest;
-      multiplySegment(panel, first, run, getSegmentAt(run, index(i)),
-                      add(sumsRow, number * row.getNumTileRows()),
-                      isLongest ? other : nullptr);
-      if (isLongest)
-        other = nullptr;
-    });
-  }
-
+  /// Multiplies a segment. `other` emits parts of other work, which run beside.
   void multiplySegment(const Panel &panel, Value first, const SegmentRun &run,
                        const SegmentAt &at, Value sumsRow,
                        function_ref<void(Value)> other) {
@@ -864,11 +852,8 @@ private:
       tile = create(config.getRows(), b.getF32Type());
     if (row.getNumTileRows() == 0)
       return;
-    int64_t copies = isPipelined() ? 2 * countSegments()
-                     : countSegments() <= kMaxUnrolledSegments ? countSegments()
-                                                               : 1;
-    tallSums = create(copies * row.getNumTileRows(), b.getI32Type());
-    if (countSegments() > kMaxUnrolledSegments)
+    tallSums = create(2 * row.getNumTileRows(), b.getI32Type());
+    if (countSegments() > 1)
       tallJoined = create(row.getNumTileRows(), b.getF32Type());
   }
 
