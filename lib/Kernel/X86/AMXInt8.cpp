@@ -53,16 +53,17 @@ public:
     Value x = getAddress(operands.x, {operands.row, channel});
     Value xStride = getRowBytes(operands.x);
     Value weightStride = i64(operands.vectors * kBytes);
-    SmallVector<Value> weights, next;
+    // All loads come first, so that products of one step wait for none.
+    SmallVector<Value> weights, rows, next;
     for (int64_t v = 0; v < operands.vectors; ++v)
       weights.push_back(load(offset(weight, i64(v * kBytes)), weightStride));
-    for (int64_t r = 0; r < kTilesOfRows; ++r) {
-      Value rows = load(offset(x, mulI64(xStride, r * kRows)), xStride);
+    for (int64_t r = 0; r < kTilesOfRows; ++r)
+      rows.push_back(load(offset(x, mulI64(xStride, r * kRows)), xStride));
+    for (int64_t r = 0; r < kTilesOfRows; ++r)
       for (int64_t v = 0; v < operands.vectors; ++v)
-        next.push_back(call(
-            "tdpbusd", tileType,
-            {i16(kBytes), sums[r * operands.vectors + v], rows, weights[v]}));
-    }
+        next.push_back(call("tdpbusd", tileType,
+                            {i16(kBytes), sums[r * operands.vectors + v],
+                             rows[r], weights[v]}));
     return next;
   }
 
