@@ -12,7 +12,6 @@ import numpy as np
 import encoder_suite
 import machine
 import models
-from contenders import QtxLibrary
 from timing import Contender, Plan, time_together
 
 HEADS, WIDTH = 12, 64
@@ -54,6 +53,8 @@ func.func @main({", ".join(arguments)}) -> ({x} {{qtx.name = "c", {dims}}}) {{
 
 
 def load_qtx(name, amx, threads):
+    import qtx
+
     stem = f"{name.replace(' ', '-')}-{encoder_suite.name_isa(amx)}-{threads}"
     folder = models.FOLDER / "attention"
     source = folder / f"{stem}.mlir"
@@ -62,11 +63,12 @@ def load_qtx(name, amx, threads):
         source.write_text(write_module(name))
     path = models.make(
         folder / f"{stem}.so",
-        lambda out: models.run_qtxc([source, "-o", out, "--emit=lib", "--name=encoder",
-                                     "--recipe=none", *models.get_flags(amx, threads)]),
+        lambda out: models.run_qtxc([source, "-o", out, "--emit=lib", "--recipe=none", *models.get_flags(amx, threads)]),
         newer_than=[models.QTXC, source])
-    run = QtxLibrary(path)
-    return lambda feed: run(feed["codes" if VARIANTS[name][1] else "floats"])
+    model = qtx.load(path)
+    names = [info.name for info in model.signature.inputs]
+    kind = "codes" if VARIANTS[name][1] else "floats"
+    return lambda feed: model(*(feed[kind][n] for n in names))[0]
 
 
 def load_onnxruntime(threads):

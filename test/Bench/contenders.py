@@ -7,68 +7,17 @@ Each function loads one and returns a callable from inputs to the last hidden st
 Peers are imported when they are asked for: the rest runs without them.
 """
 
-import ctypes
-import json
-
 import numpy as np
 
 import models
 
-ELEMENTS = {"f32": np.float32, "i64": np.int64, "i32": np.int32, "i8": np.int8, "i1": np.bool_}
-
-
-class QtxLibrary:
-    """A shared library that qtxc made, called through its C interface."""
-
-    def __init__(self, path):
-        library = ctypes.CDLL(str(path))
-        name = path.stem if not hasattr(library, "encoder_run") else "encoder"
-        text = ctypes.string_at(ctypes.addressof(
-            ctypes.c_char.in_dll(library, f"{name}_signature")))
-        self.signature = json.loads(text)
-        self._run = getattr(library, f"{name}_run")
-        self._output_shape = getattr(library, f"{name}_output_shape")
-        self._workspace_size = getattr(library, f"{name}_workspace_size")
-        self._plans = {}
-
-    def __call__(self, feed):
-        inputs = [feed[port["name"]] for port in self.signature["inputs"]]
-        key = tuple(array.shape for array in inputs)
-        if key not in self._plans:
-            self._plans[key] = self._plan(inputs)
-        dims, shapes, workspace = self._plans[key]
-        outputs = [np.empty(shape, dtype) for shape, dtype in shapes]
-        status = self._run(
-            *(array.ctypes.data_as(ctypes.c_void_p) for array in inputs + outputs), dims,
-            ctypes.c_void_p(workspace.ctypes.data), ctypes.c_size_t(workspace.nbytes))
-        if status:
-            raise RuntimeError(f"status {status}")
-        return outputs[0]
-
-    def _plan(self, inputs):
-        sizes = {}
-        for port, array in zip(self.signature["inputs"], inputs):
-            if array.dtype != ELEMENTS[port["element"]] or not array.flags.c_contiguous:
-                raise RuntimeError(f"expected dense {port['element']} for {port['name']}")
-            sizes |= {size: found for size, found in zip(port["shape"], array.shape)
-                      if isinstance(size, str)}
-        names = [dim["name"] for dim in self.signature["dims"]]
-        dims = (ctypes.c_int64 * max(1, len(names)))(*(sizes[name] for name in names))
-        shapes = []
-        for index, port in enumerate(self.signature["outputs"]):
-            shape = (ctypes.c_int64 * len(port["shape"]))()
-            if self._output_shape(index, dims, shape):
-                raise RuntimeError("size out of range")
-            shapes.append((tuple(shape), ELEMENTS[port["element"]]))
-        needed = ctypes.c_int64()
-        if self._workspace_size(dims, ctypes.byref(needed)):
-            raise RuntimeError("size out of range")
-        return dims, shapes, np.empty(needed.value, np.uint8)
-
 
 def load_qtx(recipe):
     def load(encoder, amx, threads):
-        return QtxLibrary(models.get_object(encoder, recipe, amx, threads))
+        import qtx
+
+        model = qtx.load(models.get_object(encoder, recipe, amx, threads))
+        return lambda feed: model(**feed)[0]
     return load
 
 

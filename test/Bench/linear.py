@@ -141,8 +141,8 @@ ROWS = {
 }
 
 
-def module_ir(row, text):
-    features = ", ".join(f'"+{feature}"' for feature in ROWS[row].features.split())
+def module_ir(features, text):
+    features = ", ".join(f'"+{feature}"' for feature in features.split())
     target = f'triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <[{features}]>'
     return f"module attributes {{llvm.target = #llvm.target<{target}>}} {{ {text} }}"
 
@@ -176,7 +176,7 @@ def linear_ir(layer, groups, row, copies=1):
         ops.append(f"%y{i} = {op}")
         ops.append(f"%e{i} = tensor.extract %y{i}[%c0, %c0] : {y}")
         ops.append(f"%a{i + 1} = arith.{'xori' if is_quantized else 'maximumf'} %a{i}, %e{i} : {y_element}")
-    return module_ir(row, f"""
+    return module_ir(ROWS[row].features, f"""
     func.func @main(%x: {x}, %n: index{f", %b: {b}" if end == "residual" else ""}) -> {y_element} {{
       {chr(10).join(constants)}
       %s = arith.constant dense<0.01> : tensor<{outputs}xf32>
@@ -235,7 +235,7 @@ def create_timers(layer, row, is_quick):
 
 def measure(layer, row, is_quick=False):
     timers = create_timers(layer, row, is_quick)
-    peak = TilePeak() if row == "amx-int8" else Timer(module_ir(row, peak_ir()), np.float32(1))
+    peak = TilePeak() if row == "amx-int8" else Timer(module_ir(ROWS[row].features, peak_ir()), np.float32(1))
     samples = {name: [] for name in timers}
     times, peaks = {name: [] for name in timers}, []
     before = peak.run()

@@ -3,12 +3,9 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Linear layers alone: how far they are from the arithmetic limit, or that of memory.
 
-Every layer runs many times within one call of compiled code, in turn with the others of
-its shape, and qtx-bench measures the peak next to them. The best of several rounds counts.
-Codes are unsigned, as the producers of inputs store them.
+The layers of a shape run in turn, as linear.py has it, which looks closer at single
+micro-kernels. Codes are unsigned, as the producers of inputs store them.
 """
-
-import time
 
 import numpy as np
 
@@ -22,14 +19,11 @@ QUICK_DECODE = (1, 192, 256)
 ROUNDS = 30
 INT4_BLOCK = 32
 
-# What multiplies; the features that choose it; the name of its peak.
+# What multiplies, and the features that choose it.
 ROWS = {
-    "amx-int8": ("avx512f avx512bw avx512vl avx512vnni amx-tile amx-int8", "amx-int8"),
-    "avx512-vnni": ("avx512f avx512bw avx512vl avx512vnni", "avx512vnni"),
-    "avx-vnni": ("avx2 fma avxvnni", "avxvnni"),
-    # VPMADDWD makes half as many products of bytes as AVX-VNNI.
-    "avx2": ("avx2 fma", None),
-    "avx512-fma": ("avx512f", "avx512f"),
+    "amx-int8": "avx512f avx512bw avx512vl avx512vnni amx-tile amx-int8",
+    "avx512-vnni": "avx512f avx512bw avx512vl avx512vnni",
+    "avx512-fma": "avx512f",
 }
 # Kinds of layers: groups of the input, bits of weights, whether the input is quantized in
 # the layer. A kind is compared with another one.
@@ -90,43 +84,29 @@ def write_float_layer(shape):
 
 
 def write_module(layer, row):
-    """`%n` times the same layer."""
+    """`%n` times the same layer; of its result one element is read, lest it go away."""
+    import linear
+
     constants, body, x, y = layer
-    features = ", ".join(f'"+{feature}"' for feature in ROWS[row][0].split())
-    return f"""
-    module attributes {{llvm.target = #llvm.target<triple = "x86_64-unknown-linux-gnu",
-        chip = "x86-64", features = <[{features}]>>}} {{
-    func.func @main(%x: {x}, %n: index) -> {y} {{{constants}
+    element = y[:-1].rpartition("x")[2]
+    join = "arith.maximumf" if element == "f32" else "arith.xori"
+    return linear.module_ir(ROWS[row], f"""
+    func.func @main(%x: {x}, %n: index) -> {element} {{{constants}
       %c0 = arith.constant 0 : index
       %c1 = arith.constant 1 : index
-      %init = tensor.empty() : {y}
-      %r = scf.for %i = %c0 to %n step %c1 iter_args(%a = %init) -> ({y}) {{{body}
-        scf.yield %y : {y}
+      %init = arith.constant {"0.0" if element == "f32" else "0"} : {element}
+      %r = scf.for %i = %c0 to %n step %c1 iter_args(%a = %init) -> ({element}) {{{body}
+        %e = tensor.extract %y[%c0, %c0] : {y}
+        %j = {join} %a, %e : {element}
+        scf.yield %j : {element}
       }}
-      return %r : {y}
-    }} }}"""
-
-
-class Timer:
-    """The best time of one repetition."""
-
-    def __init__(self, text, x, seconds=0.003):
-        import qtx
-
-        self.module, self.x, self.best = qtx.compile_ir(text, opt_level=2, fast=True), x, 1e9
-        self.count = 1
-        while self.run() < seconds:
-            self.count *= 2
-
-    def run(self):
-        start = time.thread_time()
-        self.module.run("main", self.x, self.count)
-        elapsed = time.thread_time() - start
-        self.best = min(self.best, elapsed / self.count)
-        return elapsed
+      return %r : {element}
+    }}""")
 
 
 def make_timers(shape, row, kinds):
+    from linear import Timer
+
     rng = np.random.default_rng(0)
     floats = rng.standard_normal(shape[:2]).astype(np.float32)
     if row.endswith("fma"):
@@ -136,47 +116,80 @@ def make_timers(shape, row, kinds):
                         floats if KINDS[kind][2] else codes) for kind in kinds}
 
 
+def time_layers(timers, peak, rounds):
+    """Seconds of each timer, and that times the peak: products that there was time for.
+
+    Clocks change within seconds, so each layer stands between two runs of the peak.
+    """
+    seconds = {name: [] for name in timers}
+    possible = {name: [] for name in timers}
+    before = peak()
+    for _ in range(rounds):
+        for name, timer in timers.items():
+            seconds[name].append(timer.run())
+            after = peak()
+            possible[name].append(seconds[name][-1] * (before + after) / 2)
+            before = after
+    return ({name: float(np.median(values)) for name, values in seconds.items()},
+            {name: float(np.median(values)) for name, values in possible.items()})
+
+
+def make_peak(row):
+    """Returns a function that measures products per second at the peak."""
+    import linear
+
+    if row.startswith("amx"):
+        tiles = linear.TilePeak()
+        return lambda: 4 * 16 * 16 * 64 / tiles.run()
+    # As many VPDPBUSD start in a cycle as FMAs: with enough chains the rates are equal.
+    factor = 4 if row == "avx512-vnni" else 1
+    loop = linear.Timer(linear.module_ir(ROWS["avx512-fma"], linear.peak_ir()), np.float32(1))
+    return lambda: factor * linear.CHAINS * 16 / loop.run()
+
+
 def measure(shape, row, kinds, options):
     """One row of the table for each kind of layer."""
     timers = make_timers(shape, row, kinds)
-    turns = machine.Turns(options.lock)
-    with turns:
-        peaks = machine.measure_peaks(machine.Turns())
-        for _ in range(2 if options.quick else ROUNDS):
-            for timer in timers.values():
-                timer.run()
-    peak = peaks["peak_gops"].get(ROWS[row][1])
-    results = []
-    for kind, timer in timers.items():
-        gops = 2e-9 * np.prod(shape, dtype=np.int64) / timer.best
-        result = {"shape": list(shape), "isa": row, "kind": kind, "us": 1e6 * timer.best,
-                  "gops": gops, "percent_of_peak": 100 * gops / peak if peak else None}
-        other = KINDS.get(kind, (None,) * 4)[3]
-        if other in timers:
-            result["ratio"] = timer.best / timers[other].best
-        if shape[0] == 1:
-            bits = KINDS[kind][1] if kind in KINDS else 32
-            scales = shape[1] * shape[2] * 4 // INT4_BLOCK if bits == 4 else 4 * shape[2]
-            rate = (shape[1] * shape[2] * bits / 8 + scales) * 1e-9 / timer.best
-            result |= {"gb_per_s": rate,
-                       "percent_of_bandwidth": 100 * rate / peaks["memory_gb_per_s"]}
-        results.append(result)
-    return results
+    peak = make_peak(row)
+    with machine.Turns(options.lock):
+        seconds, possible = time_layers(timers, peak, 2 if options.quick else ROUNDS)
+        bandwidth = (machine.measure_peaks(machine.Turns())["memory_gb_per_s"]
+                     if shape[0] == 1 else None)
+    products = int(np.prod(shape, dtype=np.int64))
+    return [describe_layer(shape, row, kind, seconds, 100 * products / possible[kind], bandwidth)
+            for kind in timers]
+
+
+def describe_layer(shape, row, kind, seconds, share, bandwidth):
+    products = int(np.prod(shape, dtype=np.int64))
+    result = {"shape": list(shape), "isa": row, "kind": kind, "us": 1e6 * seconds[kind],
+              "gops": 2e-9 * products / seconds[kind], "percent_of_peak": share}
+    other = KINDS.get(kind, (None,) * 4)[3]
+    if other in seconds:
+        result["ratio"] = seconds[kind] / seconds[other]
+    if bandwidth:
+        bits = KINDS[kind][1]
+        scales = 4 * shape[2] * (shape[1] // INT4_BLOCK if bits == 4 else 1)
+        rate = (shape[1] * shape[2] * bits / 8 + scales) * 1e-9 / seconds[kind]
+        result |= {"gb_per_s": rate, "percent_of_bandwidth": 100 * rate / bandwidth}
+    return result
 
 
 def run(options):
+    import linear
     import qtx
 
+    linear.keep_freed_memory()
     shapes, decode = (QUICK_SHAPES, QUICK_DECODE) if options.quick else (SHAPES, DECODE)
     names = [name for name in ROWS if not options.isa or name.startswith(options.isa)]
     rows = []
     for name in names:
-        if not machine.can_run(ROWS[name][0]):
+        if not machine.can_run(ROWS[name]):
             rows.append({"isa": name, "missing": "not on this machine"})
             continue
         jobs = [(shape, list(KINDS)) for shape in shapes]
         # What one token needs does not depend on the row: memory decides.
-        if name == "avx512-vnni" or (name == "avx2" and not machine.can_run("avx512vnni")):
+        if name == "avx512-vnni":
             jobs.append((decode, ["per tensor", "int4"]))
         for shape, kinds in jobs:
             try:
@@ -195,8 +208,7 @@ def print_table(result):
         if "missing" in row:
             print(f"{shape:>16} {row['isa']:>12} not run: {row['missing']}")
             continue
-        share = f"{row['percent_of_peak']:.1f}" if row["percent_of_peak"] else ""
         cells = [f"{row[key]:.{digits}f}" if key in row else "" for key, digits in
                  (("ratio", 3), ("gb_per_s", 1), ("percent_of_bandwidth", 1))]
         print(f"{shape:>16} {row['isa']:>12} {row['kind']:22} {row['us']:9.1f} "
-              f"{row['gops']:8.1f} {share:>7} {cells[0]:>6} {cells[1]:>6} {cells[2]:>8}")
+              f"{row['gops']:8.1f} {row['percent_of_peak']:7.1f} {cells[0]:>6} {cells[1]:>6} {cells[2]:>8}")

@@ -62,8 +62,14 @@ static constexpr Instruction kInstructions[] = {
     {"neon", "neon", 8, "<4 x float>", "<4 x float>", "llvm.fma.v4f32", true},
 };
 
-/// Independent accumulators: latency times instructions per cycle, at least.
-static constexpr unsigned kNumAccumulators = 12;
+/// Independent accumulators: latency times instructions per cycle, at least,
+/// and some more, since loops end and ports are chosen in advance. AVX-512 has
+/// 32 registers, the others 16.
+static constexpr unsigned kMaxAccumulators = 20;
+
+static unsigned getNumAccumulators(const Instruction &instruction) {
+  return instruction.accumulator.starts_with("<16 x") ? kMaxAccumulators : 12;
+}
 
 /// `+a,+b` from `a,b`.
 static std::string makeFeatureString(StringRef features) {
@@ -77,6 +83,7 @@ static std::string makeVectorLoop(const Instruction &instruction) {
   std::string text;
   llvm::raw_string_ostream stream(text);
   StringRef sum = instruction.accumulator, operand = instruction.operand;
+  unsigned count = getNumAccumulators(instruction);
   stream << "define void @peak(ptr %operands, ptr %sums, i64 %n) #0 {\n"
          << "entry:\n"
          << "  %a = load " << operand << ", ptr %operands, align 1\n"
@@ -84,11 +91,11 @@ static std::string makeVectorLoop(const Instruction &instruction) {
          << "  %b = load " << operand << ", ptr %next, align 1\n"
          << "  br label %loop\nloop:\n"
          << "  %i = phi i64 [0, %entry], [%i1, %loop]\n";
-  for (unsigned k = 0; k < kNumAccumulators; ++k)
+  for (unsigned k = 0; k < count; ++k)
     stream << "  %s" << k << " = phi " << sum << " [zeroinitializer, %entry], "
            << "[%t" << k << ", %loop]\n";
   std::string factors = (operand + " %a, " + operand + " %b").str();
-  for (unsigned k = 0; k < kNumAccumulators; ++k) {
+  for (unsigned k = 0; k < count; ++k) {
     std::string accumulator = (sum + " %s" + Twine(k)).str();
     stream << "  %t" << k << " = call " << sum << " @" << instruction.intrinsic
            << "("
@@ -99,7 +106,7 @@ static std::string makeVectorLoop(const Instruction &instruction) {
   stream << "  %i1 = add i64 %i, 1\n"
          << "  %more = icmp ult i64 %i1, %n\n"
          << "  br i1 %more, label %loop, label %exit\nexit:\n";
-  for (unsigned k = 0; k < kNumAccumulators; ++k)
+  for (unsigned k = 0; k < count; ++k)
     stream << "  %p" << k << " = getelementptr " << sum << ", ptr %sums, i64 "
            << k << "\n  store " << sum << " %t" << k << ", ptr %p" << k
            << ", align 1\n";
@@ -245,8 +252,9 @@ static SmallVector<InstructionLoop> getLoops(StringRef features) {
     loops.push_back({"amx-int8", kTileLoop.str(), 4 * 2.0 * 16 * 16 * 64});
   for (const Instruction &instruction : kInstructions)
     if (isAllowed(instruction.features, host, features))
-      loops.push_back({instruction.isa, makeVectorLoop(instruction),
-                       double(instruction.ops) * kNumAccumulators});
+      loops.push_back(
+          {instruction.isa, makeVectorLoop(instruction),
+           double(instruction.ops) * getNumAccumulators(instruction)});
   return loops;
 }
 
@@ -254,7 +262,7 @@ static llvm::Expected<Peak> measureLoop(const InstructionLoop &loop) {
   auto compiled = PeakLoop::create(loop.text);
   if (!compiled)
     return compiled.takeError();
-  alignas(64) char operands[128] = {}, sums[64 * kNumAccumulators];
+  alignas(64) char operands[128] = {}, sums[64 * kMaxAccumulators];
   return Peak{loop.isa.str(),
               compiled->measure(operands, sums) * loop.ops * 1e-9};
 }
@@ -278,36 +286,47 @@ llvm::Expected<std::vector<Peak>> qtx::measurePeaks() {
   return peaks;
 }
 
-/// Adds the 64 bytes of each of `n` lines: the compiler may not leave a load
-/// out, and vectors of any machine are wide enough to wait for memory only.
-static constexpr StringLiteral kReadLoop = R"(
-define void @peak(ptr %operands, ptr %sums, i64 %n) {
-entry:
-  br label %loop
-loop:
-  %i = phi i64 [0, %entry], [%i1, %loop]
-  %s = phi <16 x i32> [zeroinitializer, %entry], [%t, %loop]
-  %line = getelementptr [64 x i8], ptr %operands, i64 %i
-  %v = load <16 x i32>, ptr %line, align 1
-  %t = add <16 x i32> %s, %v
-  %i1 = add i64 %i, 1
-  %more = icmp ult i64 %i1, %n
-  br i1 %more, label %loop, label %exit
-exit:
-  store <16 x i32> %t, ptr %sums, align 1
-  ret void
+/// Places of the memory that are read in turn: one alone does not keep all
+/// requests busy that a core can have under way.
+static constexpr unsigned kNumStreams = 4;
+
+/// Adds up `kNumStreams * n` lines of 64 bytes: the compiler may not leave a
+/// load out, and vectors of any machine are wide enough to wait for memory
+/// only.
+static std::string makeReadLoop() {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  stream << "define void @peak(ptr %operands, ptr %sums, i64 %n) {\n"
+         << "entry:\n  br label %loop\nloop:\n"
+         << "  %i = phi i64 [0, %entry], [%i1, %loop]\n"
+         << "  %s0 = phi <16 x i32> [zeroinitializer, %entry], [%s"
+         << kNumStreams << ", %loop]\n";
+  for (unsigned k = 0; k < kNumStreams; ++k)
+    stream << llvm::formatv(
+        "  %o{0} = mul i64 %n, {0}\n"
+        "  %l{0} = add i64 %i, %o{0}\n"
+        "  %p{0} = getelementptr [64 x i8], ptr %operands, i64 %l{0}\n"
+        "  %v{0} = load <16 x i32>, ptr %p{0}, align 1\n"
+        "  %s{1} = add <16 x i32> %s{0}, %v{0}\n",
+        k, k + 1);
+  stream << "  %i1 = add i64 %i, 1\n"
+         << "  %more = icmp ult i64 %i1, %n\n"
+         << "  br i1 %more, label %loop, label %exit\nexit:\n"
+         << "  store <16 x i32> %s" << kNumStreams
+         << ", ptr %sums, align 1\n  ret void\n}\n";
+  return text;
 }
-)";
 
 llvm::Expected<double> qtx::measureBandwidth(size_t bytes) {
-  auto loop = PeakLoop::create(kReadLoop);
+  auto loop = PeakLoop::create(makeReadLoop());
   if (!loop)
     return loop.takeError();
   // Written, since pages that never were are all the same one.
   std::vector<char> memory(bytes, 1);
   alignas(64) char sum[64];
-  int64_t lines = bytes / 64;
-  return loop->measureTrials(memory.data(), sum, lines) * 64e-9;
+  constexpr int64_t kStep = kNumStreams * 64;
+  int64_t steps = bytes / kStep;
+  return loop->measureTrials(memory.data(), sum, steps) * kStep * 1e-9;
 }
 
 //===----------------------------------------------------------------------===//
