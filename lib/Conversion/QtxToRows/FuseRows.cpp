@@ -186,25 +186,30 @@ private:
   JointOperands operands;
 };
 
+/// The rows that `consumer` reads and can be joined with, or null.
+RowsOp findProducer(RowsOp consumer, PatternRewriter &rewriter) {
+  for (Value input : consumer.getInputs())
+    if (auto producer = input.getDefiningOp<RowsOp>())
+      if (Joiner(producer, consumer, rewriter).canJoin())
+        return producer;
+  return nullptr;
+}
+
 struct FuseProducer : OpRewritePattern<RowsOp> {
   using OpRewritePattern::OpRewritePattern;
 
   LogicalResult matchAndRewrite(RowsOp consumer,
                                 PatternRewriter &rewriter) const override {
-    for (Value input : consumer.getInputs()) {
-      auto producer = input.getDefiningOp<RowsOp>();
-      if (!producer)
-        continue;
-      Joiner joiner(producer, consumer, rewriter);
-      if (!joiner.canJoin())
-        continue;
-      remark::passed(consumer.getLoc(),
-                     remark::RemarkOpts::name("fuse").category("qtx-fuse-rows"))
-          << remark::add("joined with the rows that it reads");
-      joiner.join();
-      return success();
-    }
-    return failure();
+    RowsOp producer = findProducer(consumer, rewriter);
+    // From the first on: two normalisations of one sum, of which one is read
+    // much later, join with the sum and not the later one with its reader.
+    if (!producer || findProducer(producer, rewriter))
+      return failure();
+    remark::passed(consumer.getLoc(),
+                   remark::RemarkOpts::name("fuse").category("qtx-fuse-rows"))
+        << remark::add("joined with the rows that it reads");
+    Joiner(producer, consumer, rewriter).join();
+    return success();
   }
 };
 
@@ -217,7 +222,11 @@ struct QtxFuseRowsPass : qtx::impl::QtxFuseRowsPassBase<QtxFuseRowsPass> {
       return signalPassFailure();
     RewritePatternSet patterns(&getContext());
     populateFuseRowsPatterns(patterns);
-    if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
+    // Chains are joined from their heads on.
+    GreedyRewriteConfig config;
+    config.setUseTopDownTraversal();
+    if (failed(
+            applyPatternsGreedily(getOperation(), std::move(patterns), config)))
       signalPassFailure();
   }
 };

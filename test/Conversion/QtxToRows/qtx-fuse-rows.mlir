@@ -38,6 +38,29 @@ func.func @twice(%x: tensor<?x8xf32>, %r: tensor<?x8xf32>, %g: tensor<8xf32>, %h
 
 // -----
 
+// So they do where one of them is read behind the reader of the other.
+// CHECK-LABEL: func @stream(
+// CHECK: %[[Y:.*]]:2 = qtx.rows
+// CHECK: qtx.row_reduce sum
+// CHECK: qtx.row_reduce square_sum
+// CHECK-NOT: qtx.row_reduce
+// CHECK: %[[L:.*]] = qtx.linear %[[Y]]#0
+// CHECK: qtx.rows ins(%[[L]], %[[Y]]#1
+// CHECK-NEXT: ^bb0(%[[A:.*]]: f32, %[[B:.*]]: f32):
+// CHECK-NEXT: arith.addf %[[A]], %[[B]]
+// CHECK-NEXT: qtx.yield
+func.func @stream(%x: tensor<?x8xf32>, %r: tensor<?x8xf32>, %g: tensor<8xf32>, %h: tensor<8xf32>, %w: tensor<8x8xf32>) -> tensor<?x8xf32> {
+  %s = qtx.add %x, %r : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32>
+  %y = qtx.layer_norm %s gamma(%g) epsilon 1.0e-5 : (tensor<?x8xf32>, tensor<8xf32>) -> tensor<?x8xf32>
+  %z = qtx.layer_norm %s gamma(%h) epsilon 1.0e-5 : (tensor<?x8xf32>, tensor<8xf32>) -> tensor<?x8xf32>
+  %q = qtx.relu %z : (tensor<?x8xf32>) -> tensor<?x8xf32>
+  %l = qtx.linear %q, %w : (tensor<?x8xf32>, tensor<8x8xf32>) -> tensor<?x8xf32>
+  %o = qtx.add %l, %y : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32>
+  return %o : tensor<?x8xf32>
+}
+
+// -----
+
 // Rows of another order are computed before.
 // CHECK-LABEL: func @order(
 // CHECK-COUNT-2: qtx.rows
