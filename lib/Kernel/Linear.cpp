@@ -30,6 +30,8 @@ using namespace qtx;
 
 static constexpr int64_t kLineBytes = 64;
 static constexpr int64_t kMinPrefetchingTiles = 4;
+/// Steps of a tile for which weights are fetched at once.
+static constexpr int64_t kStepsOfPrefetch = 96;
 /// More segments than this are not worth code of their own.
 static constexpr int64_t kMaxUnrolledSegments = 8;
 
@@ -67,6 +69,13 @@ struct Panel : PanelShape {
   /// The first output, and where the packed weight of the panel begins.
   Value output;
   Value weight;
+};
+
+/// Lines of weights that a tile fetches for later, and the first of them; null
+/// if there are none.
+struct Prefetch {
+  Value first;
+  Value lines;
 };
 
 /// The matrices of one call, each with rows first.
@@ -247,9 +256,10 @@ private:
     Value current = arith::SubIOp::create(b, end, rest);
     Value lines = countPrefetchedLines(panel, count, config.getRows());
     loop(begin, current, config.getRows(), {}, [&](Value first, ValueRange) {
-      emitPrefetch(panel, lines, arith::SubIOp::create(b, first, begin),
-                   config.getRows());
+      fetch = getPrefetch(panel, lines, arith::SubIOp::create(b, first, begin),
+                          config.getRows());
       emitTile(panel, first, config.getRows());
+      fetch = {};
       return SmallVector<Value>();
     });
     for (int64_t rows = llvm::PowerOf2Ceil(config.getRows()) / 2; rows > 0;
@@ -515,19 +525,37 @@ private:
         index(0));
   }
 
-  /// Fetches the lines of the tile that begins `row` rows behind the first one.
-  void emitPrefetch(const Panel &panel, Value lines, Value row, int64_t rows) {
-    int64_t line = kLineBytes / getElementBytes();
+  /// What the tile that begins `row` rows behind the first one fetches.
+  Prefetch getPrefetch(const Panel &panel, Value lines, Value row,
+                       int64_t rows) {
     Value tile = arith::DivUIOp::create(b, row, index(rows));
     Value first = add(add(panel.weight, getPanelSize(panel)),
-                      mul(arith::MulIOp::create(b, tile, lines), line));
-    loop(index(0), lines, 1, {}, [&](Value i, ValueRange) {
-      Value at = arith::MinUIOp::create(b, add(first, mul(i, line)),
-                                        index(getWeightSize() - 1));
-      memref::PrefetchOp::create(b, view->getWeight(), at, /*isWrite=*/false,
-                                 /*localityHint=*/2, /*isDataCache=*/true);
-      return SmallVector<Value>();
-    });
+                      mul(arith::MulIOp::create(b, tile, lines), getLine()));
+    return {first, lines};
+  }
+
+  /// Elements of a line of weights.
+  int64_t getLine() { return kLineBytes / getElementBytes(); }
+
+  /// Fetches the share of `count` steps of a tile. All lines at once would hold
+  /// up the loads of the tile.
+  void emitPrefetch(Value position, int64_t count) {
+    if (!fetch.lines)
+      return;
+    auto getShare = [&](Value stepsBefore) -> Value {
+      return arith::DivUIOp::create(
+          b, arith::MulIOp::create(b, stepsBefore, fetch.lines), index(steps));
+    };
+    loop(getShare(position), getShare(add(position, count)), 1, {},
+         [&](Value i, ValueRange) {
+           Value at =
+               arith::MinUIOp::create(b, add(fetch.first, mul(i, getLine())),
+                                      index(getWeightSize() - 1));
+           memref::PrefetchOp::create(b, view->getWeight(), at,
+                                      /*isWrite=*/false, /*localityHint=*/2,
+                                      /*isDataCache=*/true);
+           return SmallVector<Value>();
+         });
   }
 
   //===--------------------------------------------------------------------===//
@@ -636,13 +664,27 @@ private:
                                const SegmentAt &at, Value channel,
                                int64_t begin, int64_t count,
                                SmallVector<Value> sums) {
-    ValueRange results =
-        loop(index(0), index(count), 1, sums, [&](Value k, ValueRange carried) {
-          Value current = add(channel, step == 1 ? k : mul(k, step));
-          return emitStep(
-              panel, first, add(add(at.step, begin), k), carried,
-              [&](Value rowIndex) { return loadInput(rowIndex, current); });
+    int64_t share =
+        fetch.lines ? kStepsOfPrefetch : std::max<int64_t>(count, 1);
+    int64_t full = count / share, rest = count % share;
+    auto emitShare = [&](Value from, int64_t size, ValueRange carried) {
+      emitPrefetch(add(add(at.step, begin), from), size);
+      return loop(from, add(from, size), 1, carried,
+                  [&](Value k, ValueRange carried) {
+                    Value current = add(channel, step == 1 ? k : mul(k, step));
+                    return emitStep(panel, first, add(add(at.step, begin), k),
+                                    carried, [&](Value rowIndex) {
+                                      return loadInput(rowIndex, current);
+                                    });
+                  });
+    };
+    ValueRange results = loop(
+        index(0), index(full), 1, sums, [&](Value number, ValueRange carried) {
+          ValueRange next = emitShare(mul(number, share), share, carried);
+          return SmallVector<Value>(next);
         });
+    if (rest > 0)
+      results = emitShare(index(full * share), rest, results);
     return llvm::to_vector(results);
   }
 
@@ -984,6 +1026,7 @@ private:
 
   Matrices m;
   int64_t tileRows = 0;
+  Prefetch fetch;
   Value tile;
   /// Integer sums of the segments of tall tiles, and fp32 sums of one.
   Value tallSums, tallJoined;
