@@ -667,25 +667,26 @@ private:
     int64_t share =
         fetch.lines ? kStepsOfPrefetch : std::max<int64_t>(count, 1);
     int64_t full = count / share, rest = count % share;
-    auto emitShare = [&](Value from, int64_t size, ValueRange carried) {
+    auto emitShare = [&](Value from, int64_t size,
+                         ValueRange carried) -> SmallVector<Value> {
       emitPrefetch(add(add(at.step, begin), from), size);
-      return loop(from, add(from, size), 1, carried,
-                  [&](Value k, ValueRange carried) {
-                    Value current = add(channel, step == 1 ? k : mul(k, step));
-                    return emitStep(panel, first, add(add(at.step, begin), k),
-                                    carried, [&](Value rowIndex) {
-                                      return loadInput(rowIndex, current);
-                                    });
-                  });
+      return llvm::to_vector(loop(
+          from, add(from, size), 1, carried, [&](Value k, ValueRange carried) {
+            Value current = add(channel, step == 1 ? k : mul(k, step));
+            return emitStep(
+                panel, first, add(add(at.step, begin), k), carried,
+                [&](Value rowIndex) { return loadInput(rowIndex, current); });
+          }));
     };
-    ValueRange results = loop(
-        index(0), index(full), 1, sums, [&](Value number, ValueRange carried) {
-          ValueRange next = emitShare(mul(number, share), share, carried);
-          return SmallVector<Value>(next);
-        });
-    if (rest > 0)
-      results = emitShare(index(full * share), rest, results);
-    return llvm::to_vector(results);
+    if (full > 1)
+      sums = llvm::to_vector(loop(index(0), index(full), 1, sums,
+                                  [&](Value number, ValueRange carried) {
+                                    return emitShare(mul(number, share), share,
+                                                     carried);
+                                  }));
+    else if (full == 1)
+      sums = emitShare(index(0), share, sums);
+    return rest > 0 ? emitShare(index(full * share), rest, sums) : sums;
   }
 
   /// One step of the contracted axis: a dot product for each sum.
