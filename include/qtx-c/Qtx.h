@@ -212,8 +212,8 @@ typedef struct QtxModel QtxModel;
 
 /// An option of a compilation, as on the command line of `qtxc`: `recipe`,
 /// `calibrate`, `observer`, `name`, `mtriple`, `mcpu`, `mattr`, `O`,
-/// `reference`, `dump-stages` and `report`. The value may be null where there
-/// is none.
+/// `reference`, `verify`, `dump-stages` and `report`. The value may be null
+/// where there is none.
 typedef struct {
   const char *name;
   const char *value;

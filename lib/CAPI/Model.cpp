@@ -7,7 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Support.h"
-#include "qtx/Pipelines/Compiler.h"
+#include "qtx/Pipelines/Verify.h"
 #include "qtx/Target/CompiledModel.h"
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/FileSystem.h"
@@ -135,6 +135,11 @@ static llvm::Error link(QtxModel &model) {
 /// Compiles `module`, whose stages did succeed, to machine code.
 static llvm::Error finish(ModuleOp module, const ModelOptions &options,
                           const CompileResult &result, QtxModel &model) {
+  if (options.compile.verify)
+    if (llvm::Error error =
+            verifyModel(module, options.compile, result, llvm::nulls()))
+      return llvm::createStringError("verify: " +
+                                     llvm::toString(std::move(error)));
   auto code = emitObject(module, options.compile, result);
   if (!code)
     return code.takeError();

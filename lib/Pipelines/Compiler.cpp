@@ -100,6 +100,11 @@ static constexpr TextOption kTextOptions[] = {
        return llvm::Error::success();
      }},
     {"dump-stages", setText<&CompileOptions::dumpFolder>},
+    {"verify",
+     [](CompileOptions &options, StringRef) -> llvm::Error {
+       options.verify = true;
+       return llvm::Error::success();
+     }},
 };
 
 ArrayRef<StringLiteral> qtx::getOptionNames() {
@@ -124,6 +129,12 @@ llvm::Error qtx::checkOptions(const CompileOptions &options) {
   if (options.observer && options.calibrationPath.empty())
     return llvm::createStringError(
         "--observer: expected samples to observe, as --calibrate=DATA.npz");
+  if (options.verify && options.lastStage != Stage::Object)
+    return llvm::createStringError(
+        "--verify: expected to compile as far as to code");
+  if (options.verify && options.reference)
+    return llvm::createStringError(
+        "--verify: expected fast code to compare, found --reference");
   return llvm::Error::success();
 }
 
@@ -180,13 +191,17 @@ public:
   StageRunner(ModuleOp module, const CompileOptions &options)
       : module(module), options(options) {}
 
-  FailureOr<CompileResult> run() {
+  FailureOr<CompileResult> run(std::optional<Stage> done) {
     for (Stage stage : getStages()) {
+      if (done && stage <= *done)
+        continue;
       if (failed(runAndCheck(stage)))
         return failure();
       if (stage == options.lastStage)
         break;
     }
+    if (options.verify)
+      result.data = std::move(data);
     return std::move(result);
   }
 
@@ -196,6 +211,11 @@ private:
     if (failed(runStage(stage)) || failed(verifyStage(module, stage)) ||
         failed(dump(stage)))
       return failure();
+    // The copies share their constants with the module.
+    if (options.verify && stage == Stage::Calibrate)
+      result.floatModel = module.clone();
+    if (options.verify && stage == Stage::Fuse)
+      result.fusedModel = module.clone();
     std::chrono::duration<double> time =
         std::chrono::steady_clock::now() - start;
     if (options.report)
@@ -409,8 +429,9 @@ private:
 } // namespace
 
 FailureOr<CompileResult> qtx::runStages(ModuleOp module,
-                                        const CompileOptions &options) {
-  return StageRunner(module, options).run();
+                                        const CompileOptions &options,
+                                        std::optional<Stage> done) {
+  return StageRunner(module, options).run(done);
 }
 
 //===----------------------------------------------------------------------===//

@@ -327,6 +327,7 @@ def compile(  # pylint: disable=redefined-builtin
     features: Optional[str] = None,
     opt_level: int = 2,
     reference: bool = False,
+    verify: bool = False,
     report: Optional[Path] = None,
     dump_stages: Optional[Path] = None,
 ) -> Model:
@@ -340,7 +341,8 @@ def compile(  # pylint: disable=redefined-builtin
     `name`: prefix of the C functions. `cpu`, `features`: what the code may use, as
     LLVM has it, ``sapphirerapids`` and ``+avx2,-fma`` for example; that of this machine
     by default. `opt_level`: LLVM's, 0 to 3. `reference`: lower everything by the
-    reference path. `report`: a file (.json or .html) for the report, which then also says
+    reference path. `verify`: fail unless the code agrees with the reference on the samples
+    (docs/HowTo/Verify.md). `report`: a file (.json or .html) for the report, which then also says
     what quantization costs. `dump_stages`: a folder for the IR after each stage.
 
     Raises `CompileError` with the diagnostics of the compiler.
@@ -352,8 +354,8 @@ def compile(  # pylint: disable=redefined-builtin
         "dump-stages": None if dump_stages is None else os.fspath(dump_stages),
     }
     options = {key: value for key, value in options.items() if value is not None}
-    if reference:
-        options["reference"] = None
+    switches = {"reference": reference, "verify": verify}
+    options.update((key, None) for key, value in switches.items() if value)
     module = _open_model(model)
     if calibrate is None:
         return _compile(module, options)

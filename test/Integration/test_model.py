@@ -301,6 +301,12 @@ def test_calibrate(tmp_path, linear):
     assert "<html" in report.read_text()
 
 
+def test_verify(linear):
+    x = RNG.standard_normal((8, 16)).astype(np.float32)
+    model = qtx.compile(linear[0], calibrate={"x": x}, recipe="w8a8", verify=True)
+    assert model(x)[0].shape == (8, 8)
+
+
 def test_warnings(linear):
     x = RNG.standard_normal((8, 16)).astype(np.float32)
     with pytest.warns(UserWarning, match="the model has no input 'y'"):
@@ -326,6 +332,7 @@ BAD_OPTIONS = [
     ({"calibrate": {"y": X}}, "no array for the input 'x' (?x16xf32)"),
     ({"calibrate": "missing.npz"}, "data.npz"),
     ({"recipe": "none", "report": "report.txt"}, "report: expected"),
+    ({"recipe": "none", "verify": True, "reference": True}, "--verify: expected fast code"),
 ]
 
 

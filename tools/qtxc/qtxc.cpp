@@ -10,6 +10,7 @@
 #include "mlir/IR/MLIRContext.h"
 #include "qtx/InitAll.h"
 #include "qtx/Pipelines/Compiler.h"
+#include "qtx/Pipelines/Verify.h"
 #include "qtx/Support/Diagnostics.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/InitLLVM.h"
@@ -128,6 +129,12 @@ static llvm::Expected<bool> compile(StringRef model, StringRef output,
   FailureOr<CompileResult> result = runStages(*module, options);
   if (failed(result))
     return false;
+  if (options.verify)
+    if (llvm::Error error =
+            verifyModel(*module, options, *result,
+                        options.stageDone ? llvm::errs() : llvm::nulls()))
+      return llvm::createStringError("--verify: " +
+                                     llvm::toString(std::move(error)));
   if (llvm::Error error = writeOutput(*module, options, *result, kind, output))
     return error;
   return true;

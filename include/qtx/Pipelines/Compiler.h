@@ -11,6 +11,7 @@
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
+#include "qtx/Analysis/CalibrationData.h"
 #include "qtx/Analysis/Observers.h"
 #include "qtx/Analysis/Report.h"
 #include "qtx/Pipelines/Stages.h"
@@ -41,6 +42,8 @@ struct CompileOptions {
   /// Lower everything by the reference path.
   bool reference = false;
   Recipe recipe;
+  /// Keep what `verifyModel` compares the code with.
+  bool verify = false;
   /// What to fill in while the stages run; null for no report.
   Report *report = nullptr;
   /// Also measures the noise of quantization on some of the samples.
@@ -53,7 +56,7 @@ struct CompileOptions {
 
 /// The options that text can set, by the names that the command line has for
 /// them: calibrate, observer, recipe, name, mtriple, mcpu, mattr, O (a level),
-/// reference (no value) and dump-stages.
+/// reference and verify (no value), and dump-stages.
 llvm::ArrayRef<llvm::StringLiteral> getOptionNames();
 
 /// Sets the option of that name. The error does not name the option.
@@ -70,15 +73,20 @@ mlir::OwningOpRef<mlir::ModuleOp> loadModel(llvm::StringRef path,
 
 /// What a compilation leaves besides the IR.
 struct CompileResult {
+  /// With `verify`: the model as it left the stages calibrate and fuse, and the
+  /// samples, if there are any.
+  mlir::OwningOpRef<mlir::ModuleOp> floatModel, fusedModel;
+  std::optional<CalibrationData> data;
   /// The C interface, from the storage stage on.
   ObjectInterface interface;
   std::unique_ptr<llvm::TargetMachine> machine;
 };
 
-/// Takes `module`, as it was loaded, through the stages up to
-/// the last one, and checks the contract of each.
-mlir::FailureOr<CompileResult> runStages(mlir::ModuleOp module,
-                                         const CompileOptions &options);
+/// Takes `module`, as it was loaded or as it left the stage `done`, through the
+/// stages up to the last one, and checks the contract of each.
+mlir::FailureOr<CompileResult>
+runStages(mlir::ModuleOp module, const CompileOptions &options,
+          std::optional<Stage> done = std::nullopt);
 
 enum class OutputKind {
   MLIR,

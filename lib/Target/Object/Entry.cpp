@@ -137,7 +137,8 @@ Value SizeCloner::resolve(Value value) {
   if (Value size = findSize(buffer, index))
     return resolve(size);
   Value size = findCallerSize(entry, buffer, index);
-  return size ? size : value;
+  // What is returned may be the size of another buffer of the caller.
+  return size && size != value ? resolve(size) : value;
 }
 
 bool SizeCloner::canClone(Value value) {
