@@ -184,7 +184,10 @@ private:
     fullKeys = sub(numKeys, arith::RemUIOp::create(b, numKeys, index(lanes)));
     Value vectors = arith::CeilDivUIOp::create(b, numKeys, index(lanes));
     keyVectors = vectors;
-    paddedKeys = mul(vectors, lanes);
+    wholeKeys = mul(vectors, lanes);
+    paddedKeys =
+        mul(arith::CeilDivUIOp::create(b, numKeys, index(plan.keyUnit)),
+            plan.keyUnit);
     lastKey = sub(numKeys, index(1));
     groupedKeys =
         hasIntegerRows
@@ -210,8 +213,38 @@ private:
       if (buffer == &probs && *buffer)
         narrowProbs = createBuffer(memory, position, bytes,
                                    plan.context.getElementType(b.getContext()));
+      if (plan.hasTiles)
+        createTileOperand(buffer, memory, position);
       position = add(position, bytes);
     }
+  }
+
+  /// What tile registers read and write, as matrices of bytes and of sums.
+  void createTileOperand(Value *buffer, Value memory, Value position) {
+    auto view = [&](Type type, ArrayRef<int64_t> shape) -> Value {
+      SmallVector<Value> sizes(llvm::count(shape, ShapedType::kDynamic),
+                               paddedKeys);
+      return memref::ViewOp::create(b, MemRefType::get(shape, type), memory,
+                                    position, sizes);
+    };
+    auto flatten = [&](Value matrix) -> Value {
+      return memref::CollapseShapeOp::create(
+          b, matrix, ArrayRef<ReassociationIndices>{{0, 1}});
+    };
+    constexpr int64_t dynamic = ShapedType::kDynamic;
+    Type byte = b.getI8Type(), word = b.getI32Type();
+    if (buffer == &packedKeys)
+      keyBytes = flatten(view(byte, {dynamic, plan.keySteps * 4}));
+    else if (buffer == &packedValues)
+      valueBytes = flatten(view(byte, {dynamic, plan.values}));
+    else if (buffer == &queryBlock)
+      queryBytes = view(byte, {plan.rows, plan.keySteps * 4});
+    else if (buffer == &probs)
+      probBytes = view(byte, {plan.rows, dynamic});
+    else if (buffer == &scoreRows)
+      scoreMatrix = view(word, {plan.rows, dynamic});
+    else if (buffer == &tile)
+      contextMatrix = view(word, {plan.rows, plan.values});
   }
 
   Value createBuffer(Value memory, Value position, Value bytes, Type type) {
@@ -467,7 +500,9 @@ private:
   /// Values of neighbouring keys in the lanes of their channels.
   void emitPackedValues() {
     int64_t step = plan.context.getStep();
-    Value numSteps = arith::CeilDivUIOp::create(b, numKeys, index(step));
+    // Tiles have no steps of part of a group.
+    Value numSteps = arith::DivUIOp::create(
+        b, plan.hasTiles ? paddedKeys : add(numKeys, step - 1), index(step));
     bool hasSums = hasSeeds(plan.context);
     int64_t vectors = plan.values / lanes;
     SmallVector<Value> sums;
@@ -478,8 +513,7 @@ private:
       SmallVector<Value> next;
       for (int64_t v = 0; v < vectors; ++v) {
         Value packed = createValueWords(firstKey, stride, v * lanes);
-        storeWords(packed, packedValues,
-                   add(mul(number, plan.values), v * lanes));
+        storeWords(packed, packedValues, getValuePosition(number, v));
         if (hasSums)
           next.push_back(plan.context.emitDot(b, carried[v],
                                               createOnes(plan.context),
@@ -499,6 +533,21 @@ private:
     for (auto [v, sum] : llvm::enumerate(sums))
       storeWords(arith::MulIOp::create(b, sum, splatInt(-prob.zeroPoint)),
                  valueSums, index(v * lanes));
+  }
+
+  /// Where words of vector `v` of the channels are. Vectors stand in panels, as
+  /// many as a tile has.
+  Value getValuePosition(Value number, int64_t v) {
+    int64_t first = v - v % plan.width;
+    int64_t width = std::min(plan.width, plan.values / lanes - first);
+    return add(
+        add(mul(getProbPitch(), first * lanes), mul(number, width * lanes)),
+        (v - first) * lanes);
+  }
+
+  /// Words of a row of probabilities.
+  Value getProbPitch() {
+    return arith::DivUIOp::create(b, paddedKeys, index(plan.context.getStep()));
   }
 
   /// Words of `lanes` channels from as many keys as a word has elements, each
@@ -552,7 +601,7 @@ private:
 
   /// How many keys, in whole vectors or groups, queries of the block may see.
   void createSeen() {
-    at.seen = paddedKeys;
+    at.seen = wholeKeys;
     // Codes of zero count where they do not stand for zero.
     if (!view->getCausal() || !hasIntegerRows || prob.zeroPoint != 0)
       return;
@@ -563,7 +612,7 @@ private:
             getGroupSize());
     Value isInGroups = arith::CmpIOp::create(b, arith::CmpIPredicate::ule,
                                              groups, groupedKeys);
-    at.seen = arith::SelectOp::create(b, isInGroups, groups, paddedKeys);
+    at.seen = arith::SelectOp::create(b, isInGroups, groups, wholeKeys);
   }
 
   /// The queries as the micro-kernel takes them; behind the last one it is
@@ -603,6 +652,8 @@ private:
   }
 
   void emitScoreTile(Value number, int64_t width) {
+    if (plan.hasTiles)
+      return emitTallScoreTile(number, width);
     SmallVector<Value> sums;
     Value none = createZeroSums(plan.scores);
     for (int64_t r = 0; r < plan.rows; ++r)
@@ -634,13 +685,64 @@ private:
                    add(mul(paddedKeys, r), mul(add(number, v), lanes)));
   }
 
+  /// The same by tile registers.
+  void emitTallScoreTile(Value number, int64_t width) {
+    Value column = mul(number, lanes);
+    TileOperands operands{queryBytes,
+                          zero,
+                          keyBytes,
+                          width,
+                          getColumns(scoreMatrix, column, width * lanes),
+                          zero};
+    SmallVector<Value> sums =
+        plan.scores.createTileSums(b, operands, keySums, {column});
+    int64_t stepBytes = plan.scores.getTileStep() * width * lanes;
+    Value base = mul(number, plan.keySteps * lanes * 4);
+    for (int64_t i = 0; i < plan.keySteps * 4 / plan.scores.getTileStep(); ++i)
+      sums = plan.scores.emitTileStep(b, operands,
+                                      index(i * plan.scores.getTileStep()),
+                                      add(base, i * stepBytes), sums);
+    plan.scores.storeTileSums(b, operands, sums);
+  }
+
+  Value getColumns(Value matrix, Value first, int64_t count) {
+    OpFoldResult one = b.getIndexAttr(1);
+    return memref::SubViewOp::create(
+        b, matrix, {b.getIndexAttr(0), first},
+        {b.getIndexAttr(plan.rows), b.getIndexAttr(count)}, {one, one});
+  }
+
   /// The products of probabilities and values.
   void emitContextTiles() {
     int64_t vectors = plan.values / lanes;
-    int64_t parts = llvm::divideCeil(vectors, plan.context.getNumVectors());
-    int64_t width = llvm::divideCeil(vectors, parts);
-    for (int64_t first = 0; first < vectors; first += width)
-      emitContextTile(first, std::min(width, vectors - first));
+    for (int64_t first = 0; first < vectors; first += plan.width) {
+      int64_t width = std::min(plan.width, vectors - first);
+      if (plan.hasTiles)
+        emitTallContextTile(first, width);
+      else
+        emitContextTile(first, width);
+    }
+  }
+
+  /// By tile registers. Probabilities behind the last key meet zeros.
+  void emitTallContextTile(int64_t first, int64_t width) {
+    Value column = index(first * lanes);
+    TileOperands operands{probBytes,
+                          zero,
+                          valueBytes,
+                          width,
+                          getColumns(contextMatrix, column, width * lanes),
+                          zero};
+    SmallVector<Value> sums =
+        plan.context.createTileSums(b, operands, valueSums, {column});
+    int64_t step = plan.context.getTileStep();
+    Value base = mul(getValuePosition(zero, first), 4);
+    Value end = arith::MinUIOp::create(b, numKeys, at.seen);
+    sums = loop(zero, end, step, sums, [&](Value key, ValueRange carried) {
+      return plan.context.emitTileStep(
+          b, operands, key, add(base, mul(key, width * lanes)), carried);
+    });
+    plan.context.storeTileSums(b, operands, sums);
   }
 
   void emitContextTile(int64_t first, int64_t width) {
@@ -653,7 +755,7 @@ private:
     int64_t step = plan.context.getStep();
     Value numSteps = arith::CeilDivUIOp::create(
         b, arith::MinUIOp::create(b, numKeys, at.seen), index(step));
-    Value pitch = arith::DivUIOp::create(b, paddedKeys, index(step));
+    Value pitch = getProbPitch();
     Value rows = plan.context.isFloat() ? scoreRows : probs;
     sums = loop(zero, numSteps, 1, sums, [&](Value number, ValueRange carried) {
       SmallVector<Value> values, next;
@@ -678,7 +780,7 @@ private:
       return loadElements(view->getValue(), getIndices(2, at.keyHead, number),
                           channel, lanes, valueSize);
     return asOperand(
-        loadWords(packedValues, add(mul(number, plan.values), channel)),
+        loadWords(packedValues, getValuePosition(number, channel / lanes)),
         plan.context);
   }
 
@@ -1372,14 +1474,17 @@ private:
 
   int64_t numHeads = 0, numKeyHeads = 0;
   Value zero, numBatches, numQueries, numKeys;
-  /// Keys in whole vectors, all keys in vectors, and their number of vectors.
-  Value fullKeys, paddedKeys, keyVectors;
+  /// Keys in whole vectors, all keys in vectors, their number of vectors, and
+  /// keys that rows have room for.
+  Value fullKeys, wholeKeys, keyVectors, paddedKeys;
   Value lastKey, offset;
   /// Keys in whole groups.
   Value groupedKeys;
 
   Value packedKeys, keySums, queryBlock, scoreRows, factors, probSums, tile,
       packedValues, probs, narrowProbs, valueSums;
+  /// For tile registers.
+  Value queryBytes, keyBytes, scoreMatrix, probBytes, valueBytes, contextMatrix;
 
   /// Where the loops stand.
   struct {

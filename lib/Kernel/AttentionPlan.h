@@ -20,7 +20,7 @@
 namespace qtx {
 
 /// A part of the scratch memory: `fixed + perKey * keys` bytes, keys rounded up
-/// to whole vectors.
+/// to the plan's unit.
 struct ScratchPart {
   int64_t fixed = 0;
   int64_t perKey = 0;
@@ -32,9 +32,15 @@ struct AttentionPlan {
   AttentionPlan(const MicroKernel &scores, const MicroKernel &context,
                 int64_t keySize, int64_t valueSize)
       : scores(scores), context(context), lanes(scores.getNumLanes()),
-        rows(scores.getNumRows()),
-        keySteps(llvm::divideCeil(keySize, scores.getStep())),
+        hasTiles(scores.getNumTileRows() > 0),
+        rows(hasTiles ? scores.getNumTileRows() : scores.getNumRows()),
+        keyUnit(hasTiles ? context.getTileStep() : lanes),
+        keySteps(
+            llvm::divideCeil(scores.getPaddedSize(keySize), scores.getStep())),
         values(llvm::alignTo(valueSize, lanes)) {
+    int64_t vectors = values / lanes;
+    width = llvm::divideCeil(
+        vectors, llvm::divideCeil(vectors, context.getNumVectors()));
     // The keys of one head: steps of their channels, a lane for each key.
     packedKeys.perKey = keySteps * 4;
     // What the sums of a key start from.
@@ -53,11 +59,15 @@ struct AttentionPlan {
 
   const MicroKernel &scores, &context;
   int64_t lanes;
+  /// Whether tile registers multiply; if so, in both contractions.
+  bool hasTiles;
   /// Queries of a block.
   int64_t rows;
+  /// Rows of scores and probabilities have room for a multiple of as many keys.
+  int64_t keyUnit;
   int64_t keySteps;
-  /// The channels of a value, in whole vectors.
-  int64_t values;
+  /// The channels of a value, in whole vectors, and vectors of a panel of them.
+  int64_t values, width;
 
   ScratchPart packedKeys, keySums, query, scoreRows, factors, probSums, tile,
       probs, packedValues, valueSums;

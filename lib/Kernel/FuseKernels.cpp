@@ -84,7 +84,8 @@ static StringRef check(Epilogue &epilogue) {
 static bool areShapesKnown(Epilogue &epilogue) {
   if (!epilogue.isAttention())
     return epilogue.kernel.getOp() == "qtx.linear" && !epilogue.merge;
-  auto layouts = epilogue.kernel.getParams().getAs<DenseI64ArrayAttr>("layouts");
+  auto layouts =
+      epilogue.kernel.getParams().getAs<DenseI64ArrayAttr>("layouts");
   return bool(epilogue.merge) == (layouts[3] != 0) &&
          (epilogue.merge || !epilogue.scale);
 }
@@ -107,9 +108,9 @@ namespace {
 class Fuser {
 public:
   explicit Fuser(Epilogue &epilogue)
-      : epilogue(epilogue), kernel(epilogue.kernel),
-        builder(epilogue.quantize), loc(epilogue.quantize.getLoc()),
-        params(kernel.getParams()), inputs(kernel.getInputs()) {}
+      : epilogue(epilogue), kernel(epilogue.kernel), builder(epilogue.quantize),
+        loc(epilogue.quantize.getLoc()), params(kernel.getParams()),
+        inputs(kernel.getInputs()) {}
 
   void fuse() {
     if (epilogue.isAttention())
@@ -123,9 +124,9 @@ public:
     }
     SmallVector<Value> outs(kernel.getOuts());
     outs[0] = createBytes(outs[0]);
-    auto fused = KernelOp::create(
-        builder, loc, ValueRange(outs).getTypes(), kernel.getOpAttr(), inputs,
-        outs, params.getDictionary(builder.getContext()));
+    auto fused = KernelOp::create(builder, loc, ValueRange(outs).getTypes(),
+                                  kernel.getOpAttr(), inputs, outs,
+                                  params.getDictionary(builder.getContext()));
     replace(fused.getResult(0));
   }
 
@@ -136,9 +137,9 @@ private:
     SmallVector<int32_t> sizes(cast<DenseI32ArrayAttr>(counts).asArrayRef());
     sizes[sizes.size() - 2] = sizes[sizes.size() - 1] = 1;
     params.set("operandSegmentSizes", builder.getDenseI32ArrayAttr(sizes));
-    params.set("result_range", builder.getDenseI64ArrayAttr(
-                                   {epilogue.params.getStorageMin(),
-                                    epilogue.params.getStorageMax()}));
+    params.set("result_range",
+               builder.getDenseI64ArrayAttr({epilogue.params.getStorageMin(),
+                                             epilogue.params.getStorageMax()}));
     if (isBounded())
       params.set("bounded", builder.getUnitAttr());
     inputs.push_back(packReciprocals(builder, loc, epilogue.params));

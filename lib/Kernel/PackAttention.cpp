@@ -42,11 +42,11 @@ static StringRef check(AttentionOp op) {
   return {};
 }
 
-/// The fastest row of a target; null if there is none. Attention has dot
-/// products alone, not tile registers.
-static const MicroKernel *select(bool isFloat, const TargetFeatures &features) {
+/// The fastest row of a target; null if there is none.
+static const MicroKernel *select(bool isFloat, bool hasTiles,
+                                 const TargetFeatures &features) {
   for (const MicroKernel *row : getMicroKernels())
-    if (row->isFloat() == isFloat && row->getNumTileRows() == 0 &&
+    if (row->isFloat() == isFloat && (hasTiles || row->getNumTileRows() == 0) &&
         row->isSupported(features))
       return row;
   return nullptr;
@@ -58,11 +58,13 @@ namespace {
 class AttentionPacker {
 public:
   AttentionPacker(AttentionOp op, const TargetFeatures &features)
-      : op(op), builder(op), loc(op.getLoc()),
-        scoresRow(select(!areIntegers(op.getQueryParams(), op.getKeyParams()),
-                         features)),
-        contextRow(select(
-            !areIntegers(op.getProbsParams(), op.getValueParams()), features)) {
+      : op(op), builder(op), loc(op.getLoc()) {
+    bool areScores = areIntegers(op.getQueryParams(), op.getKeyParams());
+    bool areProbs = areIntegers(op.getProbsParams(), op.getValueParams());
+    // Blocks of queries are as tall as tiles, in both products.
+    bool hasTiles = areScores && areProbs;
+    scoresRow = select(!areScores, hasTiles, features);
+    contextRow = select(!areProbs, hasTiles, features);
   }
 
   /// Whether the target has rows, with vectors of one size.
@@ -191,7 +193,7 @@ private:
     }
     AffineExpr keys = builder.getAffineDimExpr(0);
     AffineExpr bytes =
-        keys.ceilDiv(plan.lanes) * (plan.lanes * sum.perKey) + sum.fixed;
+        keys.ceilDiv(plan.keyUnit) * (plan.keyUnit * sum.perKey) + sum.fixed;
     OpFoldResult size = affine::makeComposedFoldedAffineApply(
         builder, loc, bytes,
         {tensor::getMixedSize(builder, loc, key, layouts[1] ? 1 : 2)});

@@ -34,8 +34,7 @@ mlir::Value createTensor(mlir::OpBuilder &builder, mlir::Location loc,
                          llvm::ArrayRef<T> values) {
   auto type = mlir::RankedTensorType::get(shape, elementType);
   auto data = reinterpret_cast<const char *>(values.data());
-  return createResource(builder, loc, type,
-                        {data, values.size() * sizeof(T)});
+  return createResource(builder, loc, type, {data, values.size() * sizeof(T)});
 }
 
 /// The reciprocal scales and the zero points of a result: one value, or one per

@@ -52,8 +52,10 @@ INTEGERS = [
     Attention(query=Q, key=K, probs=UNSIGNED),
 ]
 
+AVX512 = ["avx512f", "avx512bw", "avx512vl", "avx512vnni", "avx2", "fma"]
 ROWS = {
-    "x86-avx512": (["avx512f", "avx512bw", "avx512vl", "avx512vnni", "avx2", "fma"], "avx512_vnni"),
+    "x86-amx": (["amx-int8", "amx-tile", *AVX512], "amx_int8"),
+    "x86-avx512": (AVX512, "avx512_vnni"),
     "x86-avx-vnni": (["avxvnni", "avx2", "fma"], "avx_vnni"),
     "x86-avx2": (["avx2", "fma"], "avx2"),
 }
@@ -68,7 +70,7 @@ def compile_for(text, row):
         f"module attributes {{llvm.target = #llvm.target<{target}>}} {{ {text} }}",
         "builtin.module(qtx-to-storage,qtx-pack-attention)")
     assert 'qtx.kernel "qtx.attention"' in packed
-    return qtx.compile_ir(packed, opt_level=1)
+    return qtx.compile_ir(packed, opt_level=1, fast=True)
 
 
 @pytest.fixture(params=ROWS)
