@@ -13,7 +13,9 @@
 #include "qtx/Analysis/Passes.h"
 #include "qtx/Dialect/Qtx/IR/QtxDialect.h"
 #include "qtx/Dialect/Qtx/IR/QtxOps.h"
+#include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/SetVector.h"
+#include <cmath>
 
 using namespace mlir;
 using namespace qtx;
@@ -92,6 +94,7 @@ private:
                             const CalibrationData &data);
   llvm::Error refineRanges(const StreamRunner &runner,
                            const CalibrationData &data);
+  void extrapolate();
   llvm::Error observe(size_t edge, const LaneFeed &lane);
   ProgressFn getProgress();
   LogicalResult reportError(llvm::Error error);
@@ -102,6 +105,8 @@ private:
   const CalibrateOptions &options;
   SmallVector<Value> edges;
   std::vector<RangeObserver> observers;
+  /// For `extrapolated` only.
+  std::vector<ExtremeObserver> extremes;
   std::vector<ChannelRanges> ranges;
   std::vector<std::optional<Problem>> problems;
   /// Passes over the data that are done.
@@ -129,8 +134,11 @@ static int64_t getSample(const StreamedValue &value, int64_t row) {
 llvm::Error Calibration::observe(size_t edge, const LaneFeed &lane) {
   const StreamedValue &value = lane.values.front();
   std::optional<NonFinite> element = observers[edge].update(value);
-  if (!element)
+  if (!element) {
+    if (!extremes.empty())
+      extremes[edge].update(value);
     return llvm::Error::success();
+  }
   problems[edge] = {lane.feed.index,
                     lane.feed.describe(getSample(value, element->row)),
                     *element};
@@ -144,6 +152,8 @@ llvm::Error Calibration::observeRanges(const StreamRunner &runner,
   if (options.observer.kind == ObserverKind::Running)
     momentum = options.observer.momentum;
   observers.assign(edges.size(), RangeObserver(momentum));
+  if (options.observer.kind == ObserverKind::Extrapolated)
+    extremes.resize(edges.size());
   problems.resize(edges.size());
   if (llvm::Error error = runner.run(
           data, [&](const LaneFeed &lane) { return observe(lane.lane, lane); }))
@@ -151,7 +161,43 @@ llvm::Error Calibration::observeRanges(const StreamRunner &runner,
   ++numPasses;
   for (const RangeObserver &observer : observers)
     ranges.push_back(observer.getRanges());
+  extrapolate();
   return llvm::Error::success();
+}
+
+/// The result of the activation `op` for a positive number; empty if it is
+/// none.
+static std::optional<float> activate(Operation *op, float x) {
+  if (isa_and_present<ReluOp>(op))
+    return x;
+  if (isa_and_present<SiluOp>(op))
+    return x / (1 + std::exp(-x));
+  // Both forms of GELU, within 0.001.
+  if (isa_and_present<GeluOp>(op))
+    return x * (1 + std::erf(x * std::sqrt(0.5f))) / 2;
+  return std::nullopt;
+}
+
+/// Ranges that more samples would have. What passed an activation is zero
+/// mostly and says little about its tail: its ranges follow from those of the
+/// operand, and end at the observed ones below zero, where activations do.
+void Calibration::extrapolate() {
+  DenseMap<Value, size_t> indices;
+  for (auto [i, edge] : llvm::enumerate(edges))
+    indices[edge] = i;
+  for (auto [i, extreme] : llvm::enumerate(extremes)) {
+    Operation *op = edges[i].getDefiningOp();
+    auto operand =
+        activate(op, 0) ? indices.find(op->getOperand(0)) : indices.end();
+    if (operand == indices.end()) {
+      ranges[i] = extreme.getRanges(options.observer.samples);
+      continue;
+    }
+    // Operands come first.
+    for (auto [hi, x] :
+         llvm::zip_equal(ranges[i].hi, ranges[operand->second].hi))
+      hi = std::max(hi, *activate(op, std::max(x, 0.0f)));
+  }
 }
 
 /// The second pass: the distribution within the bounds of the first one.

@@ -37,7 +37,8 @@ static constexpr std::pair<ObserverKind, StringLiteral> kNames[] = {
     {ObserverKind::MinMax, "min_max"},
     {ObserverKind::Running, "running"},
     {ObserverKind::Percentile, "percentile"},
-    {ObserverKind::Mse, "mse"}};
+    {ObserverKind::Mse, "mse"},
+    {ObserverKind::Extrapolated, "extrapolated"}};
 
 StringRef qtx::getObserverName(ObserverKind kind) {
   return find_if(kNames, [&](const auto &entry) { return entry.first == kind; })
@@ -51,7 +52,8 @@ Expected<ObserverOptions> qtx::parseObserver(StringRef text) {
   bool takesParameter = name != getObserverName(ObserverKind::MinMax);
   if (entry == std::end(kNames) || (!takesParameter && name != text))
     return makeObserverError("an observer (min_max, running[:MOMENTUM], "
-                             "percentile[:PERCENT], mse[:BITS])",
+                             "percentile[:PERCENT], mse[:BITS], "
+                             "extrapolated[:SAMPLES])",
                              text);
   ObserverOptions options;
   options.kind = entry->first;
@@ -65,6 +67,9 @@ Expected<ObserverOptions> qtx::parseObserver(StringRef text) {
                            "a percentile from 50.1 to 100");
   else if (options.kind == ObserverKind::Mse)
     error = parseParameter(parameter, bits, 2, 16, "2 to 16 bits");
+  else if (options.kind == ObserverKind::Extrapolated)
+    error =
+        parseParameter(parameter, options.samples, 1, 1e9, "1 to 1e9 samples");
   if (error)
     return error;
   options.momentum = momentum;
@@ -206,6 +211,71 @@ ChannelRanges TailObserver::getRanges() const {
     ranges.hi.push_back(interpolate(ArrayRef(upper).slice(at, tailSize), rank));
     ranges.lo.push_back(
         -interpolate(ArrayRef(lower).slice(at, tailSize), rank));
+  }
+  return ranges;
+}
+
+//===----------------------------------------------------------------------===//
+// Beyond what was observed
+//===----------------------------------------------------------------------===//
+
+static constexpr int64_t kTailSize = ExtremeObserver::kNumExcesses + 1;
+
+void ExtremeObserver::add(ArrayRef<float> largest, std::vector<float> &tails) {
+  tails.resize(largest.size() * kTailSize,
+               -std::numeric_limits<float>::infinity());
+  for (auto [channel, number] : enumerate(largest))
+    insert(MutableArrayRef(tails).slice(channel * kTailSize, kTailSize),
+           number);
+}
+
+void ExtremeObserver::update(const StreamedValue &value) {
+  int64_t samples = value.shape.empty() ? 1 : value.shape.front();
+  int64_t rows = samples == 0 ? 0 : value.getNumRows() / samples;
+  for (int64_t sample = 0; sample < samples; ++sample) {
+    ChannelRanges ranges = makeEmptyRanges(value.getNumChannels());
+    bool counts = false;
+    for (int64_t row = sample * rows; row < (sample + 1) * rows; ++row) {
+      if (!value.isValid(row))
+        continue;
+      widen(ranges.lo.data(), ranges.hi.data(), value.getRow(row));
+      counts = true;
+    }
+    if (!counts)
+      continue;
+    ++numSamples;
+    add(ranges.hi, upper);
+    for (float &number : ranges.lo)
+      number = -number;
+    add(ranges.lo, lower);
+  }
+}
+
+/// The largest number of an ascending list and `factor` times the scale of its
+/// last `count + 1` numbers: the mean excess over the first of them.
+static float extrapolate(ArrayRef<float> tail, int64_t count, double factor) {
+  ArrayRef<float> outermost = tail.take_back(count + 1);
+  double excess = 0;
+  for (float number : outermost.drop_front())
+    excess += double(number) - double(outermost.front());
+  return float(double(tail.back()) +
+               (count > 0 ? factor * excess / double(count) : 0));
+}
+
+ChannelRanges ExtremeObserver::getRanges(double samples) const {
+  constexpr float kLargest = std::numeric_limits<float>::max();
+  double ratio = samples / std::max<double>(numSamples, 1);
+  double factor = std::log(std::clamp(ratio, 1.0, kMaxRatio));
+  int64_t count = std::clamp<int64_t>(numSamples - 1, 0, kNumExcesses);
+  ChannelRanges ranges;
+  for (size_t at = 0; at < upper.size(); at += kTailSize) {
+    auto extend = [&](const std::vector<float> &tails) {
+      return std::min(
+          extrapolate(ArrayRef(tails).slice(at, kTailSize), count, factor),
+          kLargest);
+    };
+    ranges.lo.push_back(-extend(lower));
+    ranges.hi.push_back(extend(upper));
   }
   return ranges;
 }

@@ -301,7 +301,7 @@ private:
   }
 
   ObserverOptions getObserver() const {
-    return options.observer.value_or(ObserverOptions());
+    return options.observer.value_or(options.recipe.observer);
   }
 
   void reportCalibrate(func::FuncOp entry) {

@@ -158,14 +158,38 @@ static SmallVector<LinearOp> getContextReaders(AttentionOp op) {
   return readers;
 }
 
-/// Multiplies column `c` of the weights with `factors[c]`.
-static void scaleColumns(LinearNumbers &numbers, ArrayRef<float> factors) {
-  for (size_t i = 0; i < numbers.weights.size(); ++i)
-    numbers.weights[i] *= factors[i % numbers.columns];
+/// Whether the rows of probabilities sum to one.
+static bool isWeightedMean(AttentionOp op) {
+  return op.getGamma().isZero() && op.getZeta().isExactlyValue(1) &&
+         !op.getSink() && !op.getSinkLogit() && !op.getGate();
 }
 
-/// Gives the channels of the values one range, which commutes with their
-/// weighted mean: the readers of the context undo it.
+/// Replaces each channel of the result by `(y - shift) / scale`.
+static void scaleRows(LinearNumbers &numbers, const ChannelScaling &scaling) {
+  for (int64_t row = 0; row < numbers.rows; ++row) {
+    float scale = scaling.scale[row];
+    numbers.bias[row] = (numbers.bias[row] - scaling.shift[row]) / scale;
+    for (int64_t column = 0; column < numbers.columns; ++column)
+      numbers.weights[row * numbers.columns + column] /= scale;
+  }
+}
+
+/// Takes in inputs `(x - shift) / scale` instead of `x`.
+static void scaleColumns(LinearNumbers &numbers,
+                         const ChannelScaling &scaling) {
+  for (int64_t row = 0; row < numbers.rows; ++row) {
+    double shift = 0;
+    for (int64_t column = 0; column < numbers.columns; ++column) {
+      float &weight = numbers.weights[row * numbers.columns + column];
+      shift += double(weight) * scaling.shift[column];
+      weight *= scaling.scale[column];
+    }
+    numbers.bias[row] = float(numbers.bias[row] + shift);
+  }
+}
+
+/// Centres the channels of the values and gives them one range, which commutes
+/// with their weighted mean: the readers of the context undo it.
 static void equaliseValues(AttentionOp op) {
   LinearOp linear = getProjection(op.getValue());
   auto ranges = linear ? getObserved(linear.getY()) : std::nullopt;
@@ -174,27 +198,24 @@ static void equaliseValues(AttentionOp op) {
       op.getQueryType().getDimSize(1) != op.getKeyType().getDimSize(1))
     return;
   ChannelRanges largest = *ranges;
-  for (auto [lo, hi] : llvm::zip_equal(largest.lo, largest.hi)) {
-    hi = std::max(-lo, hi);
-    lo = -hi;
-  }
-  std::vector<float> factors =
-      boundScales(largest, /*exponent=*/1, /*smallest=*/0.0625f).scale;
+  if (!isWeightedMean(op))
+    for (auto [lo, hi] : llvm::zip_equal(largest.lo, largest.hi)) {
+      hi = std::max(-lo, hi);
+      lo = -hi;
+    }
+  ChannelScaling scaling =
+      boundScales(largest, /*exponent=*/1, /*smallest=*/0.0625f);
   LinearNumbers numbers(linear);
-  for (int64_t row = 0; row < numbers.rows; ++row) {
-    numbers.bias[row] /= factors[row];
-    for (int64_t column = 0; column < numbers.columns; ++column)
-      numbers.weights[row * numbers.columns + column] /= factors[row];
-  }
+  scaleRows(numbers, scaling);
   numbers.storeWeights(linear);
   numbers.storeBias(linear);
-  ChannelScaling scaling{factors, std::vector<float>(factors.size(), 0)};
   setObserved(linear.getY(), applyScaling(*ranges, scaling));
   Value context = readers.front().getX();
   for (LinearOp reader : readers) {
     LinearNumbers columns(reader);
-    scaleColumns(columns, factors);
+    scaleColumns(columns, scaling);
     columns.storeWeights(reader);
+    columns.storeBias(reader);
   }
   if (auto observed = getObserved(context))
     setObserved(context, applyScaling(*observed, scaling));

@@ -66,6 +66,8 @@ static std::vector<NamedRecipe> getNamedRecipes() {
     recipe.edge = edge;
     recipe.weight = weight;
     recipe.hasBiasCorrection = hasBiasCorrection;
+    if (hasBiasCorrection)
+      recipe.observer.kind = ObserverKind::Extrapolated;
     return recipe;
   };
   return {
@@ -271,11 +273,11 @@ llvm::Expected<Recipe> qtx::parseRecipeFile(StringRef contents,
   if (!root)
     return llvm::createStringError(name + ": expected an object");
   for (const auto &entry : *root)
-    if (!llvm::is_contained({"base", "edges", "layers"},
+    if (!llvm::is_contained({"base", "observer", "edges", "layers"},
                             StringRef(entry.first)))
-      return llvm::createStringError(name + ": unknown key '" +
-                                     StringRef(entry.first) +
-                                     "', expected base, edges, layers");
+      return llvm::createStringError(
+          name + ": unknown key '" + StringRef(entry.first) +
+          "', expected base, observer, edges, layers");
   std::optional<StringRef> base = root->getString("base");
   if (!base)
     return llvm::createStringError(
@@ -285,6 +287,13 @@ llvm::Expected<Recipe> qtx::parseRecipeFile(StringRef contents,
     return llvm::createStringError(name + ": " +
                                    llvm::toString(recipe.takeError()));
   recipe->name = name.str();
+  if (const llvm::json::Value *observer = root->get("observer")) {
+    auto options = parseObserver(observer->getAsString().value_or(""));
+    if (!options)
+      return llvm::createStringError(
+          name + ": observer: " + llvm::toString(options.takeError()));
+    recipe->observer = *options;
+  }
   if (llvm::Error error =
           parseOverrides(*root, "edges", name, recipe->edgeOverrides))
     return error;

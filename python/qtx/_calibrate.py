@@ -32,8 +32,9 @@ def calibrate(
     `data` is an archive (.npz), the arrays of one by name, with samples stacked along
     the first axis of each input, or a list of feeds, each the inputs of one call by
     name. An input `attention_mask` marks padding. `observer` is ``min_max``,
-    ``running[:MOMENTUM]``, ``percentile[:PERCENT]`` or ``mse[:BITS]``. The result does not
-    depend on `threads`, all processors by default. Raises `CompileError`.
+    ``running[:MOMENTUM]``, ``percentile[:PERCENT]``, ``mse[:BITS]`` or
+    ``extrapolated[:SAMPLES]``. The result does not depend on `threads`, all processors
+    by default. Raises `CompileError`.
     """
     with open_samples(data) as path:
         options = {

@@ -27,7 +27,7 @@
 // SIZES: error: calibration failed: feed 0: function 'main': {{.*}}expected sizes that agree, found 1 and 2
 
 // RUN: not qtx-opt %s --qtx-calibrate="data=%t.npz observer=median" 2>&1 | FileCheck %s --check-prefix=OBSERVER
-// OBSERVER: error: expected an observer (min_max, running[:MOMENTUM], percentile[:PERCENT], mse[:BITS]), found 'median'
+// OBSERVER: error: expected an observer (min_max, running[:MOMENTUM], percentile[:PERCENT], mse[:BITS], extrapolated[:SAMPLES]), found 'median'
 
 // RUN: not qtx-opt %s --qtx-calibrate="data=%t.npz entry=other" 2>&1 | FileCheck %s --check-prefix=ENTRY
 // ENTRY: error: expected a function 'other' with a body to calibrate, found none

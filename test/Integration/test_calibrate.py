@@ -80,7 +80,7 @@ def test_mse_is_within_min_max(archive):
     assert (narrow_hi - narrow_lo).sum() < 0.95 * (hi - lo).sum()
 
 
-@pytest.mark.parametrize("observer", ["min_max", "running", "percentile", "mse"])
+@pytest.mark.parametrize("observer", ["min_max", "running", "percentile", "mse", "extrapolated"])
 def test_same_for_any_number_of_threads(archive, observer):
     first = calibrate(archive, observer=observer)
     assert first.count("qtx.observed") > 10

@@ -21,7 +21,7 @@
 
 namespace qtx {
 
-enum class ObserverKind { MinMax, Running, Percentile, Mse };
+enum class ObserverKind { MinMax, Running, Percentile, Mse, Extrapolated };
 
 struct ObserverOptions {
   ObserverKind kind = ObserverKind::MinMax;
@@ -32,6 +32,8 @@ struct ObserverOptions {
   double percentile = 99.99;
   /// `mse`: the quantizer whose error the range minimises.
   unsigned bits = 8;
+  /// `extrapolated`: the range holds what this many samples are expected to.
+  double samples = 4000;
 };
 
 /// The name of a kind: `min_max`, ...
@@ -91,6 +93,34 @@ private:
   int64_t tailSize;
   /// Ascending, `tailSize` for each channel: the largest values, and the
   /// largest of the negated ones.
+  std::vector<float> upper, lower;
+};
+
+/// Ranges beyond the observed ones, for data of which there are few samples.
+/// Behind each end of a channel the largest values of samples are taken to fall
+/// off exponentially, by the scale of the outermost ones: `n` times as many
+/// samples are then expected to reach further by `log(n)` of these scales.
+class ExtremeObserver {
+public:
+  /// Excesses over the next value from which a scale is estimated, at most.
+  static constexpr int64_t kNumExcesses = 8;
+  /// No more than this many times the observed samples: what lies beyond is a
+  /// guess.
+  static constexpr double kMaxRatio = 20;
+
+  /// Samples lie along the first axis. All that counts is finite.
+  void update(const StreamedValue &value);
+  /// What `samples` samples are expected to span: no less than the observed
+  /// ones.
+  ChannelRanges getRanges(double samples) const;
+
+private:
+  /// The largest values of a sample in each channel.
+  void add(llvm::ArrayRef<float> largest, std::vector<float> &tails);
+
+  int64_t numSamples = 0;
+  /// Ascending, `kNumExcesses + 1` for each channel: the largest values, and
+  /// the largest of the negated ones.
   std::vector<float> upper, lower;
 };
 

@@ -23,10 +23,11 @@ def QtxCalibratePass : Pass<"qtx-calibrate", "::mlir::ModuleOp"> {
 
     The observers are `min_max`, `running:M` (a moving average over the feeds, with
     momentum M, 0.9 by default), `percentile:P` (all but the (100 - P) % smallest
-    and as many of the largest values of a channel, 99.99 by default) and `mse:B`
-    (the range with the least error of a quantizer with B bits, 8 by default). The
-    last two take a second pass over the data. Ranges do not depend on the number of
-    threads.
+    and as many of the largest values of a channel, 99.99 by default) `mse:B`
+    (the range with the least error of a quantizer with B bits, 8 by default) and
+    `extrapolated:N` (what N samples are expected to span, 4000 by default).
+    `percentile` and `mse` take a second pass over the data. Ranges do not depend on
+    the number of threads.
 
     Positions where the input `attention_mask` is 0 are padding and do not count.
     NaN and infinities elsewhere are errors at the edge.
@@ -55,7 +56,8 @@ def QtxCalibratePass : Pass<"qtx-calibrate", "::mlir::ModuleOp"> {
     Option<"entry", "entry", "std::string", "\"main\"",
            "Function to calibrate">,
     Option<"observer", "observer", "std::string", "\"min_max\"",
-           "min_max, running[:MOMENTUM], percentile[:PERCENT] or mse[:BITS]">,
+           "min_max, running[:MOMENTUM], percentile[:PERCENT], mse[:BITS] or "
+           "extrapolated[:SAMPLES]">,
     Option<"threads", "threads", "unsigned", "1", "Threads to run on">,
   ];
 }

@@ -14,6 +14,7 @@
 #ifndef QTX_QUANTIZE_RECIPE_H
 #define QTX_QUANTIZE_RECIPE_H
 
+#include "qtx/Analysis/Observers.h"
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
 #include <optional>
@@ -65,6 +66,8 @@ struct Recipe {
   EdgeSet edges = EdgeSet::None;
   EdgeRecipe edge;
   WeightRecipe weight;
+  /// How ranges are found unless the user says so.
+  ObserverOptions observer;
   /// Make up for the mean error of linears in their biases.
   bool hasBiasCorrection = false;
 

@@ -204,7 +204,8 @@ TEST(ObserversTest, Names) {
   for (const char *text : {"median", "", "min_max:1"})
     EXPECT_EQ(getParseError(text),
               ("expected an observer (min_max, running[:MOMENTUM], "
-               "percentile[:PERCENT], mse[:BITS]), found '" +
+               "percentile[:PERCENT], mse[:BITS], extrapolated[:SAMPLES]), "
+               "found '" +
                Twine(text) + "'")
                   .str());
   EXPECT_EQ(getParseError("running:1"),
@@ -214,6 +215,55 @@ TEST(ObserversTest, Names) {
   EXPECT_EQ(getParseError("percentile:nan"),
             "expected a percentile from 50.1 to 100, found 'nan'");
   EXPECT_EQ(getParseError("mse:x"), "expected 2 to 16 bits, found 'x'");
+  EXPECT_EQ(cantFail(parseObserver("extrapolated:1e5")).samples, 1e5);
+  EXPECT_EQ(getParseError("extrapolated:0"),
+            "expected 1 to 1e9 samples, found '0'");
+}
+
+TEST(ObserversTest, ExtremesOfSamples) {
+  ExtremeObserver observer;
+  // Two rows make one sample: 3 and 5 are the largest values of two samples.
+  std::vector<float> numbers = {1, 3, 5, -1};
+  std::vector<int64_t> shape = {2, 2, 1};
+  observer.update({numbers.data(), shape, {}});
+  ChannelRanges same = observer.getRanges(2);
+  EXPECT_EQ(same, (ChannelRanges{{-1}, {5}}));
+  // The one excess at either end is 2.
+  ChannelRanges wider = observer.getRanges(6);
+  EXPECT_NEAR(wider.hi[0], 5 + std::log(3.0) * 2, 1e-5);
+  EXPECT_NEAR(wider.lo[0], -1 - std::log(3.0) * 2, 1e-5);
+  // A guess far out is none.
+  EXPECT_EQ(observer.getRanges(1e9), observer.getRanges(40));
+  // Neither padding nor less data narrows a range.
+  std::vector<float> padding = {100, 100};
+  std::vector<int64_t> row = {1, 2, 1};
+  std::vector<uint8_t> invalid = {0, 0};
+  observer.update({padding.data(), row, invalid});
+  EXPECT_EQ(observer.getRanges(1), same);
+}
+
+TEST(ObserversTest, ExtremesOfOneSampleStay) {
+  ExtremeObserver observer;
+  observer.update(Matrix({1, 2}, 2).get());
+  EXPECT_EQ(observer.getRanges(1000), (ChannelRanges{{1, 2}, {1, 2}}));
+}
+
+TEST(ObserversTest, ExtremesPredictMoreSamples) {
+  // The largest of 4000 exponential values lies at log(4000) on average.
+  std::mt19937 random(7);
+  std::exponential_distribution<float> exponential;
+  constexpr int64_t kChannels = 500;
+  std::vector<float> numbers(200 * kChannels);
+  for (float &number : numbers)
+    number = exponential(random);
+  ExtremeObserver observer;
+  observer.update(Matrix(numbers, kChannels).get());
+  double sum = 0;
+  for (float hi : observer.getRanges(4000).hi)
+    sum += hi;
+  // Euler's constant is the mean beyond the logarithm; the mean of 500
+  // channels varies by about 0.06.
+  EXPECT_NEAR(sum / kChannels, std::log(4000.0) + 0.577, 0.25);
 }
 
 } // namespace

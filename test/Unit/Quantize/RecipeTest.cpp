@@ -67,12 +67,26 @@ TEST(Recipe, Overrides) {
   EXPECT_TRUE(recipe.getWeight("other").isErrorMinimised);
 }
 
+TEST(Recipe, Observers) {
+  EXPECT_EQ(llvm::cantFail(parseRecipe("int8")).observer.kind,
+            ObserverKind::Extrapolated);
+  // As published: the smallest and largest values.
+  EXPECT_EQ(llvm::cantFail(parseRecipe("peg:6")).observer.kind,
+            ObserverKind::MinMax);
+  Recipe recipe = llvm::cantFail(parseRecipeFile(
+      R"({"base": "int8", "observer": "percentile:99.9"})", "r"));
+  EXPECT_EQ(recipe.observer.kind, ObserverKind::Percentile);
+  EXPECT_EQ(recipe.observer.percentile, 99.9);
+}
+
 TEST(Recipe, WrongFiles) {
   EXPECT_TRUE(StringRef(getFileError("{")).starts_with("r: "));
   EXPECT_EQ(getFileError("[]"), "r: expected an object");
   EXPECT_EQ(getFileError("{}"), "r: expected the name of a recipe for 'base'");
   EXPECT_EQ(getFileError(R"({"base": "int8", "layer": []})"),
-            "r: unknown key 'layer', expected base, edges, layers");
+            "r: unknown key 'layer', expected base, observer, edges, layers");
+  EXPECT_EQ(getFileError(R"({"base": "int8", "observer": "mse:x"})"),
+            "r: observer: expected 2 to 16 bits, found 'x'");
   EXPECT_EQ(getFileError(R"({"base": "int8", "edges": {}})"),
             "r: expected an array for 'edges'");
   EXPECT_EQ(getFileError(R"({"base": "int8", "edges": [1]})"),

@@ -1,17 +1,24 @@
 // Calibration and reports, up to the stage that leaves the ranges.
 
 // RUN: %python %S/../qtx-run/Inputs/npz.py write %t.npz 'x:<f4:3x2=1,2,-3,4,5,6'
-// RUN: qtxc %s -o - --stop-after=calibrate --calibrate=%t.npz --report=%t.json 2>&1 | FileCheck %s
+// RUN: qtxc %s -o - --stop-after=calibrate --calibrate=%t.npz --observer=min_max --report=%t.json 2>&1 | FileCheck %s
 // RUN: FileCheck %s --input-file=%t.json --check-prefix=REPORT
 // RUN: qtxc %s -o %t.mlir --stop-after=calibrate --calibrate %t.npz --observer=percentile:75 --report=%t.html --quiet
 // RUN: FileCheck %s --input-file=%t.mlir --check-prefix=PERCENTILE
 // RUN: FileCheck %s --input-file=%t.html --check-prefix=HTML
 // RUN: qtxc %s -o - --stop-after=calibrate --report=%t.json --quiet | FileCheck %s --check-prefix=NONE
+// RUN: qtxc %s -o - --stop-after=calibrate --calibrate=%t.npz --observer=extrapolated:6 --quiet | FileCheck %s --check-prefix=EXTRAPOLATED
 
 // CHECK: [ 2/12] calibrate
 // CHECK: qtx.relu
 // CHECK-SAME{LITERAL}: qtx.observed = [dense<[[0.000000e+00, 2.000000e+00], [5.000000e+00, 6.000000e+00]]> : tensor<2x2xf32>]
 // PERCENTILE: qtx.observed = [dense<{{\[\[}}5.000000e-01, 3.000000e+00],
+// The largest value and log(6 / 3) times the mean excess over the third one;
+// the result of an activation ends where it did.
+// EXTRAPOLATED: qtx.linear
+// EXTRAPOLATED-SAME{LITERAL}: qtx.observed = [dense<[[-7.15888
+// EXTRAPOLATED: qtx.relu
+// EXTRAPOLATED-SAME{LITERAL}: qtx.observed = [dense<[[0.000000e+00, 2.000000e+00], [9.15888
 // REPORT: "model": "calibrate.mlir"
 // REPORT: "data": "{{.*}}.npz"
 // REPORT: "observer": "min_max",
@@ -34,6 +41,9 @@
 
 // A summary where something was quantized, or could have been.
 // RUN: qtxc %s -o %t.mlir --stop-after=quantize --calibrate=%t.npz 2>&1 | FileCheck %s --check-prefix=SUMMARY
+// RUN: qtxc %s -o %t.mlir --stop-after=quantize --calibrate=%t.npz --report=%t.json --quiet
+// RUN: FileCheck %s --input-file=%t.json --check-prefix=RECIPE
+// RECIPE: "observer": "extrapolated",
 // SUMMARY: [ 3/12] quantize
 // SUMMARY-NEXT: edges: 1 of 3 quantized
 // SUMMARY-NEXT: layers: 1 of 1 quantized
@@ -54,7 +64,7 @@
 // RUN: not ls %t.mlir
 // SUFFIX: qtxc: error: expected a report that ends in .json or .html, found '{{.*}}.txt'
 // NO-DATA: qtxc: error: --observer: expected samples to observe, as --calibrate=DATA.npz
-// OBSERVER: qtxc: error: --observer: expected an observer (min_max, running[:MOMENTUM], percentile[:PERCENT], mse[:BITS]), found 'median'
+// OBSERVER: qtxc: error: --observer: expected an observer (min_max, running[:MOMENTUM], percentile[:PERCENT], mse[:BITS], extrapolated[:SAMPLES]), found 'median'
 // NO-FILE: error: {{.*}}.none.npz: {{.*}}o such file
 // MISSING: warning: the model has no input 'y'
 // MISSING: error: {{.*}}.bad.npz: no array for the input 'x' (?x2xf32)
