@@ -112,6 +112,31 @@ static MicroKernelAttr configure(LinearOp op, const MicroKernel &row) {
                               row.getNumVectors(), getBlock(op, row));
 }
 
+/// Whether the rows read panels of the same elements in the same order.
+static bool haveSamePanels(const MicroKernel &a, const MicroKernel &b) {
+  return a.getOperands() == b.getOperands() &&
+         a.getNumLanes() == b.getNumLanes();
+}
+
+void qtx::shareWeightFormats(ModuleOp module, ModuleOp other) {
+  SmallVector<LinearOp> from, to;
+  module.walk([&](LinearOp op) { from.push_back(op); });
+  other.walk([&](LinearOp op) { to.push_back(op); });
+  for (auto [first, second] : llvm::zip_equal(from, to)) {
+    auto config = first->getAttrOfType<MicroKernelAttr>(kConfigAttrName);
+    auto changed = second->getAttrOfType<MicroKernelAttr>(kConfigAttrName);
+    if (!config || !changed ||
+        !haveSamePanels(*lookupMicroKernel(config.getKernel()),
+                        *lookupMicroKernel(changed.getKernel())))
+      continue;
+    second->setAttr(kConfigAttrName,
+                    MicroKernelAttr::get(second.getContext(),
+                                         changed.getKernel(), config.getRows(),
+                                         config.getVectors(),
+                                         config.getBlock()));
+  }
+}
+
 namespace {
 struct QtxConfigurePass : qtx::impl::QtxConfigurePassBase<QtxConfigurePass> {
   void runOnOperation() override {

@@ -13,7 +13,9 @@
 #include "mlir/Support/FileUtilities.h"
 #include "qtx/Analysis/Calibrate.h"
 #include "qtx/Analysis/Measure.h"
+#include "qtx/Dialect/Qtx/IR/QtxOps.h"
 #include "qtx/Import/ONNX.h"
+#include "qtx/Kernel/MicroKernel.h"
 #include "qtx/Kernel/Target.h"
 #include "qtx/Pipelines/Pipelines.h"
 #include "qtx/Quantize/Quantize.h"
@@ -185,11 +187,25 @@ static void buildStatusAndLLVM(OpPassManager &passManager) {
   buildLLVM(passManager);
 }
 
+/// Whether two packed versions compute everything in the same way.
+static bool hasSameKernels(ModuleOp a, ModuleOp b) {
+  auto describe = [](ModuleOp version) {
+    SmallVector<Attribute> kernels;
+    version.walk(
+        [&](KernelOp op) { kernels.append({op.getOpAttr(), op.getParams()}); });
+    return kernels;
+  };
+  auto isWide = [](ModuleOp version) {
+    return TargetFeatures(version).has("avx512f");
+  };
+  return isWide(a) == isWide(b) && describe(a) == describe(b);
+}
+
 namespace {
 class StageRunner {
 public:
   StageRunner(ModuleOp module, const CompileOptions &options)
-      : module(module), options(options) {}
+      : module(module), options(options), versions{module} {}
 
   FailureOr<CompileResult> run(std::optional<Stage> done) {
     for (Stage stage : getStages()) {
@@ -243,7 +259,7 @@ private:
     case Stage::Configure:
       return runConfigure();
     case Stage::Pack:
-      return options.reference ? success() : runPasses(buildPack);
+      return runPack();
     case Stage::Tile:
       return runPasses(options.reference ? buildReferenceTile : buildTile);
     case Stage::Bufferize:
@@ -256,8 +272,10 @@ private:
     llvm_unreachable("unknown stage");
   }
 
-  /// The function that the model is; reports an error if there is no such.
+  /// The function that the model is, in the best version; reports an error if
+  /// there is no such.
   func::FuncOp getEntry() {
+    ModuleOp module = versions.back();
     if (auto main = module.lookupSymbol<func::FuncOp>("main"))
       return main;
     auto functions = module.getOps<func::FuncOp>();
@@ -347,32 +365,83 @@ private:
     return success();
   }
 
-  /// Storage form, the target, and the form that becomes an object.
+  /// Storage form, the form that becomes an object, and its versions.
   LogicalResult runStorage() {
-    auto machine = createTargetMachine(options.target);
-    if (!machine)
-      return module.emitError() << llvm::toString(machine.takeError());
-    result.machine = std::move(*machine);
-    if (!options.reference)
-      setTarget(module, *result.machine);
+    auto created = createTargetMachines(options.target);
+    if (!created)
+      return module.emitError() << llvm::toString(created.takeError());
+    machines = std::move(*created);
+    // The reference path uses no kernels that would need better machines.
+    if (options.reference)
+      machines.resize(1);
     if (failed(runPasses(buildStorage)) || failed(runPasses(buildEntry)))
       return failure();
     auto interface = getObjectInterface(module, options.name);
     if (!interface)
       return module.emitError() << llvm::toString(interface.takeError());
     result.interface = std::move(*interface);
-    result.interface.triple = result.machine->getTargetTriple().str();
-    result.interface.cpu = result.machine->getTargetCPU().str();
-    result.interface.features = result.machine->getTargetFeatureString().str();
-    result.interface.versions = {describeVersion(*result.machine)};
+    const llvm::TargetMachine &best = *machines.back();
+    bool isMulti = options.target.cpu == kMultiCPU;
+    result.interface.triple = best.getTargetTriple().str();
+    result.interface.cpu =
+        isMulti ? kMultiCPU.str() : best.getTargetCPU().str();
+    result.interface.features =
+        isMulti ? "" : best.getTargetFeatureString().str();
+    makeVersions();
+    return success();
+  }
+
+  /// From here on each version is a module of its own inside of the module, if
+  /// there are several.
+  void makeVersions() {
+    for (const auto &machine : machines)
+      result.interface.versions.push_back(describeVersion(*machine));
+    if (options.reference)
+      return;
+    if (machines.size() == 1)
+      return setTarget(module, *machines.front(), /*allowAMX=*/true);
+    versions.clear();
+    for (auto [machine, version] :
+         llvm::zip_equal(machines, result.interface.versions)) {
+      versions.push_back(cast<ModuleOp>(module->clone()));
+      versions.back().setSymName(version.name);
+      setTarget(versions.back(), *machine, /*allowAMX=*/true);
+    }
+    module.getBody()->clear();
+    for (ModuleOp version : versions)
+      module.push_back(version);
+  }
+
+  /// Leaves out versions that have the kernels of the one before them.
+  void dropEqualVersions() {
+    for (size_t i = versions.size(); --i > 0;) {
+      if (!hasSameKernels(versions[i - 1], versions[i]))
+        continue;
+      versions[i].erase();
+      versions.erase(versions.begin() + i);
+      machines.erase(machines.begin() + i);
+      result.interface.versions.erase(result.interface.versions.begin() + i);
+    }
+  }
+
+  LogicalResult runPack() {
+    if (options.reference)
+      return success();
+    if (failed(runPasses(buildPack)))
+      return failure();
+    dropEqualVersions();
     return success();
   }
 
   LogicalResult runObject() {
-    removeEntryAttrs(module);
+    for (ModuleOp version : versions)
+      removeEntryAttrs(version);
     if (failed(runPasses(buildStatusAndLLVM)))
       return failure();
+    if (versions.front() != module)
+      mergeVersions(module, versions, machines);
     addCInterface(module, result.interface);
+    result.machine = std::move(machines.front());
     return success();
   }
 
@@ -381,6 +450,9 @@ private:
       return success();
     if (failed(runPasses(buildConfigure)))
       return failure();
+    // The other version of code with AMX only serves where it is refused.
+    if (versions.size() == 2)
+      shareWeightFormats(versions[1], versions[0]);
     if (options.report)
       reportKernels(getEntry(), *options.report);
     return success();
@@ -389,7 +461,10 @@ private:
   LogicalResult runPasses(void (*build)(OpPassManager &)) {
     PassManager passManager(module.getContext());
     build(passManager);
-    return passManager.run(module);
+    for (ModuleOp version : versions)
+      if (failed(passManager.run(version)))
+        return failure();
+    return success();
   }
 
   LogicalResult dump(Stage stage) {
@@ -424,6 +499,9 @@ private:
   std::optional<CalibrationData> data;
   /// The model before it was quantized, for a report.
   OwningOpRef<ModuleOp> floatModel;
+  /// The modules that passes run on, and what each is compiled for.
+  SmallVector<ModuleOp> versions;
+  std::vector<std::unique_ptr<llvm::TargetMachine>> machines;
   CompileResult result;
 };
 } // namespace
@@ -469,7 +547,8 @@ Stage qtx::getLastStage(OutputKind kind) {
   case OutputKind::Linalg:
     return Stage::Tile;
   case OutputKind::Header:
-    return Stage::Storage;
+    // By then it is known which versions of the code there are.
+    return Stage::Pack;
   case OutputKind::LLVMIR:
   case OutputKind::Assembly:
   case OutputKind::Object:

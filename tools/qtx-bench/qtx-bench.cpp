@@ -137,15 +137,18 @@ static llvm::Error runModel(const Options &options) {
   auto timing = timeWithInputs(**model, options.inputs);
   if (!timing)
     return timing.takeError();
-  auto peak = measurePeak(signature.features);
+  auto version = (*model)->getVersion();
+  if (!version)
+    return version.takeError();
+  auto peak = measurePeak(version->features);
   if (!peak)
     return peak.takeError();
   std::string cpu = getCPUName();
   llvm::outs() << llvm::formatv(
-      "{0}: median {1:f3} ms, min {2:f3} ms, {3} runs, {4} thread(s)\n{5}: "
-      "{6}, peak {7:f1} GOPS per core\n",
+      "{0}: median {1:f3} ms, min {2:f3} ms, {3} runs, {4} thread(s), code for "
+      "{5}\n{6}: {7}, peak {8:f1} GOPS per core\n",
       signature.function.name, timing->medianMs, timing->minMs, timing->runs,
-      numThreads, cpu, peak->isa, peak->gops);
+      numThreads, version->name, cpu, peak->isa, peak->gops);
   if (options.json.empty())
     return llvm::Error::success();
   return writeJSON(options.json,
@@ -155,6 +158,7 @@ static llvm::Error runModel(const Options &options) {
                                       {"runs", int64_t(timing->runs)},
                                       {"threads", int64_t(numThreads)},
                                       {"cpu", cpu},
+                                      {"version", version->name},
                                       {"isa", peak->isa},
                                       {"peak_gops", peak->gops}});
 }

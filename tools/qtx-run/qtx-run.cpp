@@ -208,6 +208,12 @@ static llvm::Expected<std::vector<NamedArray>>
 runCompiled(llvm::Expected<std::unique_ptr<CompiledModel>> model) {
   if (!model)
     return model.takeError();
+  if ((*model)->getSignature().versions.size() > 1) {
+    auto version = (*model)->getVersion();
+    if (!version)
+      return version.takeError();
+    llvm::outs() << "code for " << version->name << "\n";
+  }
   return run(
       (*model)->getSignature().function,
       [&](ArrayRef<BufferView> inputs) { return (*model)->invoke(inputs); });

@@ -101,6 +101,12 @@ public:
 /// The attribute of an operation that names its micro-kernel and tile sizes.
 inline constexpr llvm::StringLiteral kConfigAttrName = "qtx.config";
 
+/// Has the linear layers of `other`, a configured copy of `module` for a lesser
+/// target, take weights in the format of `module` where their instructions can,
+/// so that an object with both holds them once. Tiles of another size are
+/// somewhat slower.
+void shareWeightFormats(mlir::ModuleOp module, mlir::ModuleOp other);
+
 /// All rows; of those that a target supports the first is the fastest.
 llvm::ArrayRef<const MicroKernel *> getMicroKernels();
 

@@ -27,6 +27,13 @@ struct DimSignature {
   int64_t maximum = std::numeric_limits<int64_t>::max();
 };
 
+/// A version of the code, for CPUs with certain features.
+struct VersionSignature {
+  std::string name;
+  /// As `+avx,+avx2`.
+  std::string features;
+};
+
 /// What an object says about itself.
 struct ModelSignature {
   FunctionSignature function;
@@ -70,6 +77,9 @@ public:
 
   const ModelSignature &getSignature() const { return signature; }
 
+  /// The version of the code that runs on this CPU; fails if none does.
+  llvm::Expected<VersionSignature> getVersion() const;
+
   /// Whether the model comes from a shared library.
   bool isLibrary() const;
 
@@ -112,6 +122,7 @@ private:
   std::unique_ptr<Code> code;
   ModelSignature signature;
   void *runFunction = nullptr;
+  int32_t (*codeVersionFunction)() = nullptr;
   int32_t (*outputShapeFunction)(int32_t output, const int64_t *dims,
                                  int64_t *shape) = nullptr;
   int32_t (*workspaceSizeFunction)(const int64_t *dims,

@@ -113,9 +113,21 @@ struct TargetOptions {
   unsigned optLevel = 2;
 };
 
-/// The machine to generate code for.
-llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
-createTargetMachine(const TargetOptions &options);
+/// The name that stands for a list of CPUs of x86-64.
+inline constexpr llvm::StringLiteral kMultiCPU = "multi";
+
+using TargetMachines = std::vector<std::unique_ptr<llvm::TargetMachine>>;
+
+/// The machines to generate code for, the best last: several for `kMultiCPU`,
+/// and two for a CPU with AMX, whose use the operating system may refuse.
+llvm::Expected<TargetMachines>
+createTargetMachines(const TargetOptions &options);
+
+/// Joins the modules inside of `module`, in the LLVM dialect, each compiled for
+/// the machine of its number. Constants that several have are stored once.
+void mergeVersions(mlir::ModuleOp module,
+                   llvm::ArrayRef<mlir::ModuleOp> versions,
+                   const TargetMachines &machines);
 
 enum class CodeKind { LLVMIR, Assembly, Object, Library };
 

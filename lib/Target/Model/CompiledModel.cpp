@@ -202,6 +202,10 @@ CompiledModel::create(std::unique_ptr<Code> code, StringRef name) {
   if (!run)
     return run.takeError();
   model->runFunction = *run;
+  // Objects that other versions of qtx made may lack it.
+  model->codeVersionFunction =
+      reinterpret_cast<decltype(model->codeVersionFunction)>(
+          code->find((name + "_code_version").str()));
   auto shape = find("_output_shape");
   if (!shape)
     return shape.takeError();
@@ -261,6 +265,8 @@ CompiledModel::load(StringRef path) {
 // Calls
 //===----------------------------------------------------------------------===//
 
+static constexpr int32_t kMissingCPUFeature = 5;
+
 /// The meaning of a status.
 static StringRef describeCode(int32_t status) {
   static constexpr StringLiteral kTexts[] = {"ok",
@@ -280,6 +286,15 @@ llvm::Error CompiledModel::makeError(StringRef suffix, int32_t status) const {
   return llvm::createStringError(signature.function.name + suffix + ": " +
                                  describeCode(status) + " (status " +
                                  Twine(status) + ")");
+}
+
+llvm::Expected<VersionSignature> CompiledModel::getVersion() const {
+  if (!codeVersionFunction)
+    return VersionSignature{signature.cpu, signature.features};
+  int32_t version = codeVersionFunction();
+  if (version < 0 || size_t(version) >= signature.versions.size())
+    return makeError("_code_version", kMissingCPUFeature);
+  return signature.versions[version];
 }
 
 /// What is wrong with one size of an input; empty if nothing is.

@@ -119,6 +119,17 @@ static bool checkInputs(const ModelSignature &signature, json::Path path) {
   return true;
 }
 
+static void readVersions(const json::Object &object,
+                         std::vector<VersionSignature> &versions) {
+  const json::Array *array = object.getArray("versions");
+  if (!array)
+    return;
+  for (const json::Value &value : *array)
+    if (const json::Object *version = value.getAsObject())
+      versions.push_back({version->getString("name").value_or("").str(),
+                          version->getString("features").value_or("").str()});
+}
+
 static bool readSignature(const json::Object &object, ModelSignature &signature,
                           json::Path path) {
   auto get = [&](StringRef key) -> const json::Value & {
@@ -142,6 +153,7 @@ static bool readSignature(const json::Object &object, ModelSignature &signature,
     signature.cpu = target->getString("cpu").value_or("").str();
     signature.features = target->getString("features").value_or("").str();
   }
+  readVersions(object, signature.versions);
   return true;
 }
 

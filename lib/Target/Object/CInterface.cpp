@@ -16,6 +16,12 @@ using namespace mlir;
 using namespace qtx;
 
 namespace {
+/// The functions of one version of the code.
+struct Version {
+  LLVM::LLVMFuncOp entry;
+  LLVM::LLVMFuncOp sizes;
+};
+
 /// Writes one C function: checks that return a status on failure, then a body.
 class FunctionWriter {
 public:
@@ -25,8 +31,7 @@ public:
         pointer(LLVM::LLVMPointerType::get(module.getContext())),
         word(builder.getI64Type()), status(builder.getI32Type()) {}
 
-  void writeRun(LLVM::LLVMFuncOp entry, LLVM::LLVMFuncOp sizes,
-                LLVM::LLVMFuncOp version) {
+  void writeRun(ArrayRef<Version> versions, LLVM::LLVMFuncOp find) {
     size_t numBuffers = interface.inputs.size() + interface.outputs.size();
     // The buffers, the dims, the workspace and its size.
     SmallVector<Type> types(numBuffers + 2, pointer);
@@ -36,16 +41,22 @@ public:
       if (argument != getDimsPointer(numBuffers) || !interface.dims.empty())
         checkNotNull(argument);
     SmallVector<Value> dims = readDims(getDimsPointer(numBuffers));
-    checkCPU(version);
-    Value answer = callSizes(sizes, dims);
-    Value needed = addAlignment(extract(answer, 1));
-    Value isTooSmall =
-        LLVM::ICmpOp::create(builder, LLVM::ICmpPredicate::ult,
-                             function.getArgument(numBuffers + 2), needed);
-    failIf(isTooSmall, makeStatus(kStatusWorkspaceTooSmall));
-    Value workspace = align(function.getArgument(numBuffers + 1));
-    SmallVector<Value> operands = makeOperands(dims, answer, workspace);
-    auto call = LLVM::CallOp::create(builder, entry, operands);
+    Value found = LLVM::CallOp::create(builder, find, ValueRange()).getResult();
+    checkCPU(found);
+    for (auto [index, version] : llvm::drop_begin(llvm::enumerate(versions))) {
+      Value isThis = LLVM::ICmpOp::create(builder, LLVM::ICmpPredicate::eq,
+                                          found, makeStatus(index));
+      Block *rest = branch(isThis);
+      runVersion(version, dims);
+      builder.setInsertionPointToEnd(rest);
+    }
+    runVersion(versions.front(), dims);
+  }
+
+  /// The version that runs here, for tools.
+  void writeCodeVersion(LLVM::LLVMFuncOp find) {
+    begin("code_version", {});
+    auto call = LLVM::CallOp::create(builder, find, ValueRange());
     LLVM::ReturnOp::create(builder, call.getResult());
   }
 
@@ -69,12 +80,18 @@ public:
     LLVM::ReturnOp::create(builder, makeStatus(kStatusIndexOutOfRange));
   }
 
-  void writeWorkspaceSize(LLVM::LLVMFuncOp sizes) {
+  /// What the version needs that needs most: the answer is the same on every
+  /// CPU.
+  void writeWorkspaceSize(ArrayRef<Version> versions) {
     begin("workspace_size", {pointer, pointer});
     checkArguments(/*firstPointer=*/0);
     SmallVector<Value> dims = readDims(function.getArgument(0));
-    Value answer = callSizes(sizes, dims);
-    store(addAlignment(extract(answer, 1)), function.getArgument(1), 0);
+    Value most;
+    for (const Version &version : versions) {
+      Value bytes = extract(callSizes(version.sizes, dims), 1);
+      most = most ? LLVM::UMaxOp::create(builder, most, bytes) : bytes;
+    }
+    store(addAlignment(most), function.getArgument(1), 0);
     succeed();
   }
 
@@ -155,9 +172,22 @@ private:
     failIf(isNull, makeStatus(kStatusNullPointer));
   }
 
-  void checkCPU(LLVM::LLVMFuncOp version) {
-    Value found =
-        LLVM::CallOp::create(builder, version, ValueRange()).getResult();
+  /// Checks the workspace and returns what the version does.
+  void runVersion(const Version &version, ArrayRef<Value> dims) {
+    size_t numBuffers = interface.inputs.size() + interface.outputs.size();
+    Value answer = callSizes(version.sizes, dims);
+    Value needed = addAlignment(extract(answer, 1));
+    Value isTooSmall =
+        LLVM::ICmpOp::create(builder, LLVM::ICmpPredicate::ult,
+                             function.getArgument(numBuffers + 2), needed);
+    failIf(isTooSmall, makeStatus(kStatusWorkspaceTooSmall));
+    Value workspace = align(function.getArgument(numBuffers + 1));
+    SmallVector<Value> operands = makeOperands(dims, answer, workspace);
+    auto call = LLVM::CallOp::create(builder, version.entry, operands);
+    LLVM::ReturnOp::create(builder, call.getResult());
+  }
+
+  void checkCPU(Value found) {
     Value isMissing = LLVM::ICmpOp::create(builder, LLVM::ICmpPredicate::slt,
                                            found, makeStatus(0));
     failIf(isMissing, makeStatus(kStatusMissingCPUFeature));
@@ -287,15 +317,31 @@ static void makeLocal(ModuleOp module) {
     global.setLinkage(LLVM::Linkage::Private);
 }
 
+/// The functions of all versions, which the least CPU may ask for sizes.
+static SmallVector<Version> findVersions(ModuleOp module,
+                                         const ObjectInterface &interface) {
+  SmallVector<Version> versions;
+  for (size_t i = 0; i < interface.versions.size(); ++i) {
+    auto find = [&](StringRef name) {
+      auto only = module.lookupSymbol<LLVM::LLVMFuncOp>(name);
+      return only ? only
+                  : module.lookupSymbol<LLVM::LLVMFuncOp>(
+                        getVersionSymbol(name, i));
+    };
+    versions.push_back({find(kEntryFunction), find(kSizesFunction)});
+    compileForLeastCPU(versions.back().sizes, interface);
+  }
+  return versions;
+}
+
 void qtx::addCInterface(ModuleOp module, const ObjectInterface &interface) {
-  auto entry = module.lookupSymbol<LLVM::LLVMFuncOp>(kEntryFunction);
-  auto sizes = module.lookupSymbol<LLVM::LLVMFuncOp>(kSizesFunction);
   makeLocal(module);
-  compileForLeastCPU(sizes, interface);
-  LLVM::LLVMFuncOp version = addVersionFunction(module, interface);
+  SmallVector<Version> versions = findVersions(module, interface);
+  LLVM::LLVMFuncOp find = addVersionFunction(module, interface);
   FunctionWriter writer(module, interface);
-  writer.writeRun(entry, sizes, version);
-  writer.writeOutputShape(sizes);
-  writer.writeWorkspaceSize(sizes);
+  writer.writeRun(versions, find);
+  writer.writeOutputShape(versions.front().sizes);
+  writer.writeWorkspaceSize(versions);
+  writer.writeCodeVersion(find);
   writer.writeSignature();
 }

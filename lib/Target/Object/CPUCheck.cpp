@@ -123,8 +123,7 @@ CodeVersion qtx::describeVersion(const llvm::TargetMachine &machine) {
   static constexpr StringLiteral kKernelFeatures[] = {
       "avx2", "avxvnni", "avx512f", "avx512vnni", "amx-int8"};
   for (const Feature &feature : kFeatures) {
-    if (feature.state == kTileState ||
-        !subtarget.checkFeatures(("+" + feature.name).str()))
+    if (!subtarget.checkFeatures(("+" + feature.name).str()))
       continue;
     version.features += (version.features.empty() ? "+" : ",+");
     version.features += feature.name;

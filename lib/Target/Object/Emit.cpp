@@ -51,12 +51,16 @@ static std::string getHostFeatures() {
   return features.getString();
 }
 
-llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
-qtx::createTargetMachine(const TargetOptions &options) {
-  initializeTargets();
-  llvm::Triple triple(options.triple.empty()
+static llvm::Triple getTriple(const TargetOptions &options) {
+  return llvm::Triple(options.triple.empty()
                           ? llvm::sys::getDefaultTargetTriple()
                           : llvm::Triple::normalize(options.triple));
+}
+
+static llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
+createTargetMachine(const TargetOptions &options) {
+  initializeTargets();
+  llvm::Triple triple = getTriple(options);
   std::string message;
   const llvm::Target *target =
       llvm::TargetRegistry::lookupTarget(triple, message);
@@ -82,6 +86,61 @@ qtx::createTargetMachine(const TargetOptions &options) {
                                    triple.getArchName() + ", found '" + cpu +
                                    "'");
   return machine;
+}
+
+/// The machines of `kMultiCPU`: one for each kind of integer kernels.
+static constexpr std::pair<StringLiteral, StringLiteral> kMultiMachines[] = {
+    {"x86-64-v3", ""},
+    {"x86-64-v3", "+avxvnni"},
+    {"x86-64-v4", "+avx512vnni"},
+    {"x86-64-v4", "+avx512vnni,+amx-tile,+amx-int8"}};
+
+static std::string joinFeatures(StringRef first, StringRef second) {
+  bool isOne = first.empty() || second.empty();
+  return (first + (isOne ? "" : ",") + second).str();
+}
+
+/// Adds the machine that `options` describe to `machines`.
+static llvm::Error addMachine(TargetMachines &machines,
+                              const TargetOptions &options) {
+  auto machine = createTargetMachine(options);
+  if (!machine)
+    return machine.takeError();
+  machines.push_back(std::move(*machine));
+  return llvm::Error::success();
+}
+
+llvm::Expected<TargetMachines>
+qtx::createTargetMachines(const TargetOptions &options) {
+  TargetMachines machines;
+  if (options.cpu == kMultiCPU) {
+    llvm::Triple triple = getTriple(options);
+    if (triple.getArch() != llvm::Triple::x86_64)
+      return llvm::createStringError("-mcpu: expected a CPU of " +
+                                     triple.getArchName() + ", found '" +
+                                     kMultiCPU + "'");
+    for (auto [cpu, features] : kMultiMachines) {
+      TargetOptions machine = options;
+      machine.cpu = cpu;
+      machine.features = joinFeatures(features, options.features);
+      if (llvm::Error error = addMachine(machines, machine))
+        return error;
+    }
+    return machines;
+  }
+  if (llvm::Error error = addMachine(machines, options))
+    return error;
+  const llvm::TargetMachine &best = *machines.front();
+  if (best.getTargetTriple().getArch() != llvm::Triple::x86_64 ||
+      !best.getMCSubtargetInfo()->checkFeatures("+amx-tile"))
+    return machines;
+  // The features that need AMX go with it.
+  TargetOptions other = options;
+  other.features = joinFeatures(options.features, "-amx-tile");
+  if (llvm::Error error = addMachine(machines, other))
+    return error;
+  std::swap(machines[0], machines[1]);
+  return machines;
 }
 
 //===----------------------------------------------------------------------===//

@@ -41,6 +41,9 @@ inline constexpr llvm::StringLiteral kStatusAttr = "qtx.status";
 inline constexpr llvm::StringLiteral kEntryFunction = "qtx_entry";
 inline constexpr llvm::StringLiteral kSizesFunction = "qtx_sizes";
 
+/// The name that a symbol of the version has in an object with several.
+std::string getVersionSymbol(llvm::StringRef name, size_t version);
+
 /// Buffers begin at multiples of this many bytes.
 inline constexpr int64_t kBufferAlignment = 64;
 

@@ -125,6 +125,10 @@ std::string qtx::makeSignature(const ObjectInterface &interface) {
   for (auto [dim, largest] : llvm::zip_equal(interface.dims, interface.largest))
     dims.push_back(
         llvm::json::Object{{"name", dim}, {"min", 1}, {"max", largest}});
+  llvm::json::Array versions;
+  for (const CodeVersion &version : interface.versions)
+    versions.push_back(llvm::json::Object{{"name", version.name},
+                                          {"features", version.features}});
   llvm::json::Value signature = llvm::json::Object{
       {"qtx_abi", kObjectABIVersion},
       {"name", interface.name},
@@ -135,6 +139,7 @@ std::string qtx::makeSignature(const ObjectInterface &interface) {
       {"target", llvm::json::Object{{"triple", interface.triple},
                                     {"cpu", interface.cpu},
                                     {"features", interface.features}}},
+      {"versions", std::move(versions)},
       {"weights", nullptr}};
   return llvm::formatv("{0}", signature).str();
 }
@@ -239,6 +244,7 @@ public:
            " * memmove and memset, and nothing else. Functions may be called "
            "from several\n * threads at once.\n *\n";
     writeValues();
+    writeVersions();
     stream << " */\n#ifndef " << guard << "\n#define " << guard
            << "\n\n#include <stddef.h>\n#include <stdint.h>\n\n#ifdef "
               "__cplusplus\nextern \"C\" {\n#endif\n\n";
@@ -264,6 +270,23 @@ private:
     for (auto [i, dim] : llvm::enumerate(interface.dims))
       stream << " *   dims[" << i << "]: " << makeCommentText(dim) << ", 1 to "
              << interface.largest[i] << "\n";
+  }
+
+  void writeVersions() {
+    stream << " *\n * Versions of the code, of which the last one that the CPU "
+              "can "
+              "run runs:\n";
+    for (auto [i, version] : llvm::enumerate(interface.versions)) {
+      stream << " *   " << i << ": " << version.name;
+      SmallVector<StringRef> features;
+      StringRef(version.features).split(features, ',', -1, false);
+      for (auto [k, feature] : llvm::enumerate(features))
+        stream << (k == 0       ? ", needs\n *        "
+                   : k % 6 == 0 ? "\n *        "
+                                : "")
+               << " " << feature.drop_front();
+      stream << "\n";
+    }
   }
 
   void writeValue(StringRef kind, StringRef parameter,
@@ -306,6 +329,9 @@ private:
               "*/\nint32_t "
            << interface.name
            << "_workspace_size(const int64_t *dims, int64_t *bytes);\n\n"
+           << "/* The version of the code that runs on this CPU; -1 if none "
+              "does. */\nint32_t "
+           << interface.name << "_code_version(void);\n\n"
            << "/* This interface as JSON, and its version. */\nextern const "
               "char "
            << interface.name << "_signature[];\nextern const int32_t "
