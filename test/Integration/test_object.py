@@ -352,13 +352,13 @@ def test_workspace_too_small(library):
 
 @pytest.mark.parametrize("options", [(), ("--reference",)], ids=["fast", "reference"])
 def test_symbols(case, options, tmp_path):
-    """An object defines the five documented symbols and needs nothing of qtx."""
+    """An object defines the six documented symbols and needs nothing of qtx."""
     path = objects.compile_model(case[0], tmp_path / "model.o", *options)
     listing = objects.run(objects.NM, "--extern-only", "-P", path).splitlines()
     kinds = {line.split()[0]: line.split()[1] for line in listing}
     defined = {name for name, kind in kinds.items() if kind != "U"}
     assert defined == {"m_run", "m_output_shape", "m_workspace_size", "m_signature",
-                       "m_abi_version"}
+                       "m_abi_version", "m_code_version"}
     assert set(kinds) - defined <= {"memcpy", "memmove", "memset"}
 
 

@@ -32,7 +32,7 @@ defm emit : Value<"emit", "<KIND>",
     "What to write: mlir, linalg, llvm, asm, obj, lib or header (default: from the suffix of OUT)">;
 defm name : Value<"name", "<NAME>", "Prefix of the C functions (default: the stem of OUT)">;
 defm mtriple : Value<"mtriple", "<TRIPLE>", "Target to generate code for (default: this machine)">;
-defm mcpu : Value<"mcpu", "<CPU>", "CPU to generate code for (default: native)">;
+defm mcpu : Value<"mcpu", "<CPU>", "CPU to generate code for (default: native), or multi: several, of which the object picks one">;
 defm mattr : Value<"mattr", "<FEATURES>", "CPU features to add or remove, as +avx2,-fma">;
 def O : Joined<["-"], "O">, MetaVarName<"<LEVEL>">, HelpText<"LLVM's optimization level, 0 to 3 (default: 2)">;
 def reference : Switch<"reference", "Lower everything by the reference path">;

@@ -46,6 +46,8 @@ struct ModelSignature {
   std::string features;
   /// What all this was read from.
   std::string text;
+  /// The best last; empty if the object does not say.
+  std::vector<VersionSignature> versions;
 };
 
 /// Reads the JSON text of the symbol `NAME_signature`.

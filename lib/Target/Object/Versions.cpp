@@ -100,11 +100,12 @@ private:
                          const llvm::TargetMachine &machine) {
     function.setTargetCpu(machine.getTargetCPU());
     llvm::SubtargetFeatures features(machine.getTargetFeatureString());
+    // Without the attribute the function would have those of another version.
+    features.AddFeature("sse2");
     SmallVector<StringRef> names(features.getFeatures().begin(),
                                  features.getFeatures().end());
-    if (!names.empty())
-      function.setTargetFeaturesAttr(
-          LLVM::TargetFeaturesAttr::get(function.getContext(), names));
+    function.setTargetFeaturesAttr(
+        LLVM::TargetFeaturesAttr::get(function.getContext(), names));
   }
 
   struct Constant {

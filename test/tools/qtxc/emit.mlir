@@ -20,6 +20,7 @@
 // HEADER: gelu_8_workspace_too_small = 3,
 // HEADER: int32_t gelu_8_run(const float *x, float *out0, const int64_t *dims,
 // SYMBOLS: R gelu_8_abi_version
+// SYMBOLS: T gelu_8_code_version
 // SYMBOLS: T gelu_8_output_shape
 // SYMBOLS: T gelu_8_run
 // SYMBOLS: R gelu_8_signature

@@ -1,0 +1,144 @@
+# Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Objects that hold several versions of the code and pick one."""
+
+import pathlib
+import platform
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import objects
+import pytest
+
+pytestmark = pytest.mark.skipif(
+    not objects.QTXC.exists() or not objects.CLANG.exists() or platform.machine() != "x86_64",
+    reason="qtxc or clang is not there, or this is no x86-64")
+
+RNG = np.random.default_rng(20271)
+WEIGHT = RNG.integers(-127, 128, (256, 512)).astype(np.int8)
+MULTI = ["avx2", "avxvnni", "avx512vnni", "amx-int8"]
+CPU_FEATURES = pathlib.Path("/proc/cpuinfo").read_text().split("flags", 1)[-1].split("\n", 1)[0].split()
+
+# Integers in, integers out: every version gives the same bits.
+MODEL = f"""
+func.func @main(%x: tensor<?x512xi8> {{qtx.name = "x", qtx.dims = ["rows", ""]}}) -> tensor<?x256xi8> {{
+  %w = arith.constant dense<"0x{WEIGHT.tobytes().hex()}"> : tensor<256x512xi8>
+  %s = arith.constant dense<0.001> : tensor<256xf32>
+  %y = qtx.linear %x as !quant.uniform<i8:f32, 0.02:-3>, %w scale(%s) to !quant.uniform<i8:f32, 0.05>
+      : (tensor<?x512xi8>, tensor<256x512xi8>, tensor<256xf32>) -> tensor<?x256xi8>
+  return %y : tensor<?x256xi8>
+}}
+"""
+
+
+def compute(x):
+    # The sums are exact in float; so is the product with a scale, but for its last bits.
+    real = (x.astype(np.float64) + 3) @ WEIGHT.T.astype(np.float64) * 0.02 * 0.001 / 0.05
+    return np.clip(np.rint(real), -128, 127)
+
+
+def check(found, x):
+    """A code may be the neighbour of the one that exact numbers have, near a tie."""
+    different = found != compute(x)
+    assert np.abs(found - compute(x))[different].max(initial=0) <= 1 and different.mean() < 1e-3
+
+
+def get_inputs():
+    return [RNG.integers(-128, 128, (37, 512)).astype(np.int8)]
+
+
+def get_best():
+    """The number of the version that this machine runs."""
+    needs = [["avx2", "fma", "bmi2"], ["avx_vnni"], ["avx512_vnni", "avx512vl"], ["amx_int8"]]
+    return max([i for i, names in enumerate(needs) if set(names) <= set(CPU_FEATURES)], default=-1)
+
+
+@pytest.fixture(scope="module")
+def multi(tmp_path_factory):
+    return objects.Library(MODEL, tmp_path_factory.mktemp("multi"), "-mcpu=multi")
+
+
+@pytest.mark.skipif(get_best() < 0, reason="the CPU has no AVX2")
+def test_picks_the_best(multi):
+    assert [version["name"] for version in multi.signature["versions"]] == MULTI
+    # Permission for AMX may be refused here.
+    assert multi.call("m_code_version") in {get_best(), min(get_best(), 2)}
+    inputs = get_inputs()
+    status, found = multi.run(inputs, (37,))
+    assert status == objects.OK
+    check(found[0], inputs[0])
+
+
+@pytest.mark.skipif(not shutil.which("qemu-x86_64"), reason="qemu-x86_64 is not there")
+def test_picks_what_runs(multi, tmp_path):
+    """The same object on lesser CPUs; the last one refuses."""
+    inputs = get_inputs()
+    for machine, status in [("max", objects.OK), ("Haswell", objects.OK),
+                            ("Nehalem", objects.MISSING_CPU_FEATURE)]:
+        program = objects.Program(MODEL, multi.signature, tmp_path, options=("-mcpu=multi",),
+                                  emulator=("qemu-x86_64", "-cpu", machine))
+        found_status, found = program.run(inputs, (37,))
+        assert found_status == status
+        if status == objects.OK:
+            check(found[0], inputs[0])
+
+
+@pytest.mark.skipif(get_best() < 0, reason="the CPU has no AVX2")
+def test_versions_agree(multi, tmp_path):
+    inputs = get_inputs()
+    _, expected = multi.run(inputs, (37,))
+    for i, features in enumerate(["x86-64-v3", "x86-64-v3 -mattr=+avxvnni",
+                                  "x86-64-v4 -mattr=+avx512vnni"][:get_best() + 1]):
+        folder = tmp_path / str(i)
+        folder.mkdir()
+        library = objects.Library(MODEL, folder, *f"-mcpu={features}".split())
+        np.testing.assert_array_equal(library.run(inputs, (37,))[1][0], expected[0])
+
+
+# Linux does not let a process use AMX while the signal stack of one of its threads is too
+# small for the registers.
+REFUSED = """
+import ctypes, sys
+class Stack(ctypes.Structure):
+    _fields_ = [("sp", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
+memory = ctypes.create_string_buffer(8192)
+stack = Stack(ctypes.addressof(memory), 0, 4096)
+assert ctypes.CDLL(None).sigaltstack(ctypes.byref(stack), None) == 0
+library = ctypes.CDLL(sys.argv[1])
+x, y = (ctypes.c_int8 * 512)(*[1] * 512), (ctypes.c_int8 * 256)()
+workspace, dims = ctypes.create_string_buffer(1 << 20), (ctypes.c_int64 * 1)(1)
+print(library.m_code_version(),
+      library.m_run(x, y, dims, workspace, ctypes.c_size_t(1 << 20)), *y)
+"""
+
+
+@pytest.mark.skipif(get_best() < 3, reason="the CPU has no AMX")
+@pytest.mark.parametrize("cpu, versions", [("multi", MULTI), ("sapphirerapids", MULTI[2:])])
+def test_refused_permission(cpu, versions, tmp_path):
+    """The next version runs where the kernel refuses AMX."""
+    library = objects.compile_model(MODEL, tmp_path / "library.so", f"-mcpu={cpu}")
+    done = subprocess.run([sys.executable, "-c", REFUSED, library], capture_output=True, text=True,
+                          check=True, timeout=60)
+    version, status, *found = map(int, done.stdout.split())
+    assert versions[version] == "avx512vnni" and status == objects.OK
+    check(np.array(found), np.ones((1, 512), np.int8)[0])
+
+
+def test_weights_are_stored_once(tmp_path):
+    """Code with AMX and the code that stands in for it share their weights."""
+    path = objects.compile_model(MODEL, tmp_path / "model.o", "-mcpu=sapphirerapids")
+    assert path.stat().st_size < 1.9 * WEIGHT.nbytes
+
+
+def test_float_models_need_no_integer_versions(tmp_path):
+    text = """
+func.func @main(%x: tensor<?x64xf32> {qtx.dims = ["rows", ""]}) -> tensor<?x64xf32> {
+  %w = arith.constant dense<0.5> : tensor<64x64xf32>
+  %y = qtx.linear %x, %w : (tensor<?x64xf32>, tensor<64x64xf32>) -> tensor<?x64xf32>
+  return %y : tensor<?x64xf32>
+}"""
+    signature = objects.Library(text, tmp_path, "-mcpu=multi").signature
+    assert [version["name"] for version in signature["versions"]] == ["avx2", "avx512vnni"]
