@@ -7,6 +7,7 @@ that compiled models have."""
 import json
 import os
 import pathlib
+import platform
 import shutil
 import subprocess
 
@@ -215,6 +216,20 @@ def test_bench(tmp_path, suffix):
     # No core does less than a billion operations per second, or more than 100 trillion.
     assert 1 < result["peak_gops"] < 1e5
     assert "median" in done.stdout
+
+
+@pytest.mark.parametrize("features, isa", [("+fma,+avx2", "fma"), ("+avx2,+avx512f,+fma,-avx512f", "fma"),
+                                           ("+neon", "neon")])
+def test_peak_of_features(tmp_path, features, isa):
+    """The last mention of a feature counts."""
+    if platform.machine() != ("aarch64" if isa == "neon" else "x86_64"):
+        pytest.skip("features of another machine")
+    target = {"triple": "", "cpu": "", "features": features}
+    path = build(tmp_path, ".o", signature={**SIGNATURE, "target": target})
+    save(tmp_path)
+    done = run(QTX_BENCH, path, f"--inputs={tmp_path}/in.npz", f"--json={tmp_path}/out.json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "out.json").read_text())["isa"] == isa
 
 
 def test_peaks(tmp_path):

@@ -222,16 +222,23 @@ declare void @llvm.x86.tilerelease()
 attributes #0 = { "target-features"="+amx-tile,+amx-int8,+avx2" }
 )";
 
+/// Whether `features` hold `name`: the last mention counts.
+static bool isOn(StringRef features, StringRef name) {
+  SmallVector<StringRef> mentions;
+  features.split(mentions, ',');
+  for (StringRef mention : llvm::reverse(mentions))
+    if (mention.drop_front(!mention.empty()) == name)
+      return mention.starts_with("+");
+  return false;
+}
+
 /// Whether this machine has all `needed` features and `allowed` leaves them in.
 static bool isAllowed(StringRef needed, const llvm::StringMap<bool> &host,
                       StringRef allowed) {
-  SmallVector<StringRef> names, allowedNames;
+  SmallVector<StringRef> names;
   needed.split(names, ',');
-  allowed.split(allowedNames, ',');
   return llvm::all_of(names, [&](StringRef name) {
-    return host.lookup(name) &&
-           (allowed.empty() ||
-            llvm::is_contained(allowedNames, ("+" + name).str()));
+    return host.lookup(name) && (allowed.empty() || isOn(allowed, name));
   });
 }
 
