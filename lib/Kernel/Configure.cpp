@@ -71,6 +71,10 @@ static StringRef check(LinearOp op) {
   return reason;
 }
 
+/// Segments that a tile is multiplied by one after another. The sums of each go
+/// through memory.
+static constexpr size_t kMaxTiledSegments = 8;
+
 /// Whether tile registers are worth their padding: segments take whole steps of
 /// them.
 static bool isWorthTiles(LinearOp op, const MicroKernel &row) {
@@ -79,7 +83,8 @@ static bool isWorthTiles(LinearOp op, const MicroKernel &row) {
   int64_t padded = 0;
   for (const Segment &segment : op.getSegments())
     padded += row.getPaddedSize(segment.size);
-  return op.getContractedSize() >= row.getTileStep() &&
+  return op.getSegments().size() <= kMaxTiledSegments &&
+         op.getContractedSize() >= row.getTileStep() &&
          padded <= 2 * op.getContractedSize();
 }
 
@@ -102,6 +107,9 @@ static int64_t getBlock(LinearOp op, const MicroKernel &row) {
   if (row.getNumTileRows() > 0 && rows * rowBytes <= kFirstLevelBytes &&
       op.getNumOutputs() * rowBytes <= kWeightBytes)
     return rows;
+  // Where panels of floats are split, either the input or the result stays.
+  if (row.isFloat())
+    rowBytes = std::min(rowBytes, op.getNumOutputs() * 4);
   int64_t block =
       std::clamp<int64_t>(kBlockBytes / rowBytes, rows, kMaxBlockRows);
   return block - block % rows;

@@ -30,6 +30,8 @@ using namespace qtx;
 
 static constexpr int64_t kLineBytes = 64;
 static constexpr int64_t kMinPrefetchingTiles = 4;
+/// A part of a panel that stays in the first-level cache beside the input.
+static constexpr int64_t kPanelPartBytes = int64_t(24) << 10;
 /// Steps of a tile for which weights are fetched at once.
 static constexpr int64_t kStepsOfPrefetch = 96;
 /// More segments than this are not worth code of their own.
@@ -69,6 +71,12 @@ struct Panel : PanelShape {
   /// The first output, and where the packed weight of the panel begins.
   Value output;
   Value weight;
+};
+
+/// Weights that tiles fetch for later; null if they fetch none.
+struct Ahead {
+  Value first;
+  int64_t elements;
 };
 
 /// Lines of weights that a tile fetches for later, and the first of them; null
@@ -228,20 +236,38 @@ private:
   }
 
   void emitPanels(Value begin, Value end) {
+    if (isSplit()) {
+      emitSplitPanels(begin, end);
+      return;
+    }
+    Value left;
+    forEachShape([&](const PanelShape &shape, Value first, Value last) {
+      left = emitTallPanels(shape, first, last, begin, end);
+    });
+    forEachPanel([&](const Panel &panel) {
+      forEachTile(getNext(panel), left, end,
+                  [&](Value first) { emitTile(panel, first); });
+    });
+  }
+
+  /// Calls `body` for ranges of panels of one shape: whole ones and the last.
+  void forEachShape(function_ref<void(const PanelShape &, Value, Value)> body) {
     int64_t width = config.getVectors() * lanes;
     int64_t full = outputs / width, rest = outputs % width;
-    Value left = emitTallPanels({config.getVectors(), lanes}, index(0),
-                                index(full), begin, end);
-    loop(index(0), index(full), 1, {}, [&](Value number, ValueRange) {
-      emitTiles(getPanel({config.getVectors(), lanes}, number), left, end);
-      return SmallVector<Value>();
-    });
+    body({config.getVectors(), lanes}, index(0), index(full));
     if (rest == 0)
       return;
     int64_t vectors = llvm::divideCeil(rest, lanes);
-    PanelShape shape{vectors, rest - (vectors - 1) * lanes};
-    emitTallPanels(shape, index(full), index(full + 1), begin, end);
-    emitTiles(getPanel(shape, index(full)), left, end);
+    body({vectors, rest - (vectors - 1) * lanes}, index(full), index(full + 1));
+  }
+
+  void forEachPanel(function_ref<void(const Panel &)> body) {
+    forEachShape([&](const PanelShape &shape, Value first, Value last) {
+      loop(first, last, 1, {}, [&](Value number, ValueRange) {
+        body(getPanel(shape, number));
+        return SmallVector<Value>();
+      });
+    });
   }
 
   Panel getPanel(const PanelShape &shape, Value number) {
@@ -249,16 +275,18 @@ private:
     return {shape, mul(number, width), mul(number, width * step * steps)};
   }
 
-  /// Full tiles, then smaller ones for the rows that are left.
-  void emitTiles(const Panel &panel, Value begin, Value end) {
+  /// Calls `body` for full tiles, then for smaller ones of the rows that are
+  /// left.
+  void forEachTile(const Ahead &ahead, Value begin, Value end,
+                   function_ref<void(Value)> body) {
     Value count = arith::SubIOp::create(b, end, begin);
     Value rest = arith::RemUIOp::create(b, count, index(config.getRows()));
     Value current = arith::SubIOp::create(b, end, rest);
-    Value lines = countPrefetchedLines(panel, count, config.getRows());
+    Value lines = countPrefetchedLines(ahead, count);
     loop(begin, current, config.getRows(), {}, [&](Value first, ValueRange) {
-      fetch = getPrefetch(panel, lines, arith::SubIOp::create(b, first, begin),
-                          config.getRows());
-      emitTile(panel, first, config.getRows());
+      fetch = getPrefetch(ahead, lines, arith::SubIOp::create(b, first, begin));
+      tileRows = config.getRows();
+      body(first);
       fetch = {};
       return SmallVector<Value>();
     });
@@ -270,10 +298,99 @@ private:
       {
         OpBuilder::InsertionGuard guard(b);
         b.setInsertionPoint(branch.thenYield());
-        emitTile(panel, current, rows);
+        tileRows = rows;
+        body(current);
       }
       current = arith::SelectOp::create(b, enough, add(current, rows), current);
     }
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Panels in parts
+  //===--------------------------------------------------------------------===//
+
+  /// Whether panels of floats are too long to stay in the first-level cache
+  /// from one tile to the next. Their sums can wait in the result.
+  bool isSplit() {
+    return row.isFloat() && !resultRange && !isScaled &&
+           runs.front().size > countStepsOfPart();
+  }
+  int64_t countStepsOfPart() {
+    return kPanelPartBytes / (config.getVectors() * lanes * getElementBytes());
+  }
+
+  /// Whether a part of the contracted axis meets all panels in turn, rather
+  /// than a panel all parts: then the whole result is read in each part, else
+  /// the whole input for each panel. The smaller one stays in the cache.
+  bool arePartsOuter() { return outputs <= runs.front().size; }
+
+  /// Sums go on from one part of the contracted axis to the next: the order of
+  /// additions is the same as without parts.
+  void emitSplitPanels(Value begin, Value end) {
+    if (!arePartsOuter()) {
+      forEachPanel([&](const Panel &panel) {
+        startSums(panel, begin, end);
+        forEachStretch([&](Value from, Value to) {
+          addStretch(panel, begin, end, from, to);
+        });
+        finishSums(panel, begin, end);
+      });
+      return;
+    }
+    forEachPanel([&](const Panel &panel) { startSums(panel, begin, end); });
+    forEachStretch([&](Value from, Value to) {
+      forEachPanel(
+          [&](const Panel &panel) { addStretch(panel, begin, end, from, to); });
+    });
+    forEachPanel([&](const Panel &panel) { finishSums(panel, begin, end); });
+  }
+
+  void forEachStretch(function_ref<void(Value, Value)> body) {
+    int64_t size = runs.front().size, part = countStepsOfPart();
+    loop(index(0), index(size), part, {}, [&](Value from, ValueRange) {
+      body(from, arith::MinUIOp::create(b, add(from, part), index(size)));
+      return SmallVector<Value>();
+    });
+  }
+
+  void startSums(const Panel &panel, Value begin, Value end) {
+    forEachTile({}, begin, end, [&](Value first) {
+      storeSums(panel, first, loadBias(panel, first));
+    });
+  }
+  void finishSums(const Panel &panel, Value begin, Value end) {
+    if (view->getActivation() == Activation::None)
+      return;
+    forEachTile({}, begin, end, [&](Value first) {
+      emitEpilogue(panel, first, loadSums(panel, first));
+    });
+  }
+
+  /// Adds the products of a part of the contracted axis to the sums.
+  void addStretch(const Panel &panel, Value begin, Value end, Value from,
+                  Value to) {
+    int64_t width = panel.vectors * lanes, part = countStepsOfPart();
+    int64_t distance = arePartsOuter() ? getPanelSize(panel) : part * width;
+    Value next = add(add(panel.weight, mul(from, width)), distance);
+    forEachTile({next, part * width}, begin, end, [&](Value first) {
+      emitPrefetch(index(0), steps);
+      storeSums(panel, first,
+                emitRange(panel, first, getWhole(), index(0), 0, from, to,
+                          loadSums(panel, first)));
+    });
+  }
+
+  SmallVector<Value> loadSums(const Panel &panel, Value first) {
+    SmallVector<Value> sums;
+    for (int64_t r = 0; r < tileRows; ++r)
+      for (int64_t v = 0; v < panel.vectors; ++v)
+        sums.push_back(loadRow(m.y, add(first, r), panel, v));
+    return sums;
+  }
+  void storeSums(const Panel &panel, Value first, ArrayRef<Value> sums) {
+    for (int64_t r = 0; r < tileRows; ++r)
+      for (int64_t v = 0; v < panel.vectors; ++v)
+        store(panel, add(first, r), v, sums[r * panel.vectors + v]);
   }
 
   //===--------------------------------------------------------------------===//
@@ -510,13 +627,18 @@ private:
     return panel.vectors * lanes * step * steps;
   }
 
-  /// Lines of the next panel that each tile of `rows` in `count` rows fetches.
-  /// Even small weights come from far: other layers ran since the last call.
-  /// Few tiles would wait for them.
-  Value countPrefetchedLines(const Panel &panel, Value count, int64_t rows) {
+  Ahead getNext(const Panel &panel) {
+    return {add(panel.weight, getPanelSize(panel)), getPanelSize(panel)};
+  }
+
+  /// Lines that each tile in `count` rows fetches. Even small weights come from
+  /// far: other layers ran since the last call. Few tiles would wait for them.
+  Value countPrefetchedLines(const Ahead &ahead, Value count) {
+    if (!ahead.first)
+      return {};
     int64_t lines =
-        llvm::divideCeil(getPanelSize(panel) * getElementBytes(), kLineBytes);
-    Value tiles = arith::DivUIOp::create(b, count, index(rows));
+        llvm::divideCeil(ahead.elements * getElementBytes(), kLineBytes);
+    Value tiles = arith::DivUIOp::create(b, count, index(config.getRows()));
     Value enough = arith::CmpIOp::create(b, arith::CmpIPredicate::uge, tiles,
                                          index(kMinPrefetchingTiles));
     Value divisor = arith::MaxUIOp::create(b, tiles, index(1));
@@ -526,11 +648,12 @@ private:
   }
 
   /// What the tile that begins `row` rows behind the first one fetches.
-  Prefetch getPrefetch(const Panel &panel, Value lines, Value row,
-                       int64_t rows) {
-    Value tile = arith::DivUIOp::create(b, row, index(rows));
-    Value first = add(add(panel.weight, getPanelSize(panel)),
-                      mul(arith::MulIOp::create(b, tile, lines), getLine()));
+  Prefetch getPrefetch(const Ahead &ahead, Value lines, Value row) {
+    if (!lines)
+      return {};
+    Value tile = arith::DivUIOp::create(b, row, index(config.getRows()));
+    Value first =
+        add(ahead.first, mul(arith::MulIOp::create(b, tile, lines), getLine()));
     return {first, lines};
   }
 
@@ -562,8 +685,7 @@ private:
   // A tile
   //===--------------------------------------------------------------------===//
 
-  void emitTile(const Panel &panel, Value first, int64_t rows) {
-    tileRows = rows;
+  void emitTile(const Panel &panel, Value first) {
     SmallVector<Value> sums = row.isFloat() ? emitFloatSums(panel, first)
                                             : emitIntegerSums(panel, first);
     emitEpilogue(panel, first, sums);
@@ -571,10 +693,12 @@ private:
 
   /// One segment, summed up onto the bias.
   SmallVector<Value> emitFloatSums(const Panel &panel, Value first) {
-    return emitSegment(panel, first, runs.front(),
-                       {index(0), index(0), index(0), index(0)},
+    return emitSegment(panel, first, runs.front(), getWhole(),
                        loadBias(panel, first));
   }
+
+  /// The one segment of floats.
+  SegmentAt getWhole() { return {index(0), index(0), index(0), index(0)}; }
 
   /// Numerics.md, "Contractions": segments join in ascending order.
   SmallVector<Value> emitIntegerSums(const Panel &panel, Value first) {
@@ -667,16 +791,10 @@ private:
     int64_t share =
         fetch.lines ? kStepsOfPrefetch : std::max<int64_t>(count, 1);
     int64_t full = count / share, rest = count % share;
-    auto emitShare = [&](Value from, int64_t size,
-                         ValueRange carried) -> SmallVector<Value> {
+    auto emitShare = [&](Value from, int64_t size, ValueRange carried) {
       emitPrefetch(add(add(at.step, begin), from), size);
-      return llvm::to_vector(loop(
-          from, add(from, size), 1, carried, [&](Value k, ValueRange carried) {
-            Value current = add(channel, step == 1 ? k : mul(k, step));
-            return emitStep(
-                panel, first, add(add(at.step, begin), k), carried,
-                [&](Value rowIndex) { return loadInput(rowIndex, current); });
-          }));
+      return emitRange(panel, first, at, channel, begin, from, add(from, size),
+                       carried);
     };
     if (full > 1)
       sums = llvm::to_vector(loop(index(0), index(full), 1, sums,
@@ -687,6 +805,20 @@ private:
     else if (full == 1)
       sums = emitShare(index(0), share, sums);
     return rest > 0 ? emitShare(index(full * share), rest, sums) : sums;
+  }
+
+  /// The steps from `from` on and before `to`.
+  SmallVector<Value> emitRange(const Panel &panel, Value first,
+                               const SegmentAt &at, Value channel,
+                               int64_t begin, Value from, Value to,
+                               ValueRange sums) {
+    return llvm::to_vector(
+        loop(from, to, 1, sums, [&](Value k, ValueRange carried) {
+          Value current = add(channel, step == 1 ? k : mul(k, step));
+          return emitStep(
+              panel, first, add(add(at.step, begin), k), carried,
+              [&](Value rowIndex) { return loadInput(rowIndex, current); });
+        }));
   }
 
   /// One step of the contracted axis: a dot product for each sum.
@@ -931,6 +1063,11 @@ private:
       value = math::FmaOp::create(b, value, params[v].gain, params[v].shift);
     if (resultRange)
       value = quantize(value, params[v]);
+    store(panel, rowIndex, v, value);
+  }
+
+  /// Stores what is output of one vector.
+  void store(const Panel &panel, Value rowIndex, int64_t v, Value value) {
     SmallVector<Value> indices = {rowIndex, add(panel.output, v * lanes)};
     if (isWhole(panel, v))
       vector::StoreOp::create(b, value, m.y, indices);

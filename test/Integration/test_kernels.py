@@ -128,6 +128,19 @@ def test_float_activations(row, activation):
 
 
 @pytest.mark.parametrize("row", FLOAT_ROWS)
+@pytest.mark.parametrize("size, outputs, activation",
+                         [(300, 33, "relu"), (800, 17, "none"), (400, 401, "gelu")])
+def test_float_linear_in_parts(row, size, outputs, activation):
+    """Panels that are longer than the first-level cache."""
+    text, weight = float_linear(size, outputs, "full", activation)
+    rng = np.random.default_rng(2)
+    x = rng.standard_normal((41, size)).astype(np.float32)
+    b = rng.standard_normal((41, outputs)).astype(np.float32)
+    reference, fast = run_both(text, row, x, b)
+    assert np.all(np.abs(reference - fast) <= 1.13 * float_bound(x, weight, b) + 4 * UNIT)
+
+
+@pytest.mark.parametrize("row", FLOAT_ROWS)
 def test_float_special_values(row):
     text, _ = float_linear(5, 17, "vector", "relu")
     x = np.ones((3, 5), np.float32)

@@ -13,7 +13,7 @@ func.func @float(%x: tensor<?x4xf32>) -> tensor<?x2xf32> {
 
 // The input of a block stays in the cache.
 // CHECK-LABEL: func.func @large
-// CHECK: block = 128>
+// CHECK: block = 512>
 func.func @large(%x: tensor<?x1024xf32>) -> tensor<?x2xf32> {
   %w = arith.constant dense<1.0> : tensor<2x1024xf32>
   %y = qtx.linear %x, %w : (tensor<?x1024xf32>, tensor<2x1024xf32>) -> tensor<?x2xf32>
