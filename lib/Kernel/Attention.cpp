@@ -589,12 +589,10 @@ private:
     emitQueryBlock();
     createSeen();
     emitScoreTiles();
-    loop(count, 1, [&](Value row) {
-      if (hasIntegerRows)
-        emitIntegerSoftmax(row);
-      else
-        emitSoftmax(row);
-    });
+    if (hasIntegerRows)
+      emitIntegerSoftmax(count);
+    else
+      loop(count, 1, [&](Value row) { emitSoftmax(row); });
     emitContextTiles();
     loop(count, 1, [&](Value row) { emitResult(row); });
   }
@@ -1139,9 +1137,44 @@ private:
     return add(add(at.scores, key), vector * lanes);
   }
 
-  void emitIntegerSoftmax(Value row) {
-    at.row = row;
-    at.scores = mul(row, paddedKeys);
+  /// One stage for all rows before the next one, so that a row need not wait
+  /// for what the row before has in all lanes together.
+  void emitIntegerSoftmax(Value count) {
+    auto forEachRow = [&](function_ref<Value()> body) {
+      loop(count, 1, [&](Value row) {
+        at.row = row;
+        at.scores = mul(row, paddedKeys);
+        if (Value factor = body())
+          memref::StoreOp::create(
+              b, arith::BitcastOp::create(b, b.getI32Type(), factor), factors,
+              row);
+      });
+    };
+    forEachRow([&] { return createShift(); });
+    forEachRow([&] {
+      Value sum = emitPowers(splat(loadFactor()));
+      // The largest score of a row makes about 1.
+      Value isEmpty =
+          arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, sum, f32(0.5f));
+      Value factor = arith::DivFOp::create(b, f32(1.0f), sum);
+      return arith::SelectOp::create(b, isEmpty, f32(0.0f), factor);
+    });
+    if (isDivisionLast())
+      return;
+    forEachRow([&] {
+      emitNormalisedCodes(loadFactor());
+      return Value();
+    });
+  }
+
+  /// The number that a stage has left for the row.
+  Value loadFactor() {
+    return arith::BitcastOp::create(b, b.getF32Type(),
+                                    memref::LoadOp::create(b, factors, at.row));
+  }
+
+  /// What makes the argument of the largest power 0; 0 where there is none.
+  Value createShift() {
     if (view->getCausal())
       emitExcludedKeys();
     Value largest = createLargestSum();
@@ -1151,14 +1184,7 @@ private:
     Value shift = arith::MulFOp::create(
         b, arith::SIToFPOp::create(b, b.getF32Type(), largest),
         f32(-getSumScale()));
-    shift = arith::SelectOp::create(b, isEmpty, f32(0.0f), shift);
-    Value sum = emitPowers(splat(shift));
-    Value factor = arith::DivFOp::create(b, f32(1.0f), sum);
-    factor = arith::SelectOp::create(b, isEmpty, f32(0.0f), factor);
-    memref::StoreOp::create(
-        b, arith::BitcastOp::create(b, b.getI32Type(), factor), factors, row);
-    if (!isDivisionLast())
-      emitNormalisedCodes(factor);
+    return arith::SelectOp::create(b, isEmpty, f32(0.0f), shift);
   }
 
   /// Excludes the keys behind the query of a causal attention.
@@ -1363,8 +1389,7 @@ private:
     at.row = row;
     Value term = createContextTerm(), factor, gate;
     if (isDivisionLast())
-      factor = splat(arith::BitcastOp::create(
-          b, b.getF32Type(), memref::LoadOp::create(b, factors, row)));
+      factor = splat(loadFactor());
     SmallVector<Value> gateIndices = {at.batch, at.head, add(at.query, row)};
     bool isGatePerRow =
         view->getGate() &&
