@@ -78,6 +78,9 @@ def choose_plan(job, shape):
 def enter(job):
     """Makes this process one that the job describes."""
     machine.pin(job.threads)
+    # Read when libraries are loaded, of which two may bring an OpenMP of their own.
+    os.environ["OMP_NUM_THREADS"] = str(job.threads)
+    os.environ["KMP_DUPLICATE_LIB_OK"] = "TRUE"
     if not job.amx and machine.has_amx():
         machine.refuse_amx()
 
@@ -171,8 +174,8 @@ def add_bench_times(encoder, amx, threads, rows, options):
             continue
         path = models.get_object(encoder, "int8", amx, threads)
         feed = models.make_feeds(encoder, 1, row["sequence"], 1)[0]
-        row["bench_ms"] = machine.run_qtx_bench(
-            path, feed, threads, machine.Turns(options.lock))["median_ms"]
+        found = machine.run_qtx_bench(path, feed, threads, machine.Turns(options.lock))
+        row |= {"bench_ms": found["median_ms"], "version": found.get("version")}
 
 
 def add_shares(rows, peaks):

@@ -151,10 +151,14 @@ def measure(shape, row, kinds, options):
     """One row of the table for each kind of layer."""
     timers = make_timers(shape, row, kinds)
     peak = make_peak(row)
+    reads = []
     with machine.Turns(options.lock):
+        if shape[0] == 1:
+            reads.append(machine.measure_peaks(machine.Turns())["memory_gb_per_s"])
         seconds, possible = time_layers(timers, peak, 2 if options.quick else ROUNDS)
-        bandwidth = (machine.measure_peaks(machine.Turns())["memory_gb_per_s"]
-                     if shape[0] == 1 else None)
+        if shape[0] == 1:
+            reads.append(machine.measure_peaks(machine.Turns())["memory_gb_per_s"])
+    bandwidth = sum(reads) / len(reads) if reads else None
     products = int(np.prod(shape, dtype=np.int64))
     return [describe_layer(shape, row, kind, seconds, 100 * products / possible[kind], bandwidth)
             for kind in timers]
