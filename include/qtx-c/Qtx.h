@@ -233,8 +233,9 @@ QTX_EXPORT QtxStatus qtxModelLoad(const char *path,
 
 QTX_EXPORT void qtxModelDestroy(QtxModel *model);
 
-/// Writes an object (`.o`) or shared library (`.so`), and the C header beside
-/// it if the model was compiled by this library.
+/// Writes an object (`.o`) or shared library (`.so`), and beside it its weights
+/// if they are a file of their own, and the C header if the model was compiled
+/// by this library.
 QTX_EXPORT QtxStatus qtxModelSave(const QtxModel *model, const char *path,
                                   const QtxDiagnosticHandler *handler);
 

@@ -123,9 +123,12 @@ static llvm::Error writeReports(const Report &report,
 }
 
 /// Makes a model that can be called from its code.
-static llvm::Error link(QtxModel &model) {
-  auto loaded = CompiledModel::loadObject(llvm::MemoryBuffer::getMemBuffer(
-      model.code->getMemBufferRef(), /*RequiresNullTerminator=*/false));
+static llvm::Error link(QtxModel &model,
+                        std::unique_ptr<llvm::MemoryBuffer> weights) {
+  auto loaded = CompiledModel::loadObject(
+      llvm::MemoryBuffer::getMemBuffer(model.code->getMemBufferRef(),
+                                       /*RequiresNullTerminator=*/false),
+      std::move(weights));
   if (!loaded)
     return loaded.takeError();
   model.model = std::move(*loaded);
@@ -151,7 +154,7 @@ static llvm::Error finish(ModuleOp module, const ModelOptions &options,
   if (llvm::Error error =
           writeReports(*options.compile.report, options.reportPaths))
     return error;
-  return link(model);
+  return link(model, copyWeights(result));
 }
 
 QtxStatus qtxModelCompile(const QtxModule *module, const QtxOption *options,
@@ -232,6 +235,13 @@ static llvm::Error save(const QtxModel &model, StringRef path) {
   if (llvm::Error error = needsLink ? linkLibrary(model.code->getBuffer(), path)
                                     : writeFile(path, model.code->getBuffer()))
     return error;
+  if (const llvm::MemoryBuffer *weights = model.model->getWeights()) {
+    SmallString<128> beside(path);
+    llvm::sys::path::remove_filename(beside);
+    llvm::sys::path::append(beside, model.model->getSignature().weights->file);
+    if (llvm::Error error = writeFile(beside, weights->getBuffer()))
+      return error;
+  }
   if (model.header.empty())
     return llvm::Error::success();
   SmallString<128> header(path);

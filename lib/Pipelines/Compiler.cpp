@@ -19,6 +19,7 @@
 #include "qtx/Kernel/Target.h"
 #include "qtx/Pipelines/Pipelines.h"
 #include "qtx/Quantize/Quantize.h"
+#include "qtx/Support/Hash.h"
 #include "qtx/Target/Passes.h"
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/ADT/StringSwitch.h"
@@ -101,6 +102,7 @@ static constexpr TextOption kTextOptions[] = {
        options.reference = true;
        return llvm::Error::success();
      }},
+    {"weights", setText<&CompileOptions::weightsPath>},
     {"dump-stages", setText<&CompileOptions::dumpFolder>},
     {"verify",
      [](CompileOptions &options, StringRef) -> llvm::Error {
@@ -131,6 +133,9 @@ llvm::Error qtx::checkOptions(const CompileOptions &options) {
   if (options.observer && options.calibrationPath.empty())
     return llvm::createStringError(
         "--observer: expected samples to observe, as --calibrate=DATA.npz");
+  if (!options.weightsPath.empty() && options.lastStage != Stage::Object)
+    return llvm::createStringError(
+        "--weights: expected to compile as far as to code");
   if (options.verify && options.lastStage != Stage::Object)
     return llvm::createStringError(
         "--verify: expected to compile as far as to code");
@@ -440,9 +445,19 @@ private:
       return failure();
     if (versions.front() != module)
       mergeVersions(module, versions, machines);
+    if (!options.weightsPath.empty())
+      separateWeights();
     addCInterface(module, result.interface);
     result.machine = std::move(machines.front());
     return success();
+  }
+
+  void separateWeights() {
+    result.weights = takeWeights(module);
+    StringRef content(result.weights.data(), result.weights.size());
+    result.interface.weights = {
+        llvm::sys::path::filename(options.weightsPath).str(), content.size(),
+        hashContent(content)};
   }
 
   LogicalResult runConfigure() {
@@ -578,6 +593,22 @@ static CodeKind getCodeKind(OutputKind kind) {
   }
 }
 
+/// Writes code, and the header of an object or library beside it.
+static llvm::Error writeCode(ModuleOp module, const CompileOptions &options,
+                             const CompileResult &result, OutputKind kind,
+                             StringRef path) {
+  if (llvm::Error error =
+          emitCode(module, *result.machine, options.target.optLevel,
+                   getCodeKind(kind), path))
+    return error;
+  bool needsHeader = kind == OutputKind::Object || kind == OutputKind::Library;
+  if (!needsHeader || path == "-")
+    return llvm::Error::success();
+  SmallString<128> header(path);
+  llvm::sys::path::replace_extension(header, ".h");
+  return writeText(header, makeHeader(result.interface));
+}
+
 llvm::Error qtx::writeOutput(ModuleOp module, const CompileOptions &options,
                              const CompileResult &result, OutputKind kind,
                              StringRef path) {
@@ -593,16 +624,16 @@ llvm::Error qtx::writeOutput(ModuleOp module, const CompileOptions &options,
   default:
     break;
   }
-  if (llvm::Error error =
-          emitCode(module, *result.machine, options.target.optLevel,
-                   getCodeKind(kind), path))
+  if (options.weightsPath.empty())
+    return writeCode(module, options, result, kind, path);
+  StringRef weights(result.weights.data(), result.weights.size());
+  if (llvm::Error error = writeText(options.weightsPath, weights))
     return error;
-  bool needsHeader = kind == OutputKind::Object || kind == OutputKind::Library;
-  if (!needsHeader || path == "-")
-    return llvm::Error::success();
-  SmallString<128> header(path);
-  llvm::sys::path::replace_extension(header, ".h");
-  return writeText(header, makeHeader(result.interface));
+  llvm::Error error = writeCode(module, options, result, kind, path);
+  // The one is of no use without the other.
+  if (error)
+    llvm::sys::fs::remove(options.weightsPath);
+  return error;
 }
 
 llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>>
@@ -622,4 +653,14 @@ qtx::emitObject(ModuleOp module, const CompileOptions &options,
   if (!file)
     return llvm::errorCodeToError(file.getError());
   return std::move(*file);
+}
+
+std::unique_ptr<llvm::MemoryBuffer>
+qtx::copyWeights(const CompileResult &result) {
+  if (!result.interface.weights)
+    return nullptr;
+  auto buffer = llvm::WritableMemoryBuffer::getNewUninitMemBuffer(
+      result.weights.size(), "weights", llvm::Align(kWeightsAlignment));
+  llvm::copy(result.weights, buffer->getBufferStart());
+  return buffer;
 }

@@ -486,7 +486,7 @@ load(ModuleOp module, const CompileOptions &options,
   auto object = emitObject(module, options, result);
   if (!object)
     return object.takeError();
-  return CompiledModel::loadObject(std::move(*object));
+  return CompiledModel::loadObject(std::move(*object), copyWeights(result));
 }
 
 /// Compiles a model that has come to the end of `stage` on a way of its own.
@@ -495,6 +495,7 @@ compileFrom(ModuleOp start, Stage stage, CompileOptions options,
             bool reference) {
   options.reference = reference;
   options.verify = false;
+  options.weightsPath.clear();
   options.recipe = Recipe();
   options.calibrationPath.clear();
   options.dumpFolder.clear();

@@ -160,8 +160,8 @@ def change(**changes):
      change(outputs=[{"name": "x", "element": "f32", "shape": [-1]}])),
     ("expected input whose sizes are numbers or dims at signature.inputs",
      change(inputs=[{"name": "x", "element": "f32", "shape": [None]}])),
-    ("expected embedded weights, found weights in a separate file",
-     change(weights={"bytes": 3, "sha256": ""})),
+    ("missing value at signature.weights.hash", change(weights={"file": "w", "bytes": 3})),
+    ("w: No such file or directory", change(weights={"file": "w", "bytes": 3, "hash": ""})),
 ])
 def test_bad_signatures(tmp_path, message, signature):
     done = run(QTX_RUN, build(tmp_path, ".o", signature))

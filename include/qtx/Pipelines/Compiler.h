@@ -42,6 +42,8 @@ struct CompileOptions {
   /// Lower everything by the reference path.
   bool reference = false;
   Recipe recipe;
+  /// File for the weights; they are part of the object if it is empty.
+  std::string weightsPath;
   /// Keep what `verifyModel` compares the code with.
   bool verify = false;
   /// What to fill in while the stages run; null for no report.
@@ -55,8 +57,8 @@ struct CompileOptions {
 };
 
 /// The options that text can set, by the names that the command line has for
-/// them: calibrate, observer, recipe, name, mtriple, mcpu, mattr, O (a level),
-/// reference and verify (no value), and dump-stages.
+/// them: calibrate, observer, recipe, name, mtriple, mcpu, mattr, weights, O (a
+/// level), reference and verify (no value), and dump-stages.
 llvm::ArrayRef<llvm::StringLiteral> getOptionNames();
 
 /// Sets the option of that name. The error does not name the option.
@@ -73,6 +75,8 @@ mlir::OwningOpRef<mlir::ModuleOp> loadModel(llvm::StringRef path,
 
 /// What a compilation leaves besides the IR.
 struct CompileResult {
+  /// The content of the file of the weights.
+  std::vector<char> weights;
   /// With `verify`: the model as it left the stages calibrate and fuse, and the
   /// samples, if there are any.
   mlir::OwningOpRef<mlir::ModuleOp> floatModel, fusedModel;
@@ -117,6 +121,10 @@ llvm::Error writeOutput(mlir::ModuleOp module, const CompileOptions &options,
 llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>>
 emitObject(mlir::ModuleOp module, const CompileOptions &options,
            const CompileResult &result);
+
+/// The weights that are no part of that object, aligned as code wants them;
+/// null if there are none.
+std::unique_ptr<llvm::MemoryBuffer> copyWeights(const CompileResult &result);
 
 } // namespace qtx
 

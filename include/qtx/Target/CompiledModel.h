@@ -34,6 +34,13 @@ struct VersionSignature {
   std::string features;
 };
 
+/// The file that holds the weights of a model, beside it.
+struct WeightsSignature {
+  std::string file;
+  int64_t bytes = 0;
+  std::string hash;
+};
+
 /// What an object says about itself.
 struct ModelSignature {
   FunctionSignature function;
@@ -44,6 +51,8 @@ struct ModelSignature {
   std::string triple;
   std::string cpu;
   std::string features;
+  /// Absent if the weights are part of the object.
+  std::optional<WeightsSignature> weights;
   /// What all this was read from.
   std::string text;
   /// The best last; empty if the object does not say.
@@ -67,13 +76,16 @@ struct PreparedCall {
 class CompiledModel {
 public:
   /// Loads an object file (`.o`) or a shared library (`.so`), whichever the
-  /// content is. NAME is found by the symbol of the signature.
+  /// content is. NAME is found by the symbol of the signature, and a file of
+  /// weights beside the object.
   static llvm::Expected<std::unique_ptr<CompiledModel>>
   load(llvm::StringRef path);
 
-  /// Links an object file that lies in memory.
+  /// Links an object file that lies in memory, with its weights if they are a
+  /// file of their own.
   static llvm::Expected<std::unique_ptr<CompiledModel>>
-  loadObject(std::unique_ptr<llvm::MemoryBuffer> object);
+  loadObject(std::unique_ptr<llvm::MemoryBuffer> object,
+             std::unique_ptr<llvm::MemoryBuffer> weights = nullptr);
 
   ~CompiledModel();
 
@@ -84,6 +96,9 @@ public:
 
   /// Whether the model comes from a shared library.
   bool isLibrary() const;
+
+  /// The content of the file of the weights; null if there is none.
+  const llvm::MemoryBuffer *getWeights() const { return weights.get(); }
 
   /// The dims of a call, from the shapes of its inputs. Fails where a shape
   /// does not match the signature or two inputs differ in a dim.
@@ -119,9 +134,17 @@ private:
   CompiledModel();
   static llvm::Expected<std::unique_ptr<CompiledModel>>
   create(std::unique_ptr<Code> code, llvm::StringRef name);
+  static llvm::Expected<std::unique_ptr<CompiledModel>>
+  link(std::unique_ptr<llvm::MemoryBuffer> object);
+  /// Without weights that are a file of their own.
+  static llvm::Expected<std::unique_ptr<CompiledModel>>
+  loadCode(llvm::StringRef path);
+  /// Checks that `file` is what the signature wants, and keeps it.
+  llvm::Error bindWeights(std::unique_ptr<llvm::MemoryBuffer> file);
   llvm::Error makeError(llvm::StringRef suffix, int32_t status) const;
 
   std::unique_ptr<Code> code;
+  std::unique_ptr<llvm::MemoryBuffer> weights;
   ModelSignature signature;
   void *runFunction = nullptr;
   int32_t (*codeVersionFunction)() = nullptr;

@@ -73,6 +73,18 @@ struct CodeVersion {
 /// What code for `machine` is and needs. Only features of x86-64 are known.
 CodeVersion describeVersion(const llvm::TargetMachine &machine);
 
+/// Callers align weights to this many bytes.
+inline constexpr int64_t kWeightsAlignment = 64;
+
+/// A file with the weights of a model, which callers map and pass.
+struct WeightsFile {
+  /// The name without a folder.
+  std::string name;
+  size_t bytes = 0;
+  /// `hashContent` of it.
+  std::string hash;
+};
+
 struct ObjectInterface {
   std::string name;
   std::vector<ObjectValue> inputs;
@@ -81,6 +93,8 @@ struct ObjectInterface {
   /// The largest value of each dim, which tables of the model may limit.
   std::vector<int64_t> largest;
   std::string triple, cpu, features;
+  /// Absent if the weights are part of the object.
+  std::optional<WeightsFile> weights;
   /// The versions of the code, the best last.
   std::vector<CodeVersion> versions;
 };
@@ -97,6 +111,11 @@ void buildEntry(mlir::OpPassManager &passManager);
 
 /// Removes the attributes of the entry form, which LLVM does not know.
 void removeEntryAttrs(mlir::ModuleOp module);
+
+/// Takes the large constants out of a module in the LLVM dialect, and returns
+/// the file that holds them. The entry, and what needs the file behind it, get
+/// a pointer to it as last argument.
+std::vector<char> takeWeights(mlir::ModuleOp module);
 
 /// Adds the C functions around the entry of a module in the LLVM dialect, and
 /// makes everything else local.

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "qtx/Target/CompiledModel.h"
+#include "qtx/Support/Hash.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/ExecutionEngine/Orc/LLJIT.h"
 #include "llvm/Object/ELFObjectFile.h"
@@ -221,7 +222,7 @@ CompiledModel::create(std::unique_ptr<Code> code, StringRef name) {
 }
 
 llvm::Expected<std::unique_ptr<CompiledModel>>
-CompiledModel::loadObject(std::unique_ptr<llvm::MemoryBuffer> object) {
+CompiledModel::link(std::unique_ptr<llvm::MemoryBuffer> object) {
   auto elf = parseELF(*object);
   if (!elf)
     return elf.takeError();
@@ -234,21 +235,82 @@ CompiledModel::loadObject(std::unique_ptr<llvm::MemoryBuffer> object) {
   return create(std::move(*code), *name);
 }
 
+/// A file, in memory that is aligned as code wants it.
+static llvm::Expected<std::unique_ptr<llvm::MemoryBuffer>>
+mapFile(StringRef path) {
+  auto file =
+      llvm::MemoryBuffer::getFile(path, /*IsText=*/false,
+                                  /*RequiresNullTerminator=*/false,
+                                  /*IsVolatile=*/false, llvm::Align(64));
+  if (!file)
+    return llvm::createStringError(path + ": " + file.getError().message());
+  return std::move(*file);
+}
+
+llvm::Error
+CompiledModel::bindWeights(std::unique_ptr<llvm::MemoryBuffer> file) {
+  if (!signature.weights)
+    return llvm::Error::success();
+  if (!file)
+    return llvm::createStringError("expected the weights '" +
+                                   signature.weights->file +
+                                   "' beside the model");
+  if (int64_t(file->getBufferSize()) != signature.weights->bytes)
+    return llvm::createStringError(file->getBufferIdentifier() + ": expected " +
+                                   Twine(signature.weights->bytes) +
+                                   " bytes of weights, found " +
+                                   Twine(file->getBufferSize()));
+  std::string hash = hashContent(file->getBuffer());
+  if (hash != signature.weights->hash)
+    return llvm::createStringError(file->getBufferIdentifier() +
+                                   ": expected weights with the hash " +
+                                   signature.weights->hash + ", found " + hash);
+  weights = std::move(file);
+  return llvm::Error::success();
+}
+
+llvm::Expected<std::unique_ptr<CompiledModel>>
+CompiledModel::loadObject(std::unique_ptr<llvm::MemoryBuffer> object,
+                          std::unique_ptr<llvm::MemoryBuffer> weights) {
+  auto model = link(std::move(object));
+  if (!model)
+    return model.takeError();
+  if (llvm::Error error = (*model)->bindWeights(std::move(weights)))
+    return error;
+  return model;
+}
+
 llvm::Expected<std::unique_ptr<CompiledModel>>
 CompiledModel::load(StringRef path) {
+  auto model = loadCode(path);
+  if (!model || !(*model)->signature.weights)
+    return model;
+  SmallString<128> file(path);
+  llvm::sys::path::remove_filename(file);
+  llvm::sys::path::append(
+      file, llvm::sys::path::filename((*model)->signature.weights->file));
+  auto weights = mapFile(file);
+  if (!weights)
+    return weights.takeError();
+  if (llvm::Error error = (*model)->bindWeights(std::move(*weights)))
+    return error;
+  return model;
+}
+
+llvm::Expected<std::unique_ptr<CompiledModel>>
+CompiledModel::loadCode(StringRef path) {
   auto addPath = [&](llvm::Error error) {
     return llvm::createStringError(path + ": " +
                                    llvm::toString(std::move(error)));
   };
-  auto file = llvm::MemoryBuffer::getFile(path, /*IsText=*/false,
-                                          /*RequiresNullTerminator=*/false);
+  auto file = mapFile(path);
   if (!file)
-    return llvm::createStringError(path + ": " + file.getError().message());
+    return file.takeError();
   auto elf = parseELF(**file);
   if (!elf)
     return addPath(elf.takeError());
   if ((*elf)->getEType() != llvm::ELF::ET_DYN) {
-    auto model = loadObject(std::move(*file));
+    auto model = link(std::move(*file));
     return model ? std::move(model) : addPath(model.takeError());
   }
   auto name = findModelName(**elf);
@@ -406,6 +468,8 @@ llvm::Error CompiledModel::run(ArrayRef<const void *> inputs,
   for (const void *input : inputs)
     buffers.push_back(const_cast<void *>(input));
   buffers.append(outputs.begin(), outputs.end());
+  if (weights)
+    buffers.push_back(const_cast<char *>(weights->getBufferStart()));
   if (buffers.size() > kMaxBuffers)
     return llvm::createStringError("expected at most " + Twine(kMaxBuffers) +
                                    " inputs and outputs, found " +

@@ -130,6 +130,13 @@ static void readVersions(const json::Object &object,
                           version->getString("features").value_or("").str()});
 }
 
+static bool readWeights(const json::Value &value, WeightsSignature &weights,
+                        json::Path path) {
+  json::ObjectMapper map(value, path);
+  return map && map.map("file", weights.file) &&
+         map.map("bytes", weights.bytes) && map.map("hash", weights.hash);
+}
+
 static bool readSignature(const json::Object &object, ModelSignature &signature,
                           json::Path path) {
   auto get = [&](StringRef key) -> const json::Value & {
@@ -148,6 +155,10 @@ static bool readSignature(const json::Object &object, ModelSignature &signature,
       !checkInputs(signature, path.field("inputs")))
     return false;
   signature.threads = object.getInteger("threads").value_or(1);
+  const json::Value &weights = get("weights");
+  if (weights.kind() != json::Value::Null &&
+      !readWeights(weights, signature.weights.emplace(), path.field("weights")))
+    return false;
   if (const json::Object *target = object.getObject("target")) {
     signature.triple = target->getString("triple").value_or("").str();
     signature.cpu = target->getString("cpu").value_or("").str();
@@ -178,10 +189,5 @@ llvm::Expected<ModelSignature> qtx::parseModelSignature(StringRef text) {
   json::Path::Root root("signature");
   if (!readSignature(*object, signature, root))
     return root.getError();
-  const json::Value *weights = object->get("weights");
-  if (weights && weights->kind() != json::Value::Null)
-    return llvm::createStringError(
-        "expected embedded weights, found weights in "
-        "a separate file");
   return signature;
 }

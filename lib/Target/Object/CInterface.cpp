@@ -32,7 +32,7 @@ public:
         word(builder.getI64Type()), status(builder.getI32Type()) {}
 
   void writeRun(ArrayRef<Version> versions, LLVM::LLVMFuncOp find) {
-    size_t numBuffers = interface.inputs.size() + interface.outputs.size();
+    size_t numBuffers = getNumBuffers();
     // The buffers, the dims, the workspace and its size.
     SmallVector<Type> types(numBuffers + 2, pointer);
     types.push_back(word);
@@ -142,6 +142,11 @@ private:
     LLVM::StoreOp::create(builder, value, getAddress(base, index));
   }
   void succeed() { LLVM::ReturnOp::create(builder, makeStatus(kStatusOk)); }
+  /// The inputs, the outputs and the weights.
+  size_t getNumBuffers() const {
+    return interface.inputs.size() + interface.outputs.size() +
+           interface.weights.has_value();
+  }
   Value getDimsPointer(size_t numBuffers) {
     return function.getArgument(numBuffers);
   }
@@ -174,7 +179,7 @@ private:
 
   /// Checks the workspace and returns what the version does.
   void runVersion(const Version &version, ArrayRef<Value> dims) {
-    size_t numBuffers = interface.inputs.size() + interface.outputs.size();
+    size_t numBuffers = getNumBuffers();
     Value answer = callSizes(version.sizes, dims);
     Value needed = addAlignment(extract(answer, 1));
     Value isTooSmall =
@@ -297,6 +302,8 @@ private:
                    getShape(output, answer, next));
     operands.append(dims.begin(), dims.end());
     appendBuffer(operands, workspace, extract(answer, 1));
+    if (interface.weights)
+      operands.push_back(function.getArgument(argument));
     return operands;
   }
 

@@ -169,7 +169,8 @@ writeFile(StringRef path,
           function_ref<llvm::Error(llvm::raw_fd_ostream &)> write) {
   auto file = llvm::sys::fs::TempFile::create(path + "-%%%%%%.tmp");
   if (!file)
-    return file.takeError();
+    return llvm::createStringError(path + ": " +
+                                   llvm::toString(file.takeError()));
   llvm::Error error = [&] {
     llvm::raw_fd_ostream stream(file->FD, /*shouldClose=*/false);
     llvm::Error failed = write(stream);

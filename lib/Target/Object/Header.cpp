@@ -120,6 +120,14 @@ static llvm::json::Array describeValues(ArrayRef<ObjectValue> values) {
   return array;
 }
 
+static llvm::json::Value describeWeights(const ObjectInterface &interface) {
+  if (!interface.weights)
+    return nullptr;
+  return llvm::json::Object{{"file", interface.weights->name},
+                            {"bytes", int64_t(interface.weights->bytes)},
+                            {"hash", interface.weights->hash}};
+}
+
 std::string qtx::makeSignature(const ObjectInterface &interface) {
   llvm::json::Array dims;
   for (auto [dim, largest] : llvm::zip_equal(interface.dims, interface.largest))
@@ -140,7 +148,7 @@ std::string qtx::makeSignature(const ObjectInterface &interface) {
                                     {"cpu", interface.cpu},
                                     {"features", interface.features}}},
       {"versions", std::move(versions)},
-      {"weights", nullptr}};
+      {"weights", describeWeights(interface)}};
   return llvm::formatv("{0}", signature).str();
 }
 
@@ -183,7 +191,7 @@ static std::string describeShape(const ObjectValue &value) {
 static bool isReserved(StringRef name) {
   static const llvm::StringSet<> keywords = {
       // The other parameters.
-      "dims", "workspace", "workspace_bytes",
+      "weights", "dims", "workspace", "workspace_bytes",
       // C.
       "NULL", "auto", "break", "case", "char", "const", "constexpr", "continue",
       "default", "do", "double", "else", "enum", "extern", "false", "float",
@@ -262,14 +270,21 @@ private:
     for (const ObjectValue &value : interface.outputs)
       writeValue("output", names[index++], value);
     stream << " *\n * Buffers are dense, in row-major order.";
-    if (interface.dims.empty()) {
+    if (interface.dims.empty())
       stream << " No size is dynamic: dims may be null.\n";
-      return;
-    }
-    stream << " dims holds, in this order:\n";
+    else
+      stream << " dims holds, in this order:\n";
     for (auto [i, dim] : llvm::enumerate(interface.dims))
       stream << " *   dims[" << i << "]: " << makeCommentText(dim) << ", 1 to "
              << interface.largest[i] << "\n";
+    if (interface.weights)
+      stream
+          << " * weights is the content of '"
+          << makeCommentText(interface.weights->name) << "', "
+          << interface.weights->bytes
+          << " bytes at an address that\n * is a multiple of 64, as mmap gives "
+             "it; the XXH3 hash of 128 bits is\n * "
+          << interface.weights->hash << ".\n";
   }
 
   void writeVersions() {
@@ -318,6 +333,8 @@ private:
              << ", ";
     for (const ObjectValue &value : interface.outputs)
       stream << getCType(value.element) << " *" << names[index++] << ", ";
+    if (interface.weights)
+      stream << "const void *weights, ";
     stream << "const int64_t *dims,\n    void *workspace, size_t "
               "workspace_bytes);\n\n"
            << "/* Writes the sizes of the output of that number, counted from "
