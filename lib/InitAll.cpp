@@ -25,6 +25,7 @@
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/MemRef/Transforms/AllocationOpInterfaceImpl.h"
+#include "mlir/Dialect/OpenMP/OpenMPDialect.h"
 #include "mlir/Dialect/Quant/IR/Quant.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/SCF/Transforms/BufferDeallocationOpInterfaceImpl.h"
@@ -68,9 +69,9 @@ void qtx::registerDialects(DialectRegistry &registry) {
   registry.insert<QtxDialect, affine::AffineDialect, arith::ArithDialect,
                   bufferization::BufferizationDialect, cf::ControlFlowDialect,
                   func::FuncDialect, linalg::LinalgDialect, LLVM::LLVMDialect,
-                  math::MathDialect, memref::MemRefDialect, onnx::ONNXDialect,
-                  quant::QuantDialect, scf::SCFDialect, tensor::TensorDialect,
-                  vector::VectorDialect>();
+                  math::MathDialect, memref::MemRefDialect, omp::OpenMPDialect,
+                  onnx::ONNXDialect, quant::QuantDialect, scf::SCFDialect,
+                  tensor::TensorDialect, vector::VectorDialect>();
   registerInterfaces(registry);
 }
 

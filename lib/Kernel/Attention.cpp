@@ -6,11 +6,12 @@
 //
 //===----------------------------------------------------------------------===//
 //
-// From the outside in: batches; key heads, whose keys and values are packed for
-// the micro-kernels; the query heads that share one; blocks of queries. A block
+// From the outside in: key heads of all batches, whose keys and values are
+// packed for the micro-kernels; blocks of the queries that share one. A block
 // keeps whole rows of scores, so the normaliser is known before the values are
 // read, and clipping costs no second pass over the keys. docs/Numerics.md,
-// "Softmax and attention", says what is computed.
+// "Softmax and attention", says what is computed. A part is a range of blocks;
+// parts that share a key head pack it each for itself.
 //
 // All scratch memory is words of 32 bits: a lane of a vector, whatever elements
 // the micro-kernel has in it.
@@ -53,8 +54,8 @@ struct OperandParams {
 /// Emits one attention.
 class AttentionEmitter {
 public:
-  AttentionEmitter(ImplicitLocOpBuilder &builder, KernelOp op)
-      : b(builder), op(op), view(op),
+  AttentionEmitter(ImplicitLocOpBuilder &builder, KernelOp op, Part part)
+      : b(builder), op(op), part(part), view(op),
         plan(*lookupMicroKernel(getName("scores_kernel")),
              *lookupMicroKernel(getName("context_kernel")),
              getLast(view->getQuery()), getLast(view->getValue())),
@@ -73,13 +74,20 @@ public:
     zero = index(0);
     createSizes();
     createScratch();
-    loop(zero, numBatches, 1, {}, [&](Value batch, ValueRange) {
-      at.batch = batch;
-      loop(zero, index(numKeyHeads), 1, {}, [&](Value keyHead, ValueRange) {
-        at.keyHead = keyHead;
-        emitKeyHead();
-        return SmallVector<Value>();
-      });
+    Value perHead = mul(queryBlocks, numHeads / numKeyHeads);
+    Value heads = mul(numBatches, numKeyHeads);
+    PartRange blocks = getRange(b, part, mul(heads, perHead));
+    // Without queries there are no blocks to divide by.
+    perHead = arith::MaxUIOp::create(b, perHead, index(1));
+    Value first = arith::DivUIOp::create(b, blocks.begin, perHead);
+    Value last = arith::CeilDivUIOp::create(b, blocks.end, perHead);
+    loop(first, last, 1, {}, [&](Value head, ValueRange) {
+      at.batch = arith::DivUIOp::create(b, head, index(numKeyHeads));
+      at.keyHead = arith::RemUIOp::create(b, head, index(numKeyHeads));
+      Value before = mul(head, perHead);
+      Value begin = arith::MaxUIOp::create(b, blocks.begin, before);
+      Value end = arith::MinUIOp::create(b, blocks.end, add(before, perHead));
+      emitKeyHead({sub(begin, before), sub(end, before)});
       return SmallVector<Value>();
     });
   }
@@ -180,6 +188,7 @@ private:
     numKeyHeads = shapeOf(view->getKey())[getHeadDim(1)];
     numBatches = memref::DimOp::create(b, view->getQuery(), 0);
     numQueries = memref::DimOp::create(b, view->getQuery(), getPositionDim(0));
+    queryBlocks = arith::CeilDivUIOp::create(b, numQueries, index(plan.rows));
     numKeys = memref::DimOp::create(b, view->getKey(), getPositionDim(1));
     fullKeys = sub(numKeys, arith::RemUIOp::create(b, numKeys, index(lanes)));
     Value vectors = arith::CeilDivUIOp::create(b, numKeys, index(lanes));
@@ -203,12 +212,16 @@ private:
 
   void createScratch() {
     Value memory = op.getOuts()[1], position = zero;
+    ScratchPart whole = plan.getWhole();
+    if (part)
+      position =
+          mul(part.number, add(mul(paddedKeys, whole.perKey), whole.fixed));
     SmallVector<Value *> buffers = {
         &packedKeys, &keySums, &queryBlock,   &scoreRows, &factors,
         &probSums,   &tile,    &packedValues, &probs,     &valueSums};
-    for (auto [part, buffer] : llvm::zip_equal(plan.getParts(), buffers)) {
-      Value bytes = add(mul(paddedKeys, part.perKey), part.fixed);
-      if (part.fixed != 0 || part.perKey != 0)
+    for (auto [size, buffer] : llvm::zip_equal(plan.getParts(), buffers)) {
+      Value bytes = add(mul(paddedKeys, size.perKey), size.fixed);
+      if (size.fixed != 0 || size.perKey != 0)
         *buffer = createBuffer(memory, position, bytes, b.getI32Type());
       if (buffer == &probs && *buffer)
         narrowProbs = createBuffer(memory, position, bytes,
@@ -371,17 +384,17 @@ private:
   // Packing
   //===--------------------------------------------------------------------===//
 
-  void emitKeyHead() {
+  /// Some of the blocks of the queries that share a key head.
+  void emitKeyHead(PartRange blocks) {
     emitPackedKeys();
     if (!plan.context.isFloat())
       emitPackedValues();
-    int64_t shared = numHeads / numKeyHeads;
-    loop(index(shared), 1, [&](Value i) {
-      at.head = add(mul(at.keyHead, shared), i);
-      loop(numQueries, plan.rows, [&](Value first) {
-        at.query = first;
-        emitBlock();
-      });
+    Value firstHead = mul(at.keyHead, numHeads / numKeyHeads);
+    loop(blocks.begin, blocks.end, 1, {}, [&](Value block, ValueRange) {
+      at.head = add(firstHead, arith::DivUIOp::create(b, block, queryBlocks));
+      at.query = mul(arith::RemUIOp::create(b, block, queryBlocks), plan.rows);
+      emitBlock();
+      return SmallVector<Value>();
     });
   }
 
@@ -1489,6 +1502,7 @@ private:
 
   ImplicitLocOpBuilder &b;
   KernelOp op;
+  Part part;
   KernelView<AttentionOp> view;
   AttentionPlan plan;
   ArrayRef<int64_t> layouts;
@@ -1498,7 +1512,7 @@ private:
   bool hasIntegerRows = false;
 
   int64_t numHeads = 0, numKeyHeads = 0;
-  Value zero, numBatches, numQueries, numKeys;
+  Value zero, numBatches, numQueries, queryBlocks, numKeys;
   /// Keys in whole vectors, all keys in vectors, their number of vectors, and
   /// keys that rows have room for.
   Value fullKeys, wholeKeys, keyVectors, paddedKeys;
@@ -1522,7 +1536,8 @@ private:
 
 } // namespace
 
-LogicalResult qtx::emitAttention(ImplicitLocOpBuilder &builder, KernelOp op) {
-  AttentionEmitter(builder, op).emit();
+LogicalResult qtx::emitAttention(ImplicitLocOpBuilder &builder, KernelOp op,
+                                 Part part) {
+  AttentionEmitter(builder, op, part).emit();
   return success();
 }

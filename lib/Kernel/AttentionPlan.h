@@ -77,6 +77,16 @@ struct AttentionPlan {
     return {packedKeys, keySums, query,        scoreRows, factors,
             probSums,   tile,    packedValues, probs,     valueSums};
   }
+
+  /// All parts together.
+  ScratchPart getWhole() const {
+    ScratchPart sum;
+    for (const ScratchPart &part : getParts()) {
+      sum.fixed += part.fixed;
+      sum.perKey += part.perKey;
+    }
+    return sum;
+  }
 };
 
 } // namespace qtx

@@ -11,6 +11,7 @@
 #include "qtx/Dialect/Qtx/IR/QtxOps.h"
 #include "qtx/Kernel/MicroKernel.h"
 #include "qtx/Kernel/Passes.h"
+#include "qtx/Kernel/Threads.h"
 
 namespace qtx {
 #define GEN_PASS_DEF_QTXCONFIGUREPASS
@@ -98,6 +99,14 @@ static const MicroKernel *select(LinearOp op, const TargetFeatures &features) {
   return nullptr;
 }
 
+/// From as many rows as outputs on, threads take rows each and not outputs:
+/// where a part of the outputs is smaller than the same part of the input, all
+/// of the weights pass through each core, and results stay where they are read
+/// next.
+static Partition partition(LinearOp op) {
+  return {getMaxThreads(op), op.getNumOutputs()};
+}
+
 /// Rows that stay in a cache while all weights pass.
 static int64_t getBlock(LinearOp op, const MicroKernel &row) {
   int64_t rowBytes = op.getContractedSize() * 4 / row.getStep();
@@ -158,6 +167,8 @@ struct QtxConfigurePass : qtx::impl::QtxConfigurePassBase<QtxConfigurePass> {
         return;
       }
       op->setAttr(kConfigAttrName, configure(op, *row));
+      if (DictionaryAttr attr = partition(op).getAttr(op.getContext()))
+        op->setAttr(kPartitionAttrName, attr);
       remark::passed(op.getLoc(), kRemark)
           << remark::add("runs on '{0}'", row->getName());
     });

@@ -45,6 +45,20 @@ static LogicalResult verifyKernel(KernelOp op) {
   return success();
 }
 
+/// The most threads that share a kernel.
+static int64_t getNumThreads(KernelOp op) {
+  return Partition::get(op.getParams().get(kPartitionParam)).threads;
+}
+
+/// Elements that a kernel reads and writes, but for scratch memory.
+static Value countAllElements(ImplicitLocOpBuilder &builder, KernelOp op) {
+  Value sum = countElements(builder, op.getOuts().front());
+  for (Value input : op.getInputs())
+    if (isa<MemRefType>(input.getType()))
+      sum = arith::AddIOp::create(builder, sum, countElements(builder, input));
+  return sum;
+}
+
 namespace {
 /// Replaces kernels by calls of functions, each made once.
 class Expander {
@@ -65,8 +79,7 @@ public:
       if (!function)
         return failure();
     }
-    OpBuilder builder(op);
-    func::CallOp::create(builder, op.getLoc(), function, op.getOperands());
+    createCalls(op, function);
     remark::passed(op.getLoc(), remark::RemarkOpts::name("ExpandKernels")
                                     .category("qtx-expand-kernels"))
         << remark::add("'{0}' is a call of '{1}'", op.getOp(),
@@ -76,11 +89,32 @@ public:
   }
 
 private:
-  /// The function that computes `op`; null after a diagnostic.
+  /// One call, or one for each part.
+  void createCalls(KernelOp op, func::FuncOp function) {
+    ImplicitLocOpBuilder builder(op.getLoc(), op);
+    int64_t threads = getNumThreads(op);
+    if (threads == 1) {
+      func::CallOp::create(builder, function, op.getOperands());
+      return;
+    }
+    Value elements = countAllElements(builder, op);
+    forEachPart(builder, threads, elements, [&](Part part) {
+      SmallVector<Value> operands(op.getOperands());
+      operands.append({part.number, part.count});
+      func::CallOp::create(builder, function, operands);
+    });
+  }
+
+  /// The function that computes `op`, or with threads a part of it; null after
+  /// a diagnostic.
   func::FuncOp createFunction(KernelOp op) {
     std::string name = op.getOp().str();
     std::replace(name.begin(), name.end(), '.', '_');
-    auto type = FunctionType::get(op.getContext(), op.getOperandTypes(), {});
+    bool hasParts = getNumThreads(op) > 1;
+    SmallVector<Type> types(op.getOperandTypes());
+    if (hasParts)
+      types.append(2, IndexType::get(op.getContext()));
+    auto type = FunctionType::get(op.getContext(), types, {});
     auto function = func::FuncOp::create(op.getLoc(), name + "_kernel", type);
     function.setPrivate();
     function->setAttr(
@@ -101,9 +135,13 @@ private:
     func::ReturnOp::create(builder, op.getLoc());
     builder.setInsertionPointToStart(body);
     auto clone = cast<KernelOp>(builder.clone(*op));
-    clone->setOperands(body->getArguments());
+    ValueRange arguments = body->getArguments();
+    Part part;
+    if (hasParts)
+      part = {*std::prev(arguments.end(), 2), arguments.back()};
+    clone->setOperands(arguments.take_front(op.getNumOperands()));
     ImplicitLocOpBuilder inner(op.getLoc(), clone);
-    if (failed(lookupKernelEmitter(op.getOp())(inner, clone)))
+    if (failed(lookupKernelEmitter(op.getOp())(inner, clone, part)))
       return nullptr;
     clone.erase();
     return function;

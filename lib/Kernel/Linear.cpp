@@ -98,9 +98,10 @@ struct Matrices {
 /// Emits one packed `qtx.linear`.
 class LinearEmitter {
 public:
-  LinearEmitter(ImplicitLocOpBuilder &builder, KernelOp op)
-      : b(builder), op(op), view(op),
+  LinearEmitter(ImplicitLocOpBuilder &builder, KernelOp op, Part part)
+      : b(builder), op(op), part(part), view(op),
         config(op.getParams().getAs<MicroKernelAttr>("config")),
+        partition(Partition::get(op.getParams().get(kPartitionParam))),
         row(*lookupMicroKernel(config.getKernel())), lanes(row.getNumLanes()),
         step(row.getStep()), outputs(getLast(op.getOuts().front())),
         sumType(row.getSumType(b.getContext())),
@@ -225,14 +226,37 @@ private:
   //===--------------------------------------------------------------------===//
 
   void emitBlocks() {
-    Value rows = memref::DimOp::create(b, m.y, 0);
+    Value numRows = memref::DimOp::create(b, m.y, 0);
     emitResultParams();
-    loop(index(0), rows, config.getBlock(), {}, [&](Value begin, ValueRange) {
-      Value end =
-          arith::MinSIOp::create(b, rows, add(begin, config.getBlock()));
-      emitPanels(begin, end);
-      return SmallVector<Value>();
-    });
+    PartRange rows = takeShare(numRows);
+    loop(rows.begin, rows.end, config.getBlock(), {},
+         [&](Value begin, ValueRange) {
+           Value end = arith::MinSIOp::create(b, rows.end,
+                                              add(begin, config.getBlock()));
+           emitPanels(begin, end);
+           return SmallVector<Value>();
+         });
+  }
+
+  /// Outputs of a whole panel.
+  int64_t getWidth() { return config.getVectors() * lanes; }
+
+  /// The rows of the part: some where there are many. Else some of the panels
+  /// are its share.
+  PartRange takeShare(Value numRows) {
+    if (!part)
+      return getRange(b, part, numRows);
+    Value byRows = arith::CmpIOp::create(b, arith::CmpIPredicate::uge, numRows,
+                                         index(partition.rowSplit));
+    auto select = [&](Value ifRows, Value ifPanels) -> Value {
+      return arith::SelectOp::create(b, byRows, ifRows, ifPanels);
+    };
+    Part ofRows{select(part.number, index(0)), select(part.count, index(1))};
+    Part ofPanels{select(index(0), part.number), select(index(1), part.count)};
+    panels =
+        getRange(b, ofPanels, index(llvm::divideCeil(outputs, getWidth())));
+    return getRange(b, ofRows, numRows,
+                    std::max(config.getRows(), row.getNumTileRows()));
   }
 
   void emitPanels(Value begin, Value end) {
@@ -250,15 +274,22 @@ private:
     });
   }
 
-  /// Calls `body` for ranges of panels of one shape: whole ones and the last.
+  /// Calls `body` for ranges of panels of one shape: whole ones and the last,
+  /// as far as they are in the part.
   void forEachShape(function_ref<void(const PanelShape &, Value, Value)> body) {
-    int64_t width = config.getVectors() * lanes;
-    int64_t full = outputs / width, rest = outputs % width;
-    body({config.getVectors(), lanes}, index(0), index(full));
+    int64_t full = outputs / getWidth(), rest = outputs % getWidth();
+    auto share = [&](const PanelShape &shape, int64_t first, int64_t last) {
+      if (part)
+        body(shape, arith::MaxUIOp::create(b, panels.begin, index(first)),
+             arith::MinUIOp::create(b, panels.end, index(last)));
+      else
+        body(shape, index(first), index(last));
+    };
+    share({config.getVectors(), lanes}, 0, full);
     if (rest == 0)
       return;
     int64_t vectors = llvm::divideCeil(rest, lanes);
-    body({vectors, rest - (vectors - 1) * lanes}, index(full), index(full + 1));
+    share({vectors, rest - (vectors - 1) * lanes}, full, full + 1);
   }
 
   void forEachPanel(function_ref<void(const Panel &)> body) {
@@ -273,6 +304,12 @@ private:
   Panel getPanel(const PanelShape &shape, Value number) {
     int64_t width = config.getVectors() * lanes;
     return {shape, mul(number, width), mul(number, width * step * steps)};
+  }
+
+  /// Goes on where `condition` holds.
+  void enterIf(Value condition) {
+    auto branch = scf::IfOp::create(b, condition, /*withElseRegion=*/false);
+    b.setInsertionPoint(branch.thenYield());
   }
 
   /// Calls `body` for full tiles, then for smaller ones of the rows that are
@@ -294,10 +331,9 @@ private:
          rows /= 2) {
       Value enough = arith::CmpIOp::create(b, arith::CmpIPredicate::ule,
                                            add(current, rows), end);
-      auto branch = scf::IfOp::create(b, enough, /*withElseRegion=*/false);
       {
         OpBuilder::InsertionGuard guard(b);
-        b.setInsertionPoint(branch.thenYield());
+        enterIf(enough);
         tileRows = rows;
         body(current);
       }
@@ -1147,8 +1183,12 @@ private:
 
   ImplicitLocOpBuilder &b;
   KernelOp op;
+  Part part;
+  /// Those of the part.
+  PartRange panels;
   KernelView<LinearOp> view;
   MicroKernelAttr config;
+  Partition partition;
   const MicroKernel &row;
   int64_t lanes, step, outputs;
   VectorType sumType, floatType;
@@ -1173,7 +1213,8 @@ private:
 
 } // namespace
 
-LogicalResult qtx::emitLinear(ImplicitLocOpBuilder &builder, KernelOp op) {
-  LinearEmitter(builder, op).emit();
+LogicalResult qtx::emitLinear(ImplicitLocOpBuilder &builder, KernelOp op,
+                              Part part) {
+  LinearEmitter(builder, op, part).emit();
   return success();
 }

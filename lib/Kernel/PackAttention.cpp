@@ -15,6 +15,7 @@
 #include "qtx/Dialect/Qtx/IR/KernelOps.h"
 #include "qtx/Dialect/Qtx/IR/QtxOps.h"
 #include "qtx/Kernel/Passes.h"
+#include "qtx/Kernel/Threads.h"
 
 namespace qtx {
 #define GEN_PASS_DEF_QTXPACKATTENTIONPASS
@@ -58,7 +59,7 @@ namespace {
 class AttentionPacker {
 public:
   AttentionPacker(AttentionOp op, const TargetFeatures &features)
-      : op(op), builder(op), loc(op.getLoc()) {
+      : op(op), builder(op), loc(op.getLoc()), threads(getMaxThreads(op)) {
     bool areScores = areIntegers(op.getQueryParams(), op.getKeyParams());
     bool areProbs = areIntegers(op.getProbsParams(), op.getValueParams());
     // Blocks of queries are as tall as tiles, in both products.
@@ -97,6 +98,8 @@ public:
     set("layouts", builder.getDenseI64ArrayAttr(layouts));
     set("scores_kernel", builder.getStringAttr(scoresRow->getName()));
     set("context_kernel", builder.getStringAttr(contextRow->getName()));
+    if (DictionaryAttr attr = Partition{threads}.getAttr(op.getContext()))
+      set(kPartitionParam, attr);
     auto kernel = KernelOp::create(builder, loc, TypeRange(ValueRange(outs)),
                                    "qtx.attention", operands, outs,
                                    attrs.getDictionary(op.getContext()));
@@ -183,17 +186,15 @@ private:
     return tensor::EmptyOp::create(builder, loc, sizes, element);
   }
 
+  /// Memory for each thread.
   Value createScratch(Value key) {
     AttentionPlan plan(*scoresRow, *contextRow, op.getKeySize(),
                        op.getValueSize());
-    ScratchPart sum;
-    for (const ScratchPart &part : plan.getParts()) {
-      sum.fixed += part.fixed;
-      sum.perKey += part.perKey;
-    }
+    ScratchPart whole = plan.getWhole();
     AffineExpr keys = builder.getAffineDimExpr(0);
     AffineExpr bytes =
-        keys.ceilDiv(plan.keyUnit) * (plan.keyUnit * sum.perKey) + sum.fixed;
+        keys.ceilDiv(plan.keyUnit) * (plan.keyUnit * whole.perKey * threads) +
+        whole.fixed * threads;
     OpFoldResult size = affine::makeComposedFoldedAffineApply(
         builder, loc, bytes,
         {tensor::getMixedSize(builder, loc, key, layouts[1] ? 1 : 2)});
@@ -218,6 +219,7 @@ private:
   AttentionOp op;
   OpBuilder builder;
   Location loc;
+  int64_t threads;
   const MicroKernel *scoresRow, *contextRow;
   NamedAttrList attrs;
   SmallVector<int64_t> layouts;

@@ -15,6 +15,7 @@
 #include "qtx/Dialect/Qtx/IR/QtxOps.h"
 #include "qtx/Kernel/MicroKernel.h"
 #include "qtx/Kernel/Passes.h"
+#include "qtx/Kernel/Threads.h"
 
 namespace qtx {
 #define GEN_PASS_DEF_QTXPACKPASS
@@ -152,6 +153,8 @@ private:
     auto add = [&](StringRef name, Attribute attr) {
       attrs.emplace_back(builder.getStringAttr(name), attr);
     };
+    if (Attribute partition = op->getAttr(kPartitionAttrName))
+      add(kPartitionParam, partition);
     if (input && input->isDynamic())
       add("groups", builder.getDenseI64ArrayAttr(groups));
     if (hasDynamicZeroPoints() && getInputOffset() != 0)

@@ -17,6 +17,7 @@
 #include "qtx/Import/ONNX.h"
 #include "qtx/Kernel/MicroKernel.h"
 #include "qtx/Kernel/Target.h"
+#include "qtx/Kernel/Threads.h"
 #include "qtx/Pipelines/Pipelines.h"
 #include "qtx/Quantize/Quantize.h"
 #include "qtx/Support/Hash.h"
@@ -58,6 +59,17 @@ static llvm::Expected<unsigned> parseOptLevel(StringRef text) {
     return llvm::createStringError("expected a level from 0 to 3, found '" +
                                    text + "'");
   return level;
+}
+
+static llvm::Expected<unsigned> parseThreads(StringRef text) {
+  // Far more than machines have.
+  constexpr unsigned kMaxThreads = 1024;
+  unsigned threads;
+  if (text.getAsInteger(10, threads) || threads < 1 || threads > kMaxThreads)
+    return llvm::createStringError("expected a number from 1 to " +
+                                   Twine(kMaxThreads) + ", found '" + text +
+                                   "'");
+  return threads;
 }
 
 namespace {
@@ -103,6 +115,10 @@ static constexpr TextOption kTextOptions[] = {
        return llvm::Error::success();
      }},
     {"weights", setText<&CompileOptions::weightsPath>},
+    {"threads",
+     [](CompileOptions &options, StringRef value) {
+       return store(parseThreads(value), options.threads);
+     }},
     {"dump-stages", setText<&CompileOptions::dumpFolder>},
     {"verify",
      [](CompileOptions &options, StringRef) -> llvm::Error {
@@ -142,6 +158,9 @@ llvm::Error qtx::checkOptions(const CompileOptions &options) {
   if (options.verify && options.reference)
     return llvm::createStringError(
         "--verify: expected fast code to compare, found --reference");
+  if (options.threads > 1 && options.reference)
+    return llvm::createStringError(
+        "--threads: expected no --reference beside it, which uses one thread");
   return llvm::Error::success();
 }
 
@@ -187,6 +206,7 @@ static void buildPlannedVector(OpPassManager &passManager) {
 
 /// Failed checks return statuses.
 static void buildStatusAndLLVM(OpPassManager &passManager) {
+  buildOpenMP(passManager);
   passManager.addPass(createSCFToControlFlowPass());
   passManager.addNestedPass<func::FuncOp>(createQtxAssertsToStatusPass());
   buildLLVM(passManager);
@@ -379,6 +399,9 @@ private:
     // The reference path uses no kernels that would need better machines.
     if (options.reference)
       machines.resize(1);
+    if (options.threads > 1)
+      module->setAttr(kThreadsAttrName,
+                      Builder(module).getI64IntegerAttr(options.threads));
     if (failed(runPasses(buildStorage)) || failed(runPasses(buildEntry)))
       return failure();
     auto interface = getObjectInterface(module, options.name);
@@ -392,6 +415,7 @@ private:
         isMulti ? kMultiCPU.str() : best.getTargetCPU().str();
     result.interface.features =
         isMulti ? "" : best.getTargetFeatureString().str();
+    result.interface.threads = options.threads;
     makeVersions();
     return success();
   }

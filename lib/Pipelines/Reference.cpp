@@ -99,7 +99,13 @@ void qtx::buildVector(OpPassManager &passManager) {
   passManager.addPass(createCSEPass());
 }
 
+void qtx::buildOpenMP(OpPassManager &passManager) {
+  passManager.addPass(createConvertSCFToOpenMPPass());
+  passManager.addPass(createQtxSizeTeamsPass());
+}
+
 void qtx::buildLLVM(OpPassManager &passManager) {
+  buildOpenMP(passManager);
   passManager.addPass(createSCFToControlFlowPass());
   passManager.addPass(memref::createExpandStridedMetadataPass());
   passManager.addPass(createLowerAffinePass());
@@ -110,6 +116,7 @@ void qtx::buildLLVM(OpPassManager &passManager) {
   passManager.addPass(createFinalizeMemRefToLLVMConversionPass());
   passManager.addPass(createConvertFuncToLLVMPass());
   passManager.addPass(createConvertControlFlowToLLVMPass());
+  passManager.addPass(createConvertOpenMPToLLVMPass());
   passManager.addPass(createUBToLLVMConversionPass());
   passManager.addPass(createCanonicalizerPass());
   passManager.addPass(createReconcileUnrealizedCastsPass());

@@ -16,6 +16,7 @@
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/OpenMP/OpenMPDialect.h"
 #include "mlir/Dialect/Quant/IR/Quant.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -130,8 +131,9 @@ static std::string findViolation(Operation *op, Stage stage) {
     if (Type type = findType(op, isTensor))
       return describe("no tensor", type);
   if (stage == Stage::Object &&
-      !isa<BuiltinDialect, LLVM::LLVMDialect>(op->getDialect()))
-    return "expected an operation of the llvm dialect";
+      !isa<BuiltinDialect, LLVM::LLVMDialect, omp::OpenMPDialect>(
+          op->getDialect()))
+    return "expected an operation of the llvm or omp dialect";
   return "";
 }
 

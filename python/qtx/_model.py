@@ -326,6 +326,7 @@ def compile(  # pylint: disable=redefined-builtin
     cpu: Optional[str] = None,
     features: Optional[str] = None,
     opt_level: int = 2,
+    threads: int = 1,
     weights: Optional[str] = None,
     reference: bool = False,
     verify: bool = False,
@@ -341,17 +342,18 @@ def compile(  # pylint: disable=redefined-builtin
     `observer`: how. `recipe`: how to quantize (docs/Recipes.md), ``none`` for float.
     `name`: prefix of the C functions. `cpu`, `features`: what the code may use, as
     LLVM has it, ``sapphirerapids`` and ``+avx2,-fma`` for example; that of this machine
-    by default. `opt_level`: LLVM's, 0 to 3. `weights`: the name of a file that `save`
-    writes beside the code, which then holds no weights. `reference`: lower everything by the
+    by default. `opt_level`: LLVM's, 0 to 3. `threads`: the most that a call uses
+    (docs/HowTo/LinkAModel.md). `weights`: the name of a file that `save` writes beside
+    the code, which then holds no weights. `reference`: lower everything by the
     reference path. `verify`: fail unless the code agrees with the reference on the samples
-    (docs/HowTo/Verify.md). `report`: a file (.json or .html) for the report, which then also says
-    what quantization costs. `dump_stages`: a folder for the IR after each stage.
+    (docs/HowTo/Verify.md). `report`: a file (.json or .html) for the report, which then also
+    says what quantization costs. `dump_stages`: a folder for the IR after each stage.
 
     Raises `CompileError` with the diagnostics of the compiler.
     """
     options: Dict[str, Optional[str]] = {
         "recipe": os.fspath(recipe), "name": name, "O": str(opt_level), "observer": observer,
-        "mcpu": cpu, "mattr": features, "weights": weights,
+        "threads": str(threads), "mcpu": cpu, "mattr": features, "weights": weights,
         "report": None if report is None else os.fspath(report),
         "dump-stages": None if dump_stages is None else os.fspath(dump_stages),
     }

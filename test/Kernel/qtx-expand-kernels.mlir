@@ -30,6 +30,27 @@ func.func @twice(%x: memref<?x3xf32>, %v: memref<24xf32>, %w: memref<24xf32>, %y
 
 // -----
 
+// Threads take parts, on as many as the caller allows: here some of the outputs,
+// or from 8 rows on some of the rows.
+// CHECK-LABEL: func.func @parts
+// CHECK: %[[MAX:.*]] = call @omp_get_max_threads() : () -> i32
+// CHECK: %[[ALLOWED:.*]] = arith.index_cast %[[MAX]] : i32 to index
+// CHECK: %[[FEW:.*]] = arith.minui %[[ALLOWED]], %c3
+// CHECK: %[[PARTS:.*]] = arith.select %{{.*}}, %{{.*}}, %[[FEW]] : index
+// CHECK: scf.parallel (%[[PART:.*]]) = (%{{.*}}) to (%[[PARTS]]) step
+// CHECK: func.call @qtx_linear_kernel(%arg0, %arg1, %arg2, %[[PART]], %[[PARTS]])
+// CHECK: func.func private @qtx_linear_kernel(%arg0: memref<?x3xf32>, %arg1: memref<24xf32>, %arg2: memref<?x8xf32>, %arg3: index, %arg4: index)
+// CHECK: arith.cmpi uge, %{{.*}}, %c8
+func.func @parts(%x: memref<?x3xf32>, %w: memref<24xf32>, %y: memref<?x8xf32>) {
+  qtx.kernel "qtx.linear"(%x, %w) outs(%y) {activation = #qtx<activation none>,
+      config = #qtx.micro_kernel<"x86-avx2-fma", rows = 2, vectors = 1, block = 96>,
+      partition = {row_split = 8 : i64, threads = 3 : i64}, operandSegmentSizes = array<i32: 1, 0, 0, 1, 0, 0, 0, 0, 0>, segments = array<i64: 3>}
+      : (memref<?x3xf32>, memref<24xf32>, memref<?x8xf32>) -> ()
+  return
+}
+
+// -----
+
 func.func @unknown(%x: memref<?x3xf32>, %y: memref<?x3xf32>) {
   // expected-error @below {{expected an operation with a kernel, found 'qtx.abacus'}}
   qtx.kernel "qtx.abacus"(%x) outs(%y) {} : (memref<?x3xf32>, memref<?x3xf32>) -> ()

@@ -16,7 +16,6 @@
 #include "llvm/Support/LineIterator.h"
 #include "llvm/Support/WithColor.h"
 #include "llvm/TargetParser/Host.h"
-#include <cstdlib>
 #include <cstring>
 
 using namespace mlir;
@@ -124,16 +123,13 @@ static llvm::Error runModel(const Options &options) {
   if (options.model.empty())
     return llvm::createStringError("expected a model, as 'MODEL.o'");
   unsigned numThreads = options.threads;
-  // Read by the runtime library of threaded objects when it is loaded.
-  setenv("OMP_NUM_THREADS", std::to_string(numThreads).c_str(), 1);
   auto model = CompiledModel::load(options.model);
   if (!model)
     return model.takeError();
   const ModelSignature &signature = (*model)->getSignature();
-  if (numThreads < 1 || numThreads > signature.threads)
-    return llvm::createStringError(
-        "--threads: expected 1 to " + llvm::Twine(signature.threads) +
-        ", for which the model was compiled, found " + llvm::Twine(numThreads));
+  if (llvm::Error error = (*model)->setNumThreads(numThreads))
+    return llvm::createStringError("--threads: " +
+                                   llvm::toString(std::move(error)));
   auto timing = timeWithInputs(**model, options.inputs);
   if (!timing)
     return timing.takeError();

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "qtx/InitAll.h"
+#include "qtx/Kernel/Threads.h"
 #include "qtx/Pipelines/Compiler.h"
 #include "qtx/Support/Diagnostics.h"
 #include "qtx/Target/CompiledModel.h"
@@ -60,6 +61,10 @@ static cl::opt<std::string>
     samplesPath("calibrate", cl::desc("Samples that the recipe wants"),
                 cl::value_desc("DATA.npz"), cl::cat(category));
 
+/// The option `threads`, which `main` makes: LLVM's libraries have one of that
+/// name as well.
+static unsigned numThreads = 1;
+
 static void reportError(const llvm::Twine &text) {
   llvm::WithColor::error(llvm::errs(), "qtx-run") << text << "\n";
 }
@@ -110,6 +115,10 @@ static llvm::Expected<std::unique_ptr<JITModule>> compileFunctions() {
   OwningOpRef<ModuleOp> module = compilation.load();
   if (!module)
     return compilation.getError();
+  if (numThreads > 1)
+    (*module)->setAttr(
+        kThreadsAttrName,
+        Builder(module->getContext()).getI64IntegerAttr(numThreads));
   JITOptions options;
   options.fast = !useReference;
   auto functions = JITModule::create(*module, options);
@@ -121,6 +130,8 @@ static llvm::Expected<std::unique_ptr<JITModule>> compileFunctions() {
 static llvm::Expected<CompileOptions> getCompileOptions() {
   CompileOptions options;
   options.reference = useReference;
+  if (!useReference)
+    options.threads = std::max(numThreads, 1u);
   options.calibrationPath = samplesPath;
   auto recipe = parseRecipe(recipeName);
   if (!recipe)
@@ -208,6 +219,10 @@ static llvm::Expected<std::vector<NamedArray>>
 runCompiled(llvm::Expected<std::unique_ptr<CompiledModel>> model) {
   if (!model)
     return model.takeError();
+  if (!useReference)
+    if (llvm::Error error = (*model)->setNumThreads(numThreads))
+      return llvm::createStringError("--threads: " +
+                                     llvm::toString(std::move(error)));
   if ((*model)->getSignature().versions.size() > 1) {
     auto version = (*model)->getVersion();
     if (!version)
@@ -277,6 +292,11 @@ static llvm::Expected<bool> runAll() {
 
 int main(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
+  if (cl::Option *other = cl::getRegisteredOptions().lookup("threads"))
+    other->removeArgument();
+  cl::opt<unsigned, true> threads(
+      "threads", cl::desc("Threads that fast code uses (default 1)"),
+      cl::location(numThreads), cl::cat(category));
   cl::HideUnrelatedOptions(category);
   cl::ParseCommandLineOptions(argc, argv, "Run a model on arrays\n");
   auto agree = runAll();

@@ -35,6 +35,7 @@ defm mtriple : Value<"mtriple", "<TRIPLE>", "Target to generate code for (defaul
 defm mcpu : Value<"mcpu", "<CPU>", "CPU to generate code for (default: native), or multi: several, of which the object picks one">;
 defm mattr : Value<"mattr", "<FEATURES>", "CPU features to add or remove, as +avx2,-fma">;
 def O : Joined<["-"], "O">, MetaVarName<"<LEVEL>">, HelpText<"LLVM's optimization level, 0 to 3 (default: 2)">;
+defm threads : Value<"threads", "<N>", "Most threads that the code uses (default: 1)">;
 def reference : Switch<"reference", "Lower everything by the reference path">;
 defm stop_after : Value<"stop-after", "<STAGE>", "Write the IR at the exit of a stage">;
 defm dump_stages : Value<"dump-stages", "<DIR>", "Write the IR after each stage into a folder">;

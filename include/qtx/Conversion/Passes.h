@@ -15,6 +15,7 @@
 #include "qtx/Conversion/ONNXToLinalg/ONNXToLinalg.h"
 #include "qtx/Conversion/QtxToLinalg/QtxToLinalg.h"
 #include "qtx/Conversion/QtxToRows/QtxToRows.h"
+#include "qtx/Conversion/SizeTeams/SizeTeams.h"
 
 namespace qtx {
 #define GEN_PASS_REGISTRATION

@@ -106,7 +106,7 @@ def QtxFuseRowsPass : Pass<"qtx-fuse-rows"> {
   }];
 }
 
-def QtxExpandRowsPass : Pass<"qtx-expand-rows"> {
+def QtxExpandRowsPass : Pass<"qtx-expand-rows", "::mlir::ModuleOp"> {
   let summary = "expand qtx.rows into loops over vectors";
   let description = [{
     Replaces each `qtx.rows` on memrefs by loops over its rows and, within a row, one
@@ -116,14 +116,40 @@ def QtxExpandRowsPass : Pass<"qtx-expand-rows"> {
 
     Vectors have `vector-bits` bits, or what the features of the target allow; the last
     columns are masked. On memrefs whose columns are not dense it fails.
+
+    Where the attribute `qtx.threads` of the module allows several threads, the rows
+    are divided into parts: a `scf.parallel` calls a function for each, which has
+    the loop over its rows. The buffer of a row is then one for each thread.
   }];
   let options = [Option<"vectorBits", "vector-bits", "unsigned", "0",
                         "size of vectors, or 0 for that of the target">];
   let dependentDialects = [
-    "::mlir::arith::ArithDialect", "::mlir::math::MathDialect",
-    "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
-    "::mlir::vector::VectorDialect"
+    "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
+    "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect",
+    "::mlir::scf::SCFDialect", "::mlir::vector::VectorDialect"
   ];
+}
+
+def QtxSizeTeamsPass : Pass<"qtx-size-teams", "::mlir::ModuleOp"> {
+  let summary = "give OpenMP regions as many threads as their loops have iterations";
+  let description = [{
+    `convert-scf-to-openmp` makes a parallel region with a work-sharing loop in it of
+    each `scf.parallel`. Parts of a kernel are one for each thread, so the region gets
+    as many threads as the loop has iterations. The threads wait for each other at
+    the end of the region: the loop before it need not.
+
+    ```mlir
+    omp.parallel { omp.wsloop { omp.loop_nest (%i) : index = (%c0) to (%n) step (%c1) {...} } omp.terminator }
+    ```
+
+    becomes
+
+    ```mlir
+    omp.parallel num_threads(%threads : i32) { omp.wsloop nowait {...} omp.terminator }
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::omp::OpenMPDialect"];
 }
 
 #endif // QTX_CONVERSION_PASSES

@@ -11,14 +11,15 @@
 
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "qtx/Dialect/Qtx/IR/KernelOps.h"
+#include "qtx/Kernel/Threads.h"
 
 namespace qtx {
 
-/// Emits loops and vectors that compute `op`, whose operands are memrefs, at
-/// the insertion point of `builder`. The caller erases `op`. Fails after a
-/// diagnostic.
-using KernelEmitter =
-    mlir::LogicalResult (*)(mlir::ImplicitLocOpBuilder &builder, KernelOp op);
+/// Emits loops and vectors that compute a part of `op`, whose operands are
+/// memrefs, at the insertion point of `builder`. The caller erases `op`. Fails
+/// after a diagnostic.
+using KernelEmitter = mlir::LogicalResult (*)(
+    mlir::ImplicitLocOpBuilder &builder, KernelOp op, Part part);
 
 /// The parameter of a kernel that has a gain and a shift for every channel of
 /// the result behind its other operands.
@@ -32,12 +33,12 @@ KernelEmitter lookupKernelEmitter(llvm::StringRef op);
 //===----------------------------------------------------------------------===//
 
 /// A packed `qtx.linear`, see lib/Kernel/Linear.cpp.
-mlir::LogicalResult emitLinear(mlir::ImplicitLocOpBuilder &builder,
-                               KernelOp op);
+mlir::LogicalResult emitLinear(mlir::ImplicitLocOpBuilder &builder, KernelOp op,
+                               Part part);
 
 /// A `qtx.attention`, see lib/Kernel/Attention.cpp.
 mlir::LogicalResult emitAttention(mlir::ImplicitLocOpBuilder &builder,
-                                  KernelOp op);
+                                  KernelOp op, Part part);
 
 } // namespace qtx
 

@@ -19,6 +19,10 @@ def QtxConfigurePass : Pass<"qtx-configure"> {
     on the CPU features of the target, the attribute `llvm.target` of the module or
     function; later passes only read it.
 
+    Where the attribute `qtx.threads` of the module allows several threads, the
+    attribute `qtx.partition` says how they share the operation: at most `threads` of
+    them take some of the outputs each, or from `row_split` rows on some of the rows.
+
     An operation without the attribute takes the reference lowering; a missed remark
     says why.
   }];
@@ -80,6 +84,7 @@ def QtxPackAttentionPass : Pass<"qtx-pack-attention"> {
     |---|---|
     | `scores_kernel`, `context_kernel` | the names of the micro-kernels that multiply queries with keys, and probabilities with values |
     | `layouts` | for query, key, value and result: 1 where positions stand before heads, 0 where heads do |
+    | `partition` | the most threads that share the kernel, each with scratch memory of its own; absent for one |
 
     `qtx.split_heads` before it and `qtx.merge_heads` behind it become views: the
     kernel reads the heads where the projections wrote them. Booleans of a mask
@@ -127,6 +132,9 @@ def QtxExpandKernelsPass : Pass<"qtx-expand-kernels", "::mlir::ModuleOp"> {
     Replaces each `qtx.kernel` on memrefs by a call of a private function that
     holds its loops and vectors. Kernels that differ in their operands alone share
     the function, so the layers of a model do not repeat its code.
+
+    A kernel that threads share becomes a `scf.parallel` over the parts of its work;
+    the function computes one part, and takes its number and the number of parts.
 
     A kernel on tensors, or one for an operation that no emitter knows, is an error.
   }];

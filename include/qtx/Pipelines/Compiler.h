@@ -41,6 +41,8 @@ struct CompileOptions {
   TargetOptions target;
   /// Lower everything by the reference path.
   bool reference = false;
+  /// The most threads that the code uses; the reference path uses one.
+  unsigned threads = 1;
   Recipe recipe;
   /// File for the weights; they are part of the object if it is empty.
   std::string weightsPath;
@@ -58,7 +60,7 @@ struct CompileOptions {
 
 /// The options that text can set, by the names that the command line has for
 /// them: calibrate, observer, recipe, name, mtriple, mcpu, mattr, weights, O (a
-/// level), reference and verify (no value), and dump-stages.
+/// level), reference and verify (no value), threads, and dump-stages.
 llvm::ArrayRef<llvm::StringLiteral> getOptionNames();
 
 /// Sets the option of that name. The error does not name the option.

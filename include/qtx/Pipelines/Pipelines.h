@@ -39,7 +39,9 @@ void buildTile(mlir::OpPassManager &passManager);
 void buildBufferize(mlir::OpPassManager &passManager);
 /// Operations on buffers to loops.
 void buildVector(mlir::OpPassManager &passManager);
-/// Loops over buffers to the LLVM dialect.
+/// Parallel loops to OpenMP.
+void buildOpenMP(mlir::OpPassManager &passManager);
+/// Loops over buffers to the LLVM dialect, and parallel ones to OpenMP.
 void buildLLVM(mlir::OpPassManager &passManager);
 
 /// The reference path from qtx operations to the LLVM dialect: storage form,

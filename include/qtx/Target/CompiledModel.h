@@ -100,6 +100,11 @@ public:
   /// The content of the file of the weights; null if there is none.
   const llvm::MemoryBuffer *getWeights() const { return weights.get(); }
 
+  /// Lets calls from this thread use so many threads: at most those that the
+  /// model was compiled for, else it fails. Without it the OpenMP library
+  /// chooses, from OMP_NUM_THREADS or the number of processors.
+  llvm::Error setNumThreads(unsigned count) const;
+
   /// The dims of a call, from the shapes of its inputs. Fails where a shape
   /// does not match the signature or two inputs differ in a dim.
   llvm::Expected<std::vector<int64_t>>

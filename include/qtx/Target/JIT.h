@@ -50,7 +50,8 @@ struct JITOptions {
 };
 
 /// A module compiled for the machine that this process runs on. Calls may run
-/// concurrently.
+/// concurrently. Fast code runs on as many threads as the attribute
+/// `qtx.threads` of the module says.
 class JITModule {
 public:
   /// Lowers a copy of `module` and compiles it.

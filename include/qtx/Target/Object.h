@@ -97,6 +97,8 @@ struct ObjectInterface {
   std::optional<WeightsFile> weights;
   /// The versions of the code, the best last.
   std::vector<CodeVersion> versions;
+  /// The most threads that the code uses.
+  unsigned threads = 1;
 };
 
 /// `name` as a C identifier: other characters become `_`.

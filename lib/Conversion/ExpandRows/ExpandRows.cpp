@@ -9,13 +9,16 @@
 #include "qtx/Conversion/ExpandRows/ExpandRows.h"
 #include "../QtxToLinalg/LoweringUtils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/SCF/Utils/Utils.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Interfaces/FunctionInterfaces.h"
 #include "qtx/Dialect/Qtx/IR/RowOps.h"
 #include "qtx/Kernel/Target.h"
+#include "qtx/Kernel/Threads.h"
 #include "llvm/ADT/SetVector.h"
 #include <limits>
 
@@ -118,13 +121,15 @@ public:
       : op(op), analysis(op), lanes(lanes), builder(op.getLoc(), rewriter) {}
 
   void emit() {
-    unsigned numDims = op.getNumDims();
     zero = arith::ConstantIndexOp::create(builder, 0);
     one = arith::ConstantIndexOp::create(builder, 1);
-    numColumns = getSize(numDims - 1);
+    numColumns = getSize(op.getNumDims() - 1);
+    maxThreads = op.getNumDims() > 1 ? getMaxThreads(op) : 1;
+    if (maxThreads > 1)
+      return emitParts();
     createBuffers();
     OpBuilder::InsertionGuard guard(builder);
-    for (unsigned dim = 0; dim + 1 < numDims; ++dim) {
+    for (unsigned dim = 0; dim + 1 < op.getNumDims(); ++dim) {
       auto loop = scf::ForOp::create(builder, zero, getSize(dim), one);
       indices.push_back(loop.getInductionVar());
       builder.setInsertionPointToStart(loop.getBody());
@@ -138,7 +143,44 @@ public:
       memref::DeallocOp::create(builder, buffer);
   }
 
+  /// The loop over the parts; null if there is none.
+  scf::ParallelOp getParts() { return parts; }
+
 private:
+  //===--------------------------------------------------------------------===//
+  // Parts
+  //===--------------------------------------------------------------------===//
+
+  /// Threads take ranges of the rows of all dimensions.
+  void emitParts() {
+    SmallVector<Value> sizes;
+    Value numRows = one;
+    for (unsigned dim = 0; dim + 1 < op.getNumDims(); ++dim) {
+      sizes.push_back(getSize(dim));
+      numRows = arith::MulIOp::create(builder, numRows, sizes.back());
+    }
+    Value elements = arith::MulIOp::create(builder, numRows, numColumns);
+    forEachPart(builder, maxThreads, elements, [&](Part part) {
+      parts = cast<scf::ParallelOp>(builder.getBlock()->getParentOp());
+      createBuffers(part);
+      PartRange rows = getRange(builder, part, numRows);
+      auto loop = scf::ForOp::create(builder, rows.begin, rows.end, one);
+      builder.setInsertionPointToStart(loop.getBody());
+      setIndices(loop.getInductionVar(), sizes);
+      emitRow();
+    });
+  }
+
+  /// The indices of a row that is counted through all dimensions.
+  void setIndices(Value row, ArrayRef<Value> sizes) {
+    indices.resize(sizes.size());
+    for (unsigned dim = sizes.size() - 1; dim > 0; --dim) {
+      indices[dim] = arith::RemUIOp::create(builder, row, sizes[dim]);
+      row = arith::DivUIOp::create(builder, row, sizes[dim]);
+    }
+    indices[0] = row;
+  }
+
   //===--------------------------------------------------------------------===//
   // Operands
   //===--------------------------------------------------------------------===//
@@ -171,7 +213,7 @@ private:
 
   /// Buffers for the values that are kept: an output of the row that is written
   /// later, or memory of its own.
-  void createBuffers() {
+  void createBuffers(Part part = {}) {
     llvm::SmallDenseSet<unsigned> taken;
     for (Value value : analysis.getKept()) {
       std::optional<unsigned> output = findFreeOutput(value, taken);
@@ -180,7 +222,7 @@ private:
         keptInOutput[value] = *output;
         continue;
       }
-      keptInBuffer[value] = createBuffer();
+      keptInBuffer[value] = createBuffer(part);
     }
   }
 
@@ -194,20 +236,40 @@ private:
     return std::nullopt;
   }
 
-  Value createBuffer() {
+  Value createBuffer(Part part) {
     APInt size;
     bool isStatic = matchPattern(numColumns, m_ConstantInt(&size));
-    if (!isStatic || size.getSExtValue() > kMaxStackRow) {
-      auto type = MemRefType::get({ShapedType::kDynamic}, builder.getF32Type());
-      allocated.push_back(memref::AllocOp::create(builder, type, numColumns));
-      return allocated.back();
-    }
+    if (!isStatic || size.getSExtValue() > kMaxStackRow)
+      return allocateBuffer(part);
     // In a loop, the stack would grow in every iteration.
     OpBuilder::InsertionGuard guard(builder);
     builder.setInsertionPointToStart(
-        &op->getParentOfType<FunctionOpInterface>().getFunctionBody().front());
+        part ? parts.getBody()
+             : &op->getParentOfType<FunctionOpInterface>()
+                    .getFunctionBody()
+                    .front());
     auto type = MemRefType::get({size.getSExtValue()}, builder.getF32Type());
     return memref::AllocaOp::create(builder, type);
+  }
+
+  /// Memory for a row, of which each part has its own.
+  Value allocateBuffer(Part part) {
+    auto type = MemRefType::get({ShapedType::kDynamic}, builder.getF32Type());
+    if (!part) {
+      allocated.push_back(memref::AllocOp::create(builder, type, numColumns));
+      return allocated.back();
+    }
+    {
+      OpBuilder::InsertionGuard guard(builder);
+      builder.setInsertionPoint(parts);
+      Value count = arith::ConstantIndexOp::create(builder, maxThreads);
+      Value size = arith::MulIOp::create(builder, numColumns, count);
+      allocated.push_back(memref::AllocOp::create(builder, type, size));
+    }
+    Value offset = arith::MulIOp::create(builder, part.number, numColumns);
+    return memref::SubViewOp::create(
+        builder, allocated.back(), OpFoldResult(offset),
+        OpFoldResult(numColumns), OpFoldResult(builder.getIndexAttr(1)));
   }
 
   //===--------------------------------------------------------------------===//
@@ -514,6 +576,8 @@ private:
   unsigned lanes;
   ImplicitLocOpBuilder builder;
   Value zero, one, numColumns;
+  int64_t maxThreads = 1;
+  scf::ParallelOp parts;
   SmallVector<Value> indices;
   SmallVector<Value> allocated;
   llvm::DenseMap<Value, unsigned> keptInOutput;
@@ -557,8 +621,21 @@ struct QtxExpandRowsPass : qtx::impl::QtxExpandRowsPassBase<QtxExpandRowsPass> {
       RowsEmitter emitter(op, bits / 32, rewriter);
       emitter.emit();
       emitter.freeBuffers();
+      if (scf::ParallelOp parts = emitter.getParts())
+        outline(parts, rewriter);
       rewriter.eraseOp(op);
     }
+  }
+
+  /// Makes a function of the code of a part: OpenMP wants one block.
+  void outline(scf::ParallelOp parts, IRRewriter &rewriter) {
+    std::string name = "qtx_rows";
+    for (unsigned i = 0; getOperation().lookupSymbol(name); ++i)
+      name = "qtx_rows_" + std::to_string(i);
+    FailureOr<func::FuncOp> function = outlineSingleBlockRegion(
+        rewriter, parts.getLoc(), parts.getRegion(), name);
+    // It only fails on a region of several blocks.
+    function->setPrivate();
   }
 };
 

@@ -15,9 +15,12 @@
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Target/LLVMIR/Dialect/Builtin/BuiltinToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
+#include "mlir/Target/LLVMIR/Dialect/OpenMP/OpenMPToLLVMIRTranslation.h"
 #include "qtx/Dialect/Qtx/Transforms/Passes.h"
 #include "qtx/Kernel/Target.h"
+#include "qtx/Kernel/Threads.h"
 #include "qtx/Pipelines/Pipelines.h"
+#include "qtx/Target/OpenMP.h"
 #include "llvm/ADT/SmallPtrSet.h"
 #include "llvm/ExecutionEngine/Orc/JITTargetMachineBuilder.h"
 #include "llvm/Support/TargetSelect.h"
@@ -145,6 +148,16 @@ createEngine(ModuleOp module, const JITOptions &options) {
   engineOptions.transformer = optimize;
   engineOptions.enableGDBNotificationListener = false;
   engineOptions.enablePerfNotificationListener = false;
+  std::string openMP;
+  SmallVector<StringRef> libraries;
+  if (options.fast && getMaxThreads(module) > 1) {
+    auto path = loadOpenMP();
+    if (!path)
+      return path.takeError();
+    openMP = std::move(*path);
+    libraries.push_back(openMP);
+    engineOptions.sharedLibPaths = libraries;
+  }
   auto engine =
       ExecutionEngine::create(module, engineOptions, std::move(*machine));
   if (engine)
@@ -164,6 +177,7 @@ JITModule::~JITModule() = default;
 void qtx::registerJITTranslations(DialectRegistry &registry) {
   registerBuiltinDialectTranslation(registry);
   registerLLVMDialectTranslation(registry);
+  registerOpenMPDialectTranslation(registry);
 }
 
 llvm::Error JITModule::addFunction(func::FuncOp function) {

@@ -8,6 +8,7 @@
 
 #include "qtx/Target/CompiledModel.h"
 #include "qtx/Support/Hash.h"
+#include "qtx/Target/OpenMP.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/ExecutionEngine/Orc/LLJIT.h"
 #include "llvm/Object/ELFObjectFile.h"
@@ -111,7 +112,7 @@ parseELF(llvm::MemoryBufferRef buffer) {
 class CompiledModel::LinkedObject : public CompiledModel::Code {
 public:
   static llvm::Expected<std::unique_ptr<Code>>
-  create(std::unique_ptr<llvm::MemoryBuffer> object) {
+  create(std::unique_ptr<llvm::MemoryBuffer> object, bool hasThreads) {
     static const bool initialized = [] {
       llvm::InitializeNativeTarget();
       return true;
@@ -120,6 +121,9 @@ public:
     auto jit = llvm::orc::LLJITBuilder().create();
     if (!jit)
       return jit.takeError();
+    if (hasThreads)
+      if (llvm::Error error = addOpenMP(**jit))
+        return error;
     if (llvm::Error error = (*jit)->addObjectFile(std::move(object)))
       return error;
     auto code = std::make_unique<LinkedObject>();
@@ -139,6 +143,18 @@ public:
   bool isLibrary() const override { return false; }
 
 private:
+  static llvm::Error addOpenMP(llvm::orc::LLJIT &jit) {
+    auto path = loadOpenMP();
+    if (!path)
+      return path.takeError();
+    auto library = llvm::orc::DynamicLibrarySearchGenerator::Load(
+        path->c_str(), jit.getDataLayout().getGlobalPrefix());
+    if (!library)
+      return library.takeError();
+    jit.getMainJITDylib().addGenerator(std::move(*library));
+    return llvm::Error::success();
+  }
+
   std::unique_ptr<llvm::orc::LLJIT> jit;
 };
 
@@ -229,7 +245,8 @@ CompiledModel::link(std::unique_ptr<llvm::MemoryBuffer> object) {
   auto name = findModelName(**elf);
   if (!name)
     return name.takeError();
-  auto code = LinkedObject::create(std::move(object));
+  bool hasThreads = needsOpenMP(**elf);
+  auto code = LinkedObject::create(std::move(object), hasThreads);
   if (!code)
     return code.takeError();
   return create(std::move(*code), *name);
@@ -326,6 +343,16 @@ CompiledModel::loadCode(StringRef path) {
 //===----------------------------------------------------------------------===//
 // Calls
 //===----------------------------------------------------------------------===//
+
+llvm::Error CompiledModel::setNumThreads(unsigned count) const {
+  if (count < 1 || count > signature.threads)
+    return llvm::createStringError(
+        "expected 1 to " + Twine(signature.threads) +
+        ", for which the model was compiled, found " + Twine(count));
+  if (signature.threads > 1)
+    reinterpret_cast<void (*)(int)>(code->find("omp_set_num_threads"))(count);
+  return llvm::Error::success();
+}
 
 static constexpr int32_t kMissingCPUFeature = 5;
 

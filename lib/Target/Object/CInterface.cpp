@@ -318,7 +318,7 @@ private:
 
 static void makeLocal(ModuleOp module) {
   for (auto function : module.getOps<LLVM::LLVMFuncOp>())
-    if (!function.isDeclaration())
+    if (!function.isExternal())
       function.setLinkage(LLVM::Linkage::Internal);
   for (auto global : module.getOps<LLVM::GlobalOp>())
     global.setLinkage(LLVM::Linkage::Private);

@@ -10,11 +10,13 @@
 #include "mlir/Target/LLVMIR/Export.h"
 #include "qtx/Target/JIT.h"
 #include "qtx/Target/Object.h"
+#include "qtx/Target/OpenMP.h"
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/IR/LegacyPassManager.h"
 #include "llvm/IR/Module.h"
 #include "llvm/MC/MCSubtargetInfo.h"
 #include "llvm/MC/TargetRegistry.h"
+#include "llvm/Object/ObjectFile.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Program.h"
 #include "llvm/Support/TargetSelect.h"
@@ -185,8 +187,20 @@ writeFile(StringRef path,
   return file->keep(path);
 }
 
-/// Links the object into a shared library with LLVM's linker.
+/// The library that the code of an object file calls; empty if none.
+static llvm::Expected<std::string> findLibrary(StringRef path) {
+  auto object = llvm::object::ObjectFile::createObjectFile(path);
+  if (!object)
+    return object.takeError();
+  return needsOpenMP(*object->getBinary()) ? loadOpenMP() : std::string();
+}
+
+/// Links the object, and the library that it needs, into a shared library with
+/// LLVM's linker.
 static llvm::Error link(StringRef object, StringRef path) {
+  auto library = findLibrary(object);
+  if (!library)
+    return library.takeError();
   auto linker = llvm::sys::findProgramByName(
       "ld.lld", {"/usr/lib/llvm-" QTX_LLVM_MAJOR_STRING "/bin"});
   if (!linker)
@@ -195,9 +209,12 @@ static llvm::Error link(StringRef object, StringRef path) {
     return llvm::createStringError(
         "expected the linker 'ld.lld' to make a shared library, found none");
   std::string temporary = (path + ".tmp").str(), message;
-  int status = llvm::sys::ExecuteAndWait(
-      *linker, {*linker, "-shared", "-o", temporary, object}, std::nullopt, {},
-      0, 0, &message);
+  SmallVector<StringRef> arguments = {*linker, "-shared", "-o", temporary,
+                                      object};
+  if (!library->empty())
+    arguments.push_back(*library);
+  int status = llvm::sys::ExecuteAndWait(*linker, arguments, std::nullopt, {},
+                                         0, 0, &message);
   if (status)
     return llvm::createStringError("'ld.lld' failed with status " +
                                    Twine(status) + " " + message);

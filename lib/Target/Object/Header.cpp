@@ -143,7 +143,7 @@ std::string qtx::makeSignature(const ObjectInterface &interface) {
       {"dims", std::move(dims)},
       {"inputs", describeValues(interface.inputs)},
       {"outputs", describeValues(interface.outputs)},
-      {"threads", 1},
+      {"threads", interface.threads},
       {"target", llvm::json::Object{{"triple", interface.triple},
                                     {"cpu", interface.cpu},
                                     {"features", interface.features}}},
@@ -249,8 +249,10 @@ public:
     stream
         << "/* The model '" << interface.name
         << "', compiled by qtx. Link the object; it needs libc's memcpy,\n"
-           " * memmove and memset, and nothing else. Functions may be called "
-           "from several\n * threads at once.\n *\n";
+           " * memmove and memset, and "
+        << (interface.threads > 1 ? "LLVM's OpenMP library" : "nothing else")
+        << ". Functions may be called from several\n * threads at once.\n *\n";
+    writeThreads();
     writeValues();
     writeVersions();
     stream << " */\n#ifndef " << guard << "\n#define " << guard
@@ -263,6 +265,19 @@ public:
   }
 
 private:
+  void writeThreads() {
+    if (interface.threads == 1)
+      return;
+    std::string folder = "/usr/lib/llvm-" QTX_LLVM_MAJOR_STRING "/lib";
+    stream
+        << " * A call uses at most " << interface.threads
+        << " threads; OMP_NUM_THREADS and omp_set_num_threads ask for\n"
+           " * fewer. Results do not depend on their number. Link by one of\n"
+           " *   clang main.c "
+        << interface.name << ".o -fopenmp\n *   cc main.c " << interface.name
+        << ".o -L" << folder << " -lomp -Wl,-rpath," << folder << "\n *\n";
+  }
+
   void writeValues() {
     unsigned index = 0;
     for (const ObjectValue &value : interface.inputs)

@@ -65,7 +65,8 @@ private:
       std::string name = getVersionSymbol(symbol.getName(), index);
       if (auto global = dyn_cast<LLVM::GlobalOp>(*symbol))
         name = findConstant(global, name);
-      if (symbol.isDeclaration())
+      auto function = dyn_cast<LLVM::LLVMFuncOp>(*symbol);
+      if (function && function.isExternal())
         continue;
       auto attr = StringAttr::get(module.getContext(), name);
       renamed[symbol.getNameAttr()] = attr;

@@ -84,3 +84,39 @@ func.func @tensors(%x: tensor<8xf32>) -> tensor<8xf32> {
   } -> tensor<8xf32>
   return %y : tensor<8xf32>
 }
+
+// -----
+
+// Threads take ranges of the rows of all dimensions; each has a buffer of its
+// own.
+#full = affine_map<(b, s, c) -> (b, s, c)>
+module attributes {qtx.threads = 3 : i64} {
+// CHECK: func.func private @qtx_rows(
+// CHECK: memref.subview
+// CHECK: scf.for
+// CHECK: arith.remui
+// CHECK: scf.for
+// CHECK-LABEL: func @parts(
+// CHECK: arith.muli %[[COLUMNS:.*]], %c3
+// CHECK: %[[BUFFER:.*]] = memref.alloc(
+// CHECK: scf.parallel (%[[PART:.*]]) = (%{{.*}}) to (%[[PARTS:.*]]) step
+// CHECK: func.call @qtx_rows(
+// CHECK: memref.dealloc %[[BUFFER]]
+func.func @parts(%x: memref<?x?x?xf32>, %y: memref<?x?x?xi8>) {
+  qtx.rows ins(%x : memref<?x?x?xf32>) outs(%y : memref<?x?x?xi8>) maps [#full, #full] {
+  ^bb0(%a: f32):
+    %0 = arith.mulf %a, %a : f32
+    %1 = arith.mulf %0, %a : f32
+    %2 = arith.mulf %1, %a : f32
+    %3 = arith.mulf %2, %a : f32
+    %4 = arith.mulf %3, %a : f32
+    %5 = arith.mulf %4, %a : f32
+    %6 = arith.mulf %5, %a : f32
+    %sum = qtx.row_reduce sum %6 : f32
+    %7 = arith.divf %6, %sum : f32
+    %8 = arith.fptosi %7 : f32 to i8
+    qtx.yield %8 : i8
+  }
+  return
+}
+}
