@@ -147,6 +147,13 @@ def run_passes(text: str, pipeline: str) -> str:
     return b"".join(pieces).decode()
 
 
+def _as_array(value: Any) -> np.ndarray:
+    """`value` as an array, without a copy if it lies in memory as one."""
+    if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+        return np.from_dlpack(value)
+    return np.asarray(value)
+
+
 def convert(value: ArrayLike, info: ValueInfo) -> np.ndarray:
     """`value` as a dense array of the dtype of an input.
 
@@ -155,8 +162,8 @@ def convert(value: ArrayLike, info: ValueInfo) -> np.ndarray:
     another width is an error.
     """
     element = ELEMENTS[info.element_index]
-    array = np.asarray(value)
-    is_plain = not isinstance(value, (np.ndarray, np.generic))
+    array = _as_array(value)
+    is_plain = isinstance(value, (bool, int, float, list, tuple))
     if array.dtype.kind in "biu" and element.minimum is not None:
         if array.size and (
             int(array.min()) < element.minimum or int(array.max()) > element.maximum

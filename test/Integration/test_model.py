@@ -84,6 +84,35 @@ def test_inputs_are_converted_without_loss(model):
     np.testing.assert_array_equal(double, 2 * x)
 
 
+class Tensor:
+    """An array of another library."""
+
+    def __init__(self, array):
+        self._array = array
+
+
+class ArrayTensor(Tensor):
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self._array, dtype=dtype, copy=copy)
+
+
+class DLPackTensor(Tensor):
+    def __dlpack__(self, **options):
+        return self._array.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self._array.__dlpack_device__()
+
+
+@pytest.mark.parametrize("kind", [ArrayTensor, DLPackTensor])
+def test_tensors_of_other_libraries(model, kind):
+    x, i = make_inputs(3)
+    np.testing.assert_array_equal(model(kind(x), i)[0], 2 * x)
+    # No silent rounding of what another library computed.
+    with pytest.raises(qtx.RunError, match="expected an array of float32, found float64"):
+        model(kind(x.astype(np.float64)), i)
+
+
 def test_unaligned_input(model):
     x, i = make_inputs(3)
     raw = np.zeros(x.nbytes + 1, np.uint8)

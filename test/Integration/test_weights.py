@@ -96,7 +96,7 @@ def test_files(folder):
 
 
 @pytest.mark.parametrize("recipe", [[], ["--reference"], ["--recipe=w8a8", "--calibrate=x.npz"],
-                                    ["-mcpu=x86-64-v3"], ["-mcpu=multi"], ["--verify"]])
+                                    ["-mcpu=x86-64-v3"], ["-mcpu=multi"], ["--threads=2"], ["--verify"]])
 @pytest.mark.parametrize("suffix", ["o", "so"])
 def test_tools_find_the_file(folder, recipe, suffix):
     compile_model(folder, f"found.{suffix}", "--weights=found.weights", *recipe)
