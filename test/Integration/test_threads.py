@@ -5,11 +5,15 @@
 
 import concurrent.futures
 import ctypes
+import os
+import pathlib
 import re
+import subprocess
 
 import numpy as np
 import objects
 import pytest
+import qtx
 from objects import OK
 from test_attention import Attention, Quant
 from test_fast_attention import K, Q, ROWS, UNSIGNED, V, Y
@@ -178,3 +182,78 @@ def test_concurrent_calls(openmp, tmp_path):
             for found in calls:
                 for first, second in zip(found, expected):
                     assert first.tobytes() == second.tobytes()
+
+
+# One linear after another, and rows, on floats alone: one output.
+RACE = """
+func.func @main(%x: tensor<?x130xf32> {qtx.dims = ["rows", ""]}) -> tensor<?x130xf32> {
+  %w = arith.constant dense<0.01> : tensor<131x130xf32>
+  %v = arith.constant dense<0.02> : tensor<130x131xf32>
+  %0 = qtx.linear %x, %w : (tensor<?x130xf32>, tensor<131x130xf32>) -> tensor<?x131xf32>
+  %1 = qtx.linear %0, %v : (tensor<?x131xf32>, tensor<130x131xf32>) -> tensor<?x130xf32>
+  %2 = qtx.softmax %1 : tensor<?x130xf32>
+  return %2 : tensor<?x130xf32>
+}"""
+
+
+def test_races(openmp, tmp_path):
+    """Clean for the thread sanitizer, to which Archer explains OpenMP.
+
+    It looks at accesses of up to 16 bytes, so vectors are taken apart before.
+    """
+    if not (LLVM / "lib" / "libarcher.so").exists():
+        pytest.skip("no libarcher")
+    code, program = tmp_path / "model.ll", tmp_path / "program"
+    objects.compile_model(RACE, code, f"--threads={THREADS}", "-mcpu=x86-64-v3")
+    objects.compile_model(RACE, tmp_path / "model.h", f"--threads={THREADS}", "-mcpu=x86-64-v3")
+    scalar = objects.run(LLVM / "bin" / "opt", "-S", code, "-o", "-",
+                         "-passes=scalarizer<load-store>,scalarize-masked-mem-intrin")
+    code.write_text(re.sub(r"^attributes (#\d+) = {", r"attributes \1 = { sanitize_thread",
+                           re.sub(r"^(define [^#\n]*) {$", r"\1 sanitize_thread {", scalar,
+                                  flags=re.MULTILINE), flags=re.MULTILINE))
+    objects.run(objects.CLANG, "-O1", "-g0", "-fsanitize=thread", "-fopenmp", f"-I{tmp_path}",
+                "-Wno-override-module", pathlib.Path(__file__).with_name("race_runner.c"), code,
+                "-o", program)
+    environment = {**os.environ, "LD_LIBRARY_PATH": str(LLVM / "lib"), "ARCHER_OPTIONS": "verbose=1",
+                   "TSAN_OPTIONS": "ignore_noninstrumented_modules=1"}
+
+    def run(*arguments):
+        return subprocess.run([program, *arguments], capture_output=True, text=True,
+                              env=environment, timeout=120)
+
+    done = run()
+    assert "Archer detected OpenMP application" in done.stdout
+    assert done.returncode == 0 and "data race" not in done.stderr, done.stderr
+    assert "data race" in run("shared").stderr
+
+
+def test_tools(openmp, tmp_path):
+    """qtx-run and qtx-bench choose the number of threads, up to that of the model."""
+    path = objects.compile_model(RACE, tmp_path / "model.o", "--threads=2")
+    np.savez(tmp_path / "in.npz", x=np.ones((300, 130), np.float32), arg0=make_linear_inputs(300)[0])
+    inputs, outputs = f"--inputs={tmp_path}/in.npz", tmp_path / "out.npz"
+    run = objects.QTXC.with_name("qtx-run")
+    objects.run(run, path, inputs, f"--outputs={outputs}", "--threads=1")
+    objects.run(run, path, inputs, f"--expected={outputs}", "--threads=2")
+    text = objects.run(objects.QTXC.with_name("qtx-bench"), path, inputs, "--threads=2")
+    assert "2 thread(s)" in text
+    done = subprocess.run([run, path, inputs, "--threads=3"], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "--threads: expected 1 to 2, for which the model was compiled, found 3" in done.stderr
+
+
+def test_functions_of_ir(openmp):
+    """Code in process takes the number from the module."""
+    one = qtx.compile_ir(RACE, fast=True)
+    several = qtx.compile_ir(f"module attributes {{qtx.threads = {THREADS} : i64}} {{ {RACE} }}",
+                             fast=True)
+    for rows in COUNTS:
+        (x,) = make_linear_inputs(rows)
+        assert one.run("main", x)[0].tobytes() == several.run("main", x)[0].tobytes()
+
+
+def test_python(openmp):
+    one, several = (qtx.compile(RACE, recipe="none", threads=threads) for threads in (1, 2))
+    assert (one.signature.threads, several.signature.threads) == (1, 2)
+    (x,) = make_linear_inputs(300)
+    assert one(x)[0].tobytes() == several(x)[0].tobytes()
