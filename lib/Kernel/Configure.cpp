@@ -99,12 +99,20 @@ static const MicroKernel *select(LinearOp op, const TargetFeatures &features) {
   return nullptr;
 }
 
-/// From as many rows as outputs on, threads take rows each and not outputs:
-/// where a part of the outputs is smaller than the same part of the input, all
-/// of the weights pass through each core, and results stay where they are read
-/// next.
-static Partition partition(LinearOp op) {
-  return {getMaxThreads(op), op.getNumOutputs()};
+/// Weights of this size stay in the second-level cache of a core, beside the
+/// input of a block.
+static constexpr int64_t kSharedWeightBytes = int64_t(1) << 20;
+/// Rows of a part that are worth passing all weights through a core.
+static constexpr int64_t kMinPartRows = 32;
+
+/// Threads take rows, whose results stay in the cache of the core that reads
+/// them next, where each gets some tiles of them. Weights that do not fit the
+/// cache of a core are divided instead, unless the input is larger.
+static Partition partition(LinearOp op, const MicroKernel &row) {
+  int64_t threads = getMaxThreads(op), outputs = op.getNumOutputs();
+  int64_t bytes = op.getContractedSize() * outputs * 4 / row.getStep();
+  return {threads,
+          bytes <= kSharedWeightBytes ? threads * kMinPartRows : outputs};
 }
 
 /// Rows that stay in a cache while all weights pass.
@@ -167,7 +175,7 @@ struct QtxConfigurePass : qtx::impl::QtxConfigurePassBase<QtxConfigurePass> {
         return;
       }
       op->setAttr(kConfigAttrName, configure(op, *row));
-      if (DictionaryAttr attr = partition(op).getAttr(op.getContext()))
+      if (DictionaryAttr attr = partition(op, *row).getAttr(op.getContext()))
         op->setAttr(kPartitionAttrName, attr);
       remark::passed(op.getLoc(), kRemark)
           << remark::add("runs on '{0}'", row->getName());

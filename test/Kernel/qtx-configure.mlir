@@ -159,10 +159,19 @@ func.func @no_target(%x: tensor<?x4xf32>) -> tensor<?x2xf32> {
 
 module attributes {qtx.threads = 4 : i64, llvm.target = #llvm.target<triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <["+avx2", "+fma"]>>} {
 // CHECK-LABEL: func.func @threads
-// CHECK: qtx.partition = {row_split = 2 : i64, threads = 4 : i64}
+// CHECK: qtx.partition = {row_split = 128 : i64, threads = 4 : i64}
 func.func @threads(%x: tensor<?x4xf32>) -> tensor<?x2xf32> {
   %w = arith.constant dense<1.0> : tensor<2x4xf32>
   %y = qtx.linear %x, %w : (tensor<?x4xf32>, tensor<2x4xf32>) -> tensor<?x2xf32>
   return %y : tensor<?x2xf32>
+}
+
+// Weights that no core's cache holds are divided.
+// CHECK-LABEL: func.func @large_weights
+// CHECK: qtx.partition = {row_split = 512 : i64, threads = 4 : i64}
+func.func @large_weights(%x: tensor<?x1024xf32>) -> tensor<?x512xf32> {
+  %w = arith.constant dense<1.0> : tensor<512x1024xf32>
+  %y = qtx.linear %x, %w : (tensor<?x1024xf32>, tensor<512x1024xf32>) -> tensor<?x512xf32>
+  return %y : tensor<?x512xf32>
 }
 }
