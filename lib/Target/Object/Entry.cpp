@@ -131,7 +131,8 @@ static Value findCallerSize(func::FuncOp entry, Value value, int64_t index) {
 
 Value SizeCloner::resolve(Value value) {
   auto dim = value.getDefiningOp<memref::DimOp>();
-  if (!dim || !dim.getConstantIndex())
+  // Unknown dimensions, and those that do not exist, are not speculatable.
+  if (!dim || !isSpeculatable(dim))
     return value;
   auto [buffer, index] = traceSize(dim.getSource(), *dim.getConstantIndex());
   if (Value size = findSize(buffer, index))

@@ -342,7 +342,8 @@ private:
   void replaceSizes(Value input, unsigned i) {
     for (Operation *user : llvm::make_early_inc_range(input.getUsers())) {
       auto dim = dyn_cast<tensor::DimOp>(user);
-      if (!dim || !dim.getConstantIndex())
+      // Unknown dimensions, and those that do not exist, are not speculatable.
+      if (!dim || !isSpeculatable(dim))
         continue;
       const std::string &name = dimNames[i][*dim.getConstantIndex()];
       if (name.empty())

@@ -235,9 +235,10 @@ public:
     if (std::optional<int64_t> value = getConstantIntValue(index))
       return {Value(), *value};
     auto value = cast<Value>(index);
+    // Unknown dimensions, and those that do not exist, are not speculatable.
     if (auto dim = value.getDefiningOp<tensor::DimOp>())
-      if (std::optional<int64_t> constant = dim.getConstantIndex())
-        return traceDim(dim.getSource(), *constant);
+      if (isSpeculatable(dim))
+        return traceDim(dim.getSource(), *dim.getConstantIndex());
     return {value, 0};
   }
 
