@@ -322,6 +322,10 @@ ERRORS = {
         one("Einsum", [[2, 3]], equation="i->i"),
         "expected a term of 2 letters, found 'i'",
     ),
+    "crop": (
+        one("CenterCropPad", [[4]], [ints("sizes", 1, 2)], opset=18),
+        "expected 1 sizes, found 2",
+    ),
     "einsum terms": (
         one("Einsum", [[2, 3]], equation="ij,jk->ik"),
         "expected 1 terms, found 'ij,jk->ik'",

@@ -312,6 +312,48 @@ FORMS = {
         17,
         'attributes {equation = "bik,bjk->ij"}',
     ),
+    "einsum, ellipses": (
+        [node("Einsum", "x w", equation="...k,...kn -> ...n")],
+        [tensor("w", np.ones((5, 8, 2), np.float32))],
+        17,
+        'attributes {equation = "10k,0kn->10n"}',
+    ),
+    "einsum, ellipsis without an arrow": (
+        [node("Einsum", "x", equation="b...")],
+        [],
+        17,
+        'attributes {equation = "b10->10b"}',
+    ),
+    "crop and pad": (
+        [node("CenterCropPad", "x sizes", axes=[-1, 1])],
+        [ints("sizes", 5, 8)],
+        18,
+        "pads = affine_map<() -> (0, 1, 0, 0, 2, 0)>",
+    ),
+    "crop": (
+        [node("CenterCropPad", "x sizes", axes=[-1])],
+        [ints("sizes", 5)],
+        18,
+        "axes = [2 : si64], starts = affine_map<() -> (1)>",
+    ),
+    "mask of what is kept": (
+        [node("Dropout", "x", "z y")],
+        [],
+        17,
+        'onnx.node "ConstantOfShape"() attributes {value = dense<true>',
+    ),
+    "depth that is a float": (
+        [node("OneHot", "n depth values")],
+        [tensor("n", np.arange(300)), tensor("depth", np.float32(4)), tensor("values", np.eye(2)[0])],
+        17,
+        "-> tensor<300x4xf64>",
+    ),
+    "window": (
+        [node("HannWindow", "n")],
+        [tensor("n", np.array(300))],
+        17,
+        'onnx.node "HannWindow"() : () -> tensor<300xf32>',
+    ),
     "scale": (
         [node("QuantizeLinear", "x scale zero", axis=-1)],
         [tensor("scale", np.float32(0.5)), tensor("zero", np.int8(3))],

@@ -182,6 +182,26 @@ def check(path, architecture, exporter, attention, is_dynamic):
             onnx_models.expect_close(actual, expected, kept)
 
 
+@pytest.mark.parametrize("name", ["bert", "distilbert", "vit", "gpt2", "opt"])
+def test_int8(name, tmp_path):
+    """Quantized, on the inputs that it was calibrated on."""
+    architecture, path = REQUIRED[name], tmp_path / "model.onnx"
+    model = make_model(architecture, "sdpa")
+    feeds = [make_feeds(architecture, shape, seed=1) for shape in [(2, 9), (3, 13)]]
+    export(path, model, feeds[0], "torchscript", True)
+    samples = {f"{key}/{i}": array for i, feed in enumerate(feeds) for key, array in feed.items()}
+    np.savez(tmp_path / "data.npz", **samples)
+    library = objects.Library.from_file(
+        path, tmp_path / "model.so", "--recipe=int8", f"--calibrate={tmp_path}/data.npz")
+    for feed in feeds:
+        expected = run_onnxruntime(path, feed)
+        (actual,) = library.run_named(feed)
+        kept = feed.get("attention_mask", np.ones(expected.shape[:2])) == 1
+        difference = (actual - expected)[kept].astype(np.float64)
+        # Bytes have steps of about 1% of what layers this narrow compute.
+        assert np.linalg.norm(difference) <= 0.1 * np.linalg.norm(expected[kept])
+
+
 @pytest.mark.parametrize("is_dynamic", [True, False], ids=["dynamic", "static"])
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
 @pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])

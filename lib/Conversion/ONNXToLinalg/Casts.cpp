@@ -13,7 +13,12 @@ using namespace mlir;
 using namespace qtx::onnx;
 
 static Lowered lowerCast(NodeLowering &b) {
-  return b.convert(b.input(0), b.resultElement());
+  Tensor x = b.input(0);
+  Type to = b.resultElement();
+  bool saturates = b.node.getIntAttr("saturate", 1) != 0;
+  return b.mapToResult(x, [&](Scalars &s, ValueRange v) {
+    return s.convert(v[0], x.element(), to, saturates);
+  });
 }
 
 /// The same bits as another type of the same width. bf16 and f16 are no numbers
@@ -23,9 +28,8 @@ static Lowered lowerBitCast(NodeLowering &b) {
   Type element = b.resultElement();
   Type plain = getPlainElement(element);
   if (getComputeElement(element) != plain ||
-      getComputeElement(x.element()) != getPlainElement(x.element()) ||
-      plain.getIntOrFloatBitWidth() != x.element().getIntOrFloatBitWidth())
-    return b.fail("element types of other widths or of 16-bit floats");
+      getComputeElement(x.element()) != getPlainElement(x.element()))
+    return b.fail("16-bit floats");
   if (plain == getPlainElement(x.element()))
     return x;
   return b.mapToResult(x, [&](Scalars &s, ValueRange v) -> Value {

@@ -19,9 +19,6 @@ using namespace qtx::onnx;
 // Sums of products
 //===----------------------------------------------------------------------===//
 
-/// One label per axis: equal labels are one index.
-using Labels = SmallVector<unsigned>;
-
 namespace {
 /// The loops of a sum of products: those of the result, then the reduced ones.
 struct ContractionLoops {
@@ -61,11 +58,10 @@ static AffineMap getMap(NodeLowering &b, const ContractionLoops &loops,
   return AffineMap::get(loops.loopOfLabel.size(), 0, results, b.getContext());
 }
 
-/// The sum over all labels that the result lacks of the products of the inputs,
-/// in elements of `element`, which the inputs have or widen to.
-static Tensor contract(NodeLowering &b, ArrayRef<Tensor> inputs,
-                       ArrayRef<Labels> labels, ArrayRef<unsigned> resultLabels,
-                       ArrayRef<AffineExpr> resultDims, Type element) {
+Tensor qtx::onnx::contract(NodeLowering &b, ArrayRef<Tensor> inputs,
+                           ArrayRef<Labels> labels,
+                           ArrayRef<unsigned> resultLabels,
+                           ArrayRef<AffineExpr> resultDims, Type element) {
   ContractionLoops loops = getLoops(inputs, labels, resultLabels);
   SmallVector<AffineMap> maps;
   for (auto [input, own] : llvm::zip_equal(inputs, labels))
@@ -167,25 +163,11 @@ static Lowered lowerGemm(NodeLowering &b) {
 // Einsum
 //===----------------------------------------------------------------------===//
 
-/// The labels of one term. An ellipsis stands for the axes that have no letter;
-/// they have labels from 256 on, the last one first.
+/// The labels of one term: its letters.
 static std::optional<Labels> parseTerm(StringRef term, int64_t rank) {
-  Labels labels;
-  size_t dots = term.find("...");
-  int64_t letters = dots == StringRef::npos ? term.size() : term.size() - 3;
-  int64_t hidden = dots == StringRef::npos ? 0 : rank - letters;
-  for (size_t i = 0; i < term.size(); ++i) {
-    if (term[i] != '.') {
-      labels.push_back(static_cast<unsigned char>(term[i]));
-      continue;
-    }
-    for (int64_t axis = 0; axis < hidden; ++axis)
-      labels.push_back(256 + hidden - 1 - axis);
-    i += 2;
-  }
-  if (hidden < 0 || int64_t(labels.size()) != rank)
+  if (int64_t(term.size()) != rank)
     return std::nullopt;
-  return labels;
+  return Labels(term.bytes_begin(), term.bytes_end());
 }
 
 static Lowered lowerEinsum(NodeLowering &b) {

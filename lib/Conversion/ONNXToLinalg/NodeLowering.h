@@ -264,11 +264,21 @@ Value floorDivIndex(NodeLowering &b, Value x, Value y);
 Value minIndex(NodeLowering &b, Value x, Value y);
 Value maxIndex(NodeLowering &b, Value x, Value y);
 
+/// One label per axis: equal labels are one index.
+using Labels = SmallVector<unsigned>;
+
+/// The sum over all labels that the result lacks of the products of the inputs,
+/// in elements of `element`, which the inputs have or widen to.
+Tensor contract(NodeLowering &b, ArrayRef<Tensor> inputs,
+                ArrayRef<Labels> labels, ArrayRef<unsigned> resultLabels,
+                ArrayRef<AffineExpr> resultDims, Type element);
+
 using Lowering = Lowered (*)(NodeLowering &);
 
 /// The lowerings of ONNX's operators, by name.
 using Lowerings = llvm::StringMap<Lowering>;
 
+void populateAttentionLowerings(Lowerings &lowerings);
 void populateCastLowerings(Lowerings &lowerings);
 void populateDataMovementLowerings(Lowerings &lowerings);
 void populateElementwiseLowerings(Lowerings &lowerings);

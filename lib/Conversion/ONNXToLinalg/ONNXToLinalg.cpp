@@ -28,6 +28,7 @@ using namespace qtx::onnx;
 
 static Lowerings getLowerings() {
   Lowerings lowerings;
+  populateAttentionLowerings(lowerings);
   populateCastLowerings(lowerings);
   populateDataMovementLowerings(lowerings);
   populateElementwiseLowerings(lowerings);
@@ -58,14 +59,14 @@ static bool hasSizes(Type type) {
          map.getValue().getNumResults() == tensor.getRank();
 }
 
-/// Whether elements of this type can be computed with.
+/// Whether elements of this type can be held.
 static bool hasPlainElements(Type type) {
   auto tensor = dyn_cast<RankedTensorType>(type);
   if (!tensor)
     return true;
   Type element = tensor.getElementType();
   return element.isF16() || element.isBF16() || element.isF32() ||
-         element.isF64() ||
+         element.isF64() || isByteFloat(element) ||
          (isa<IntegerType>(element) &&
           cast<IntegerType>(element).getWidth() <= 64);
 }
@@ -204,10 +205,24 @@ void FunctionLowering::replaceConstant(arith::ConstantOp constant) {
   toErase.push_back(constant);
 }
 
+/// Whether a node reads floats of 8 bits as numbers, or only moves them.
+static bool takesByteFloats(NodeOp node) {
+  return llvm::is_contained({"BitCast", "Cast", "Concat", "DequantizeLinear",
+                             "Expand", "Gather", "QuantizeLinear", "Reshape",
+                             "Slice", "Split", "Transpose"},
+                            node.getOpType());
+}
+
 SmallVector<Value> FunctionLowering::createResults(NodeOp node,
                                                    NodeLowering &lowering) {
-  bool isSupported = llvm::all_of(node->getOperandTypes(), hasPlainElements) &&
-                     llvm::all_of(node->getResultTypes(), hasPlainElements);
+  bool takesBytes = takesByteFloats(node);
+  auto isSupportedType = [&](Type type) {
+    auto tensor = dyn_cast<RankedTensorType>(type);
+    return hasPlainElements(type) &&
+           (takesBytes || !tensor || !isByteFloat(tensor.getElementType()));
+  };
+  bool isSupported = llvm::all_of(node->getOperandTypes(), isSupportedType) &&
+                     llvm::all_of(node->getResultTypes(), isSupportedType);
   StringRef domain = node.getDomain().value_or("");
   std::string name =
       (domain + (domain.empty() ? "" : ".") + node.getOpType()).str();

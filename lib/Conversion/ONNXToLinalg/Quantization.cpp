@@ -39,26 +39,30 @@ static FailureOr<Tensor> spread(NodeLowering &b, Tensor param, Tensor x) {
 static Lowered lowerQuantizeLinear(NodeLowering &b) {
   Tensor x = b.input(0);
   Type to = b.resultElement();
-  if (!isa<IntegerType>(to))
-    return b.fail("codes that are no integers");
+  if (!isa<IntegerType>(to) && !isByteFloat(to))
+    return b.fail("codes that are no integers and no floats of 8 bits");
   FailureOr<Tensor> scale = spread(b, b.input(1), x);
   FailureOr<Tensor> zeroPoint =
       b.has(2) ? spread(b, b.input(2), x) : b.number(to, 0);
   if (failed(scale) || failed(zeroPoint))
     return failure();
   Type from = x.element();
+  bool saturates = b.node.getIntAttr("saturate", 1) != 0;
   return b.mapToResult({x, *scale, *zeroPoint}, [&](Scalars &s, ValueRange v) {
     Type type = v[1].getType();
-    Value value = s.convert(v[0], from, type);
-    return s.quantize(s.div(value, v[1]), v[2], to);
+    Value quotient = s.div(s.convert(v[0], from, type), v[1]);
+    if (isByteFloat(to))
+      return s.convert(s.add(quotient, s.convert(v[2], to, type)), type, to,
+                       saturates);
+    return s.quantize(quotient, v[2], to);
   });
 }
 
 static Lowered lowerDequantizeLinear(NodeLowering &b) {
   Tensor x = b.input(0);
   Type from = x.element();
-  if (!isa<IntegerType>(from))
-    return b.fail("codes that are no integers");
+  if (!isa<IntegerType>(from) && !isByteFloat(from))
+    return b.fail("codes that are no integers and no floats of 8 bits");
   FailureOr<Tensor> scale = spread(b, b.input(1), x);
   FailureOr<Tensor> zeroPoint =
       b.has(2) ? spread(b, b.input(2), x) : b.number(from, 0);
@@ -66,10 +70,14 @@ static Lowered lowerDequantizeLinear(NodeLowering &b) {
     return failure();
   return b.mapToResult({x, *scale, *zeroPoint}, [&](Scalars &s, ValueRange v) {
     // 64 bits hold the difference of all codes.
-    Type i64 = s.getI64Type();
+    Type i64 = s.getI64Type(), type = v[1].getType();
+    if (isByteFloat(from))
+      return s.mul(
+          s.sub(s.convert(v[0], from, type), s.convert(v[2], from, type)),
+          v[1]);
     Value difference =
         s.sub(s.convert(v[0], from, i64), s.convert(v[2], from, i64));
-    return s.mul(s.convert(difference, i64, v[1].getType()), v[1]);
+    return s.mul(s.convert(difference, i64, type), v[1]);
   });
 }
 

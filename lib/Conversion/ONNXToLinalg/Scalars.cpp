@@ -16,7 +16,14 @@
 using namespace mlir;
 using namespace qtx::onnx;
 
+bool qtx::onnx::isByteFloat(Type type) {
+  return isa<FloatType>(type) && type.getIntOrFloatBitWidth() <= 8 &&
+         !isa<Float8E8M0FNUType>(type);
+}
+
 Type qtx::onnx::getPlainElement(Type type) {
+  if (isByteFloat(type))
+    return IntegerType::get(type.getContext(), 8);
   if (auto integer = dyn_cast<IntegerType>(type))
     return IntegerType::get(type.getContext(), integer.getWidth());
   return type;
@@ -317,7 +324,123 @@ Value Scalars::floatToInteger(Value x, IntegerType to, bool toUnsigned) {
   return result;
 }
 
-Value Scalars::convert(Value x, Type from, Type to) {
+namespace {
+/// How a float of 8 or 4 bits is written: sign, exponent, fraction.
+struct ByteFormat {
+  explicit ByteFormat(FloatType type)
+      : semantics(type.getFloatSemantics()), width(type.getWidth()),
+        fraction(APFloat::semanticsPrecision(semantics) - 1),
+        minExponent(APFloat::semanticsMinExponent(semantics)),
+        largest(APFloat::getLargest(semantics).convertToDouble()),
+        hasInfinity(APFloat::semanticsHasInf(semantics)),
+        hasNaN(APFloat::semanticsHasNaN(semantics)) {}
+
+  int64_t bits(const APFloat &value) const {
+    return value.bitcastToAPInt().getZExtValue();
+  }
+  int64_t sign() const { return int64_t(1) << (width - 1); }
+  int64_t infinity() const { return bits(APFloat::getInf(semantics)); }
+  /// Where there is none, -0, as ONNX's reference has it.
+  int64_t nan() const {
+    return hasNaN ? bits(APFloat::getNaN(semantics)) : sign();
+  }
+  /// Whether there is no -0, whose bits are NaN's.
+  bool isUnsignedZero() const { return hasNaN && nan() == sign(); }
+  /// The distance of exponents from those of f32.
+  int shift() const { return minExponent + 126; }
+
+  const llvm::fltSemantics &semantics;
+  unsigned width, fraction;
+  int minExponent;
+  double largest;
+  bool hasInfinity, hasNaN;
+};
+} // namespace
+
+/// Exponent and fraction are those of an f32 that is smaller by a power of two.
+Value Scalars::decodeByte(Value bits, FloatType from) {
+  ByteFormat format(from);
+  Type i32 = getI32Type(), f32 = getF32Type();
+  Value all = arith::ExtUIOp::create(*this, i32, bits);
+  Value magnitude =
+      arith::AndIOp::create(*this, all, integer(i32, format.sign() - 1));
+  Value small = arith::BitcastOp::create(
+      *this, f32,
+      arith::ShLIOp::create(*this, magnitude,
+                            integer(i32, 23 - format.fraction)));
+  Value value = mul(small, number(f32, std::ldexp(1.0, format.shift())));
+  auto replace = [&](Value found, int64_t special, double by) {
+    Value isSpecial = equal(found, integer(i32, special));
+    value = select(isSpecial, number(f32, by), value);
+  };
+  double nan = std::numeric_limits<double>::quiet_NaN();
+  if (format.hasInfinity) {
+    // What lies above the infinity is NaN.
+    Value isAbove =
+        arith::CmpIOp::create(*this, arith::CmpIPredicate::ugt, magnitude,
+                              integer(i32, format.infinity()));
+    value = select(isAbove, number(f32, nan), value);
+    replace(magnitude, format.infinity(),
+            std::numeric_limits<double>::infinity());
+  } else if (format.hasNaN) {
+    replace(format.isUnsignedZero() ? all : magnitude, format.nan(), nan);
+  }
+  Value sign = arith::AndIOp::create(*this, all, integer(i32, format.sign()));
+  Value isNegative = notEqual(sign, integer(i32, 0));
+  return select(isNegative, neg(value), value);
+}
+
+/// Rounds half to even at the last bit of the fraction, which is fixed below
+/// the smallest normal number.
+Value Scalars::encodeByte(Value x, FloatType to, bool saturates) {
+  ByteFormat format(to);
+  Type i32 = getI32Type(), f32 = getF32Type();
+  Value zero = integer(i32, 0), largest = number(f32, format.largest);
+  Value magnitude = abs(x);
+  // The quotient below is finite.
+  Value bounded = arith::MinNumFOp::create(*this, magnitude,
+                                           number(f32, 2 * format.largest));
+  Value exponent = arith::AndIOp::create(
+      *this, arith::BitcastOp::create(*this, i32, bounded),
+      integer(i32, 0x7f800000));
+  Value power = arith::BitcastOp::create(*this, f32, exponent);
+  Value least = number(f32, std::ldexp(1.0, format.minExponent));
+  Value unit = mul(arith::MaxNumFOp::create(*this, power, least),
+                   number(f32, std::ldexp(1.0, -int(format.fraction))));
+  Value rounded =
+      mul(math::RoundEvenOp::create(*this, div(bounded, unit)), unit);
+  Value isOver = less(largest, rounded);
+  rounded = select(isOver, largest, rounded);
+  Value small = mul(rounded, number(f32, std::ldexp(1.0, -format.shift())));
+  Value bits =
+      arith::ShRUIOp::create(*this, arith::BitcastOp::create(*this, i32, small),
+                             integer(i32, 23 - format.fraction));
+  if (!saturates && (format.hasInfinity || format.hasNaN))
+    bits = select(
+        isOver,
+        integer(i32, format.hasInfinity ? format.infinity() : format.nan()),
+        bits);
+  Value negative =
+      arith::CmpIOp::create(*this, arith::CmpIPredicate::slt,
+                            arith::BitcastOp::create(*this, i32, x), zero);
+  if (format.isUnsignedZero())
+    negative = logicalAnd(negative, notEqual(bits, zero));
+  Value sign = select(negative, integer(i32, format.sign()), zero);
+  bits = arith::OrIOp::create(*this, bits, sign);
+  bits = select(isNaN(x), integer(i32, format.nan()), bits);
+  return arith::TruncIOp::create(*this, getI8Type(), bits);
+}
+
+Value Scalars::convert(Value x, Type from, Type to, bool saturates) {
+  if (isByteFloat(from)) {
+    if (from == to)
+      return x;
+    Value value = decodeByte(x, cast<FloatType>(from));
+    return convert(value, getF32Type(), to, saturates);
+  }
+  if (isByteFloat(to))
+    return encodeByte(convert(x, from, getF32Type()), cast<FloatType>(to),
+                      saturates);
   bool fromUnsigned = from.isUnsignedInteger() || from.isInteger(1);
   bool toUnsigned = to.isUnsignedInteger();
   Type target = getComputeElement(to);

@@ -13,6 +13,10 @@
 
 namespace qtx::onnx {
 
+/// Whether `type` is a float of 8 or 4 bits: values are bytes, which only
+/// conversions read.
+bool isByteFloat(mlir::Type type);
+
 /// The type that holds elements of `type` in arithmetic: signless.
 mlir::Type getPlainElement(mlir::Type type);
 
@@ -80,7 +84,9 @@ public:
   Value softplus(Value a);
 
   /// `x` of the ONNX element type `from` as `to`, with the meaning of `Cast`.
-  Value convert(Value x, Type from, Type to);
+  /// A float of 8 bits that is too small for `x` saturates, or becomes infinite
+  /// or NaN.
+  Value convert(Value x, Type from, Type to, bool saturates = true);
   /// `x` rounded half to even and saturated to the integer type `to`, after
   /// `zeroPoint`, of that type, was added.
   Value quantize(Value x, Value zeroPoint, Type to);
@@ -91,6 +97,8 @@ public:
 private:
   Value floatToInteger(Value x, mlir::IntegerType to, bool toUnsigned);
   Value integerPower(Value base, Value exponent);
+  Value decodeByte(Value bits, mlir::FloatType from);
+  Value encodeByte(Value x, mlir::FloatType to, bool saturates);
 
   Type element;
 };

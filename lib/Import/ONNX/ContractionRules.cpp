@@ -8,6 +8,7 @@
 
 #include "Node.h"
 #include "Tensors.h"
+#include "llvm/ADT/StringExtras.h"
 
 using namespace mlir;
 using namespace qtx;
@@ -102,6 +103,10 @@ static LogicalResult readTerm(Node &node, StringRef term, unsigned index,
   for (auto [letter, size] : llvm::zip_equal(term, dims)) {
     ++letters.counts[StringRef(&letter, 1)];
     Size &known = letters.sizes[letter];
+    if (known && llvm::isDigit(letter) && getConstant(size) == 1)
+      continue;
+    if (known && llvm::isDigit(letter) && getConstant(known) == 1)
+      known = size;
     if (known && failed(node.expectEqual(known, size)))
       return failure();
     if (!known || getConstant(size))
@@ -110,12 +115,48 @@ static LogicalResult readTerm(Node &node, StringRef term, unsigned index,
   return success();
 }
 
+/// Dimensions that an ellipsis stands for have digits for letters, which count
+/// them from the last one. They broadcast.
+static std::string getHidden(int64_t count) {
+  std::string digits;
+  while (count > 0)
+    digits.push_back('0' + --count);
+  return digits;
+}
+
+/// `equation` without ellipses; fails if there are too many dimensions.
+static FailureOr<std::string> expandEllipses(Node &node, StringRef equation) {
+  auto [left, right] = equation.split("->");
+  SmallVector<StringRef> terms;
+  left.split(terms, ',');
+  std::string result;
+  int64_t most = 0;
+  for (auto [index, term] : llvm::enumerate(terms)) {
+    auto [before, after] = term.split("...");
+    bool isHiding = term.contains("...") && index < node.getNumInputs();
+    int64_t hidden =
+        isHiding ? node.getRank(index) + 3 - int64_t(term.size()) : 0;
+    if (hidden > 10)
+      return node.unsupported("ellipsis of more than 10 dimensions");
+    most = std::max(most, hidden);
+    result += (index == 0 ? "" : ",") + before.str() + getHidden(hidden) +
+              after.str();
+  }
+  if (!equation.contains("->"))
+    return result;
+  auto [before, after] = right.split("...");
+  return result + "->" + before.str() +
+         getHidden(right.contains("...") ? most : 0) + after.str();
+}
+
 static LogicalResult inferEinsum(Node &node) {
-  std::string equation = node.getString("equation", "").str();
-  llvm::erase(equation, ' ');
-  if (StringRef(equation).contains('.'))
-    return node.unsupported("ellipsis");
-  auto [left, right] = StringRef(equation).split("->");
+  std::string written = node.getString("equation", "").str();
+  llvm::erase(written, ' ');
+  FailureOr<std::string> expanded = expandEllipses(node, written);
+  if (failed(expanded))
+    return failure();
+  StringRef equation = *expanded;
+  auto [left, right] = equation.split("->");
   SmallVector<StringRef> terms;
   left.split(terms, ',');
   if (terms.size() != node.getNumInputs())
@@ -126,12 +167,16 @@ static LogicalResult inferEinsum(Node &node) {
     if (failed(readTerm(node, term, index, letters)))
       return failure();
   std::string result = right.str();
-  if (!StringRef(equation).contains("->")) {
-    // The letters that appear once, in the order of the alphabet.
+  if (!equation.contains("->")) {
+    // The letters that appear once, in the order of the alphabet, behind what
+    // ellipses stand for.
     for (auto &entry : letters.sizes)
-      if (letters.counts[StringRef(&entry.first, 1)] == 1)
+      if (llvm::isDigit(entry.first) ||
+          letters.counts[StringRef(&entry.first, 1)] == 1)
         result.push_back(entry.first);
-    llvm::sort(result);
+    llvm::sort(result, [](char a, char b) {
+      return llvm::isDigit(a) && llvm::isDigit(b) ? a > b : a < b;
+    });
   }
   Dims dims;
   for (char letter : result) {
@@ -408,6 +453,6 @@ void qtx::importer::addContractionRules(RuleTable &rules) {
   rules["MaxPool"] = {1, 1, 2, inferPool};
   for (StringRef op : {"GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"})
     rules[op] = {1, 1, 1, inferGlobalPool};
-  rules["Attention"] = {3, 6, 4, inferAttention};
+  rules["Attention"] = {3, 7, 4, inferAttention};
   rules["RotaryEmbedding"] = {3, 4, 1, inferRotaryEmbedding};
 }

@@ -132,6 +132,19 @@ static LogicalResult inferCast(Node &node) {
   return inferCastTo(node, type);
 }
 
+/// The same bits as another type, which is as wide.
+static LogicalResult inferBitCast(Node &node) {
+  int64_t to = node.getInt("to", 0);
+  Type type = getElementType(to, node.builder.getContext());
+  if (!type || type.getIntOrFloatBitWidth() !=
+                   node.getElementType().getIntOrFloatBitWidth())
+    return node.unsupported("to element type " + Twine(to));
+  node.attributes.erase("to");
+  if (type == node.getElementType())
+    return node.replace(node.inputs[0]);
+  return node.infer(node.getDims(), type);
+}
+
 static LogicalResult inferCastLike(Node &node) {
   return inferCastTo(node, node.getElementType(1));
 }
@@ -145,9 +158,20 @@ static LogicalResult inferDropout(Node &node) {
   if (std::optional<SmallVector<int64_t>> isTraining = node.getInts(2);
       node.hasInput(2) && (!isTraining || isTraining->front() != 0))
     return node.unsupported("training");
-  if (node.getNumOutputs() > 1 && node.isWanted[1])
-    return node.unsupported("mask");
-  return node.replace(node.inputs[0]);
+  if (failed(node.replace(node.inputs[0])))
+    return failure();
+  if (node.getNumOutputs() < 2 || !node.isWanted[1])
+    return success();
+  // Everything is kept.
+  auto flag = RankedTensorType::get(1, node.builder.getI1Type());
+  Value shape = node.apply("Shape", {node.inputs[0]});
+  return node.replace(node.apply("ConstantOfShape", {shape},
+                                 [&](Node &mask) {
+                                   mask.attributes.set(
+                                       "value",
+                                       DenseElementsAttr::get(flag, true));
+                                 }),
+                      1);
 }
 
 /// Both bounds may be left out; they are scalars.
@@ -195,6 +219,7 @@ void qtx::importer::addElementwiseRules(RuleTable &rules) {
   rules["Mean"] = {1, kAnyNumber, 1, inferMean};
   rules["Where"] = {3, 3, 1, inferWhere};
   rules["Cast"] = {1, 1, 1, inferCast};
+  rules["BitCast"] = {1, 1, 1, inferBitCast};
   rules["CastLike"] = {2, 2, 1, inferCastLike};
   rules["Identity"] = {1, 1, 1, inferIdentity};
   rules["Dropout"] = {1, 3, 2, inferDropout};

@@ -515,6 +515,41 @@ static LogicalResult inferPad(Node &node) {
   return node.infer(dims, node.getElementType());
 }
 
+/// Pads or cuts dimensions at both ends: an odd element goes to the end.
+static LogicalResult inferCenterCropPad(Node &node) {
+  std::optional<SmallVector<int64_t>> shape = node.getInts(1);
+  if (!shape)
+    return node.unsupported("shape that is not constant");
+  int64_t rank = node.getRank();
+  FailureOr<SmallVector<int64_t>> axes =
+      node.normalizeAxes(node.getIntList("axes").value_or(
+                             llvm::to_vector(llvm::seq<int64_t>(0, rank))),
+                         rank);
+  if (failed(axes))
+    return failure();
+  if (axes->size() != shape->size())
+    return node.emitError()
+           << "expected " << axes->size() << " sizes, found " << shape->size();
+  Dims dims = node.getDims();
+  SmallVector<int64_t> starts, ends, pads(2 * rank, 0);
+  for (auto [axis, target] : llvm::zip_equal(*axes, *shape)) {
+    std::optional<int64_t> size = getConstant(dims[axis]);
+    if (!size)
+      return node.unsupported("dynamic size");
+    int64_t room = std::max<int64_t>(target - *size, 0);
+    pads[axis] = room / 2;
+    pads[rank + axis] = room - room / 2;
+    starts.push_back(std::max<int64_t>(*size - target, 0) / 2);
+    ends.push_back(starts.back() + std::min(*size, target));
+  }
+  Value part =
+      node.apply("Slice", {node.inputs[0], node.createInts(starts),
+                           node.createInts(ends), node.createInts(*axes)});
+  if (llvm::all_of(pads, [](int64_t pad) { return pad == 0; }))
+    return node.replace(part);
+  return node.replace(node.apply("Pad", {part, node.createInts(pads)}));
+}
+
 static LogicalResult foldTrilu(Node &node, int64_t diagonal, bool isUpper) {
   const Contents *input = node.getContents(0);
   if (!input)
@@ -555,6 +590,10 @@ static LogicalResult inferTrilu(Node &node) {
 
 static LogicalResult inferOneHot(Node &node) {
   std::optional<Dims> depth = node.getSizes(1);
+  const Contents *number = node.getContents(1);
+  if (number && number->isFloat() && number->floats.size() == 1 &&
+      number->floats[0] >= 0 && number->floats[0] <= INT32_MAX)
+    depth = Dims{node.sizes().get(static_cast<int64_t>(number->floats[0]))};
   if (!depth || depth->size() != 1 || !depth->front())
     return node.unsupported("depth that is not a function of sizes");
   int64_t rank = node.getRank() + 1;
@@ -644,6 +683,7 @@ void qtx::importer::addMovementRules(RuleTable &rules) {
   rules["ScatterElements"] = {3, 3, 1, inferScatterElements};
   rules["ScatterND"] = {3, 3, 1, inferScatterND};
   rules["Pad"] = {2, 4, 1, inferPad};
+  rules["CenterCropPad"] = {2, 2, 1, inferCenterCropPad};
   rules["Trilu"] = {1, 2, 1, inferTrilu};
   rules["OneHot"] = {3, 3, 1, inferOneHot};
   rules["NonZero"] = {1, 1, 1, inferNonZero};

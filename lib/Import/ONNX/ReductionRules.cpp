@@ -97,7 +97,7 @@ static LogicalResult inferSoftmax(Node &node) {
   return node.infer(node.getDims(), node.getElementType());
 }
 
-static LogicalResult inferCumSum(Node &node) {
+static LogicalResult inferCumulative(Node &node) {
   std::optional<SmallVector<int64_t>> axes = node.getInts(1);
   if (!axes || axes->size() != 1)
     return node.unsupported("axis that is not constant");
@@ -138,6 +138,7 @@ void qtx::importer::addReductionRules(RuleTable &rules) {
     rules[op] = {1, 1, 1, inferArgMax};
   for (StringRef op : {"Softmax", "LogSoftmax", "Hardmax", "LpNormalization"})
     rules[op] = {1, 1, 1, inferSoftmax};
-  rules["CumSum"] = {2, 2, 1, inferCumSum};
+  for (StringRef op : {"CumProd", "CumSum"})
+    rules[op] = {2, 2, 1, inferCumulative};
   rules["TopK"] = {2, 2, 2, inferTopK};
 }

@@ -70,6 +70,20 @@ static LogicalResult inferConstantOfShape(Node &node) {
   return node.fold(std::move(contents));
 }
 
+/// A window of as many numbers as the input says.
+static LogicalResult inferWindow(Node &node) {
+  std::optional<Dims> size = node.getSizes(0);
+  if (!size || size->size() != 1 || !size->front())
+    return node.unsupported("size that is not a function of sizes");
+  int64_t to = node.getInt("output_datatype", 1);
+  Type elementType = getElementType(to, node.builder.getContext());
+  if (!isa_and_present<FloatType>(elementType))
+    return node.unsupported("of element type " + Twine(to));
+  node.keepInputs(0);
+  node.attributes.erase("output_datatype");
+  return node.infer(*size, elementType);
+}
+
 /// The number of elements of a range of integers; null if it is not known.
 static Size getRangeSize(Sizes &sizes, Size start, Size limit, Size delta) {
   std::optional<int64_t> step = delta ? getConstant(delta) : std::nullopt;
@@ -397,6 +411,8 @@ void qtx::importer::addShapeRules(RuleTable &rules) {
   rules["Size"] = {1, 1, 1, inferSize};
   rules["ConstantOfShape"] = {1, 1, 1, inferConstantOfShape};
   rules["Range"] = {3, 3, 1, inferRange};
+  for (StringRef op : {"BlackmanWindow", "HammingWindow", "HannWindow"})
+    rules[op] = {1, 1, 1, inferWindow};
   rules["Reshape"] = {2, 2, 1, inferReshape};
   rules["Flatten"] = {1, 1, 1, inferFlatten};
   rules["Squeeze"] = {1, 2, 1, inferSqueeze};

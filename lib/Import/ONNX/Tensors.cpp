@@ -70,6 +70,8 @@ Type qtx::importer::getElementType(int64_t dataType, MLIRContext *context) {
     return getInteger(4, Unsigned);
   case 22:
     return getInteger(4, Signless);
+  case 23:
+    return Float4E2M1FNType::get(context);
   default:
     return {};
   }

@@ -113,3 +113,36 @@ func.func @empty_part(%x: tensor<8xf32>, %y: tensor<0xf32>) -> tensor<8xf32> {
   %0 = onnx.node "Concat"(%x, %y) attributes {axis = 0 : si64} : (tensor<8xf32>, tensor<0xf32>) -> tensor<8xf32>
   return %0 : tensor<8xf32>
 }
+
+// -----
+
+!q = tensor<2x4x3x8xf32>
+!k = tensor<2x2x?x8xf32, affine_map<()[s0] -> (2, 2, s0, 8)>>
+!p = tensor<2x2x?x8xf32, affine_map<()[s0] -> (2, 2, s0 + 1, 8)>>
+
+// Attention that no pattern takes: with keys of earlier calls, and results besides the first.
+// CHECK-LABEL: func @attention(
+// CHECK: tensor.insert_slice
+// CHECK: linalg.generic {{.*}} iterator_types = ["parallel", "parallel", "parallel", "parallel", "parallel", "reduction"]
+// CHECK: math.exp
+// CHECK-NOT: onnx.node
+func.func @attention(%q: !q, %k: !k, %past: tensor<2x2x1x8xf32>) -> (!q, !p) {
+  %none = onnx.none : none
+  %y, %present = onnx.node "Attention"(%q, %k, %k, %none, %past, %past) attributes {is_causal = 1 : si64}
+      : (!q, !k, !k, none, tensor<2x2x1x8xf32>, tensor<2x2x1x8xf32>) -> (!q, !p)
+  return %y, %present : !q, !p
+}
+
+// -----
+
+// Floats of 8 bits are bytes.
+// CHECK-LABEL: func @bytes(
+// CHECK-SAME: %{{.*}}: tensor<2x2xi8>) -> tensor<2x2xf32>
+// CHECK: linalg.transpose
+// CHECK: arith.shli
+// CHECK: arith.bitcast %{{.*}} : i32 to f32
+func.func @bytes(%x: tensor<2x2xf8E4M3FN>) -> tensor<2x2xf32> {
+  %0 = onnx.node "Transpose"(%x) attributes {perm = [1 : si64, 0 : si64]} : (tensor<2x2xf8E4M3FN>) -> tensor<2x2xf8E4M3FN>
+  %1 = onnx.node "Cast"(%0) : (tensor<2x2xf8E4M3FN>) -> tensor<2x2xf32>
+  return %1 : tensor<2x2xf32>
+}

@@ -24,3 +24,13 @@ func.func @elements(%x: tensor<4xf8E4M3FN>) -> tensor<4xf8E4M3FN> {
   %0 = onnx.node "Relu"(%x) : (tensor<4xf8E4M3FN>) -> tensor<4xf8E4M3FN> loc("y")
   return %0 : tensor<4xf8E4M3FN>
 }
+
+// -----
+
+!x = tensor<1x1x2x?xf32, affine_map<()[s0] -> (1, 1, 2, s0)>>
+
+// expected-error@+1 {{cannot lower 1 ONNX nodes: Attention 'y' (heads of dynamic size)}}
+func.func @heads(%x: !x) -> !x {
+  %0 = onnx.node "Attention"(%x, %x, %x) : (!x, !x, !x) -> !x loc("y")
+  return %0 : !x
+}

@@ -79,7 +79,9 @@ RankedTensorType qtx::onnx::dropDims(RankedTensorType type) {
 /// that the importer yields.
 static unsigned getMinInputs(StringRef op) {
   return llvm::StringSwitch<unsigned>(op)
-      .Cases({"Constant", "ConstantOfShape", "EyeLike"}, 0)
+      .Cases({"BlackmanWindow", "Constant", "ConstantOfShape", "EyeLike",
+              "HammingWindow", "HannWindow"},
+             0)
       .Cases({"Add", "And", "BitShift", "BitwiseAnd", "BitwiseOr", "BitwiseXor",
               "CastLike", "Compress"},
              2)
