@@ -139,18 +139,34 @@ static bool factorInverse(MatrixMap matrix, double damping,
 }
 
 namespace {
-/// Rounds some rows after `roundToNearest` has chosen the scales.
+/// Rounds some rows after `roundToNearest` has chosen the scales of rows and
+/// of the first blocks.
 struct RowRounder {
   const WeightMatrix &weights;
   const MatrixMap &factor;
-  double largestCode;
+  const RoundingOptions &options;
   RoundedWeights &rounded;
+
+  int64_t getScaleIndex(int64_t row, int64_t column) const {
+    return row * divideCeil(weights.columns, rounded.block) +
+           column / rounded.block;
+  }
+
+  /// Blocks that begin behind the first column choose their scale when their
+  /// weights hold the errors of the columns before.
+  void updateScale(ArrayRef<double> row, int64_t rowIndex,
+                   int64_t column) const {
+    if (column == 0 || column % rounded.block != 0)
+      return;
+    ArrayRef<double> rest = row.drop_front(column);
+    SmallVector<float> block(rest.take_front(rounded.block));
+    rounded.scales[getScaleIndex(rowIndex, column)] = getScale(block, options);
+  }
 
   /// One column of one row; the error in units of the diagonal.
   double roundOne(double weight, int64_t row, int64_t column) const {
-    int64_t numBlocks = divideCeil(weights.columns, rounded.block);
-    double scale = rounded.scales[row * numBlocks + column / rounded.block];
-    double code = getCode(weight, scale, largestCode);
+    double scale = rounded.scales[getScaleIndex(row, column)];
+    double code = getCode(weight, scale, getLargestCode(options.bits));
     rounded.codes[row * weights.columns + column] = int64_t(code);
     return (weight - code * scale) / factor(column, column);
   }
@@ -168,6 +184,8 @@ struct RowRounder {
       for (int64_t row = 0; row < numRows; ++row)
         for (int64_t i = 0; i < size; ++i) {
           int64_t column = begin + i, behind = size - i - 1;
+          updateScale(ArrayRef(exact.row(row).data(), weights.columns),
+                      firstRow + row, column);
           errors(row, i) = roundOne(exact(row, column), firstRow + row, column);
           exact.row(row).segment(column + 1, behind) -=
               errors(row, i) * factor.row(column).segment(column + 1, behind);
@@ -189,7 +207,7 @@ RoundedWeights qtx::roundMinimisingError(const WeightMatrix &weights,
   if (!factorInverse(factor, options.damping, pool))
     return rounded;
   rounded.isErrorMinimised = true;
-  RowRounder rounder{weights, factor, getLargestCode(options.bits), rounded};
+  RowRounder rounder{weights, factor, options, rounded};
   for (int64_t row = 0; row < weights.rows; row += kRows)
     pool.async([&rounder, row, count = std::min(kRows, weights.rows - row)] {
       rounder.round(row, count);

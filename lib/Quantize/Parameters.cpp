@@ -79,9 +79,12 @@ SmallVector<int64_t> qtx::cutUnequally(ArrayRef<float> spans, int64_t numGroups,
   std::vector starts(numGroups + 1, std::vector<int64_t>(numSteps + 1, 0));
   costs[0][0] = 0;
   for (int64_t k = 1; k <= numGroups; ++k)
-    for (int64_t end = 1; end <= numSteps; ++end)
-      for (int64_t start = 0; start < end; ++start) {
-        double span = spans[getEnd(end) - 1];
+    for (int64_t end = 1; end <= numSteps; ++end) {
+      double span = 0;
+      for (int64_t start = end; start-- > 0;) {
+        for (float inStep :
+             spans.slice(getEnd(start), getEnd(start + 1) - getEnd(start)))
+          span = std::max<double>(span, inStep);
         double cost = costs[k - 1][start] +
                       double(getEnd(end) - getEnd(start)) * span * span;
         if (cost < costs[k][end]) {
@@ -89,6 +92,7 @@ SmallVector<int64_t> qtx::cutUnequally(ArrayRef<float> spans, int64_t numGroups,
           starts[k][end] = start;
         }
       }
+    }
   int64_t best = 0;
   for (int64_t k = 1; k <= numGroups; ++k)
     if (costs[k][numSteps] < costs[best][numSteps])

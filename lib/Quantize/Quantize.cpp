@@ -17,13 +17,16 @@
 #include "Dialect/Qtx/Transforms/ConstantUtils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Quant/IR/QuantTypes.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "qtx/Analysis/Calibrate.h"
 #include "qtx/Analysis/GPTQ.h"
 #include "qtx/Analysis/Measure.h"
 #include "qtx/Analysis/Moments.h"
+#include "qtx/Dialect/Qtx/IR/QtxDialect.h"
 #include "qtx/Dialect/Qtx/IR/QtxOps.h"
 #include "qtx/Dialect/Qtx/IR/QtxTypes.h"
 #include "qtx/Quantize/Parameters.h"
+#include "llvm/ADT/EquivalenceClasses.h"
 #include "llvm/ADT/MapVector.h"
 #include <cmath>
 #include <numeric>
@@ -255,6 +258,7 @@ private:
   //===--- Edges ---===//
   void prepareAttention();
   void findFeedForwards();
+  void findStreams();
   void collectEdges();
   void collectUse(OpOperand &use, llvm::MapVector<Value, Edge> &edges);
   void collectRemaining();
@@ -264,11 +268,14 @@ private:
   LogicalResult choose(Edge &edge);
   FailureOr<ChannelRanges> getRanges(Edge &edge);
   LogicalResult chooseGroups(Edge &edge, ArrayRef<float> spans);
+  SmallVector<int64_t> getOrder(Edge &edge, ArrayRef<float> spans);
+  SmallVector<int64_t> getStreamOrder(Value value, ArrayRef<float> spans);
   void chooseScaling(Edge &edge, const ChannelRanges &ranges);
   Type makeElementType(const Edge &edge, const ChannelRanges &ranges);
 
   //===--- Rewrites ---===//
   void insert(Edge &edge);
+  void endStreams();
   Value quantize(OpBuilder &builder, Edge &edge, Value value);
   Value restore(OpBuilder &builder, const Edge &edge);
   void adjust(LinearOp op, const Edge &edge);
@@ -287,6 +294,11 @@ private:
   /// For recipes with groups: the edges of feed-forward networks that have
   /// groups, with the edge that says in which order.
   DenseMap<Value, Value> orderOf;
+  /// Values whose channels sums, normalisation and activations keep in one
+  /// order, by `Value::getAsOpaquePointer`.
+  llvm::EquivalenceClasses<void *> streams;
+  /// The order of each stream that has one, by its leader.
+  DenseMap<void *, SmallVector<int64_t>> streamOrders;
   /// Of what each edge held: sums in front of the quantizer, moments behind.
   std::vector<std::vector<double>> sums;
   std::vector<std::optional<SecondMoments>> moments;
@@ -318,6 +330,28 @@ void Quantizer::findFeedForwards() {
       continue;
     for (Value value : {up.getX(), down.getY(), sum.getY()})
       orderOf[value] = down.getY();
+  }
+}
+
+static bool isChannelwise(Operation *op) {
+  return isa<AddOp, LayerNormOp, RmsNormOp, GeluOp, ReluOp, SiluOp>(op);
+}
+
+void Quantizer::findStreams() {
+  auto hasChannels = [](Value value) {
+    auto type = dyn_cast<RankedTensorType>(value.getType());
+    return type && type.getRank() > 1 && !ConstantTensor::isConstant(value);
+  };
+  auto getSize = [](Value value) {
+    return cast<RankedTensorType>(value.getType()).getShape().back();
+  };
+  for (Operation &op : function.getBody().front()) {
+    if (!isChannelwise(&op) || !hasChannels(op.getResult(0)))
+      continue;
+    for (Value operand : op.getOperands())
+      if (hasChannels(operand) && getSize(operand) == getSize(op.getResult(0)))
+        streams.unionSets(op.getResult(0).getAsOpaquePointer(),
+                          operand.getAsOpaquePointer());
   }
 }
 
@@ -381,9 +415,8 @@ void Quantizer::collectRemaining() {
     edge.value = value;
     edge.feedsLinearsOnly = false;
     for (OpOperand &use : value.getUses())
-      if (isa<AddOp, LayerNormOp, RmsNormOp, GeluOp, ReluOp, SiluOp>(
-              use.getOwner()) &&
-          isFloatTensor(use.get()) && !known.contains(&use) &&
+      if (isChannelwise(use.getOwner()) && isFloatTensor(use.get()) &&
+          !known.contains(&use) &&
           cast<RankedTensorType>(value.getType()).getRank() > 1)
         edge.uses.push_back(&use);
     if (!edge.uses.empty())
@@ -457,11 +490,52 @@ static bool isPermutable(const Edge &edge) {
          });
 }
 
+/// Channels by the largest multiple of the median that they reach on the edges
+/// of the stream that have groups: an outlier anywhere is one everywhere.
+SmallVector<int64_t> Quantizer::getStreamOrder(Value value,
+                                               ArrayRef<float> spans) {
+  auto leader = streams.findLeader(value.getAsOpaquePointer());
+  if (leader == streams.member_end())
+    return sortBySpan(spans);
+  SmallVector<int64_t> &order = streamOrders[*leader];
+  if (!order.empty())
+    return order;
+  std::vector<float> largest(spans.size(), 0);
+  for (const Edge &edge : edges) {
+    Value source = orderOf.lookup(edge.value);
+    bool leads = recipe.edges == EdgeSet::All ? source == edge.value
+                                              : edge.feedsLinearsOnly;
+    auto ranges = getObserved(edge.value);
+    if (!leads || !ranges || ranges->getNumChannels() != spans.size() ||
+        !streams.isEquivalent(edge.value.getAsOpaquePointer(), *leader))
+      continue;
+    std::vector<float> observed = getSpans(*ranges);
+    float median = std::max(getMedian(observed), 1e-30f);
+    for (auto [target, span] : llvm::zip_equal(largest, observed))
+      target = std::max(target, span / median);
+  }
+  order = sortBySpan(largest);
+  return order;
+}
+
+/// The order in which an edge with groups stores its channels.
+SmallVector<int64_t> Quantizer::getOrder(Edge &edge, ArrayRef<float> spans) {
+  if (recipe.order == OrderScope::Network) {
+    // Heads stay where they are.
+    if (edge.value.getDefiningOp<MergeHeadsOp>())
+      return edge.groups.order;
+    return getStreamOrder(edge.value, spans);
+  }
+  Value source =
+      recipe.edges == EdgeSet::All ? orderOf.lookup(edge.value) : Value();
+  auto ranges = source ? getObserved(source) : std::nullopt;
+  if (!ranges || ranges->getNumChannels() != spans.size())
+    return sortBySpan(spans);
+  return sortBySpan(getSpans(*ranges));
+}
+
 LogicalResult Quantizer::chooseGroups(Edge &edge, ArrayRef<float> spans) {
   int64_t size = spans.size(), numGroups = edge.recipe.numGroups;
-  auto setSorted = [&](ArrayRef<float> by) {
-    edge.groups.order = sortBySpan(by);
-  };
   switch (edge.recipe.grouping) {
   case Grouping::PerTensor:
     return success();
@@ -470,7 +544,8 @@ LogicalResult Quantizer::chooseGroups(Edge &edge, ArrayRef<float> spans) {
     if (isPermutable(edge))
       edge.groups = separateOutliers(spans, kOutlierSpan);
     else if (recipe.edges == EdgeSet::All && !edge.feedsLinearsOnly) {
-      // What no product reads may have a scale for each channel.
+      // What no product reads may have a scale and zero point for each channel.
+      edge.recipe.isSymmetric = false;
       edge.groups.order.resize(size);
       std::iota(edge.groups.order.begin(), edge.groups.order.end(), 0);
       edge.groups.sizes.assign(size, 1);
@@ -479,10 +554,12 @@ LogicalResult Quantizer::chooseGroups(Edge &edge, ArrayRef<float> spans) {
   case Grouping::Unequal: {
     if (!edge.feedsLinearsOnly)
       return success();
-    setSorted(spans);
+    edge.groups.order = getOrder(edge, spans);
     auto sorted = llvm::map_to_vector(edge.groups.order,
                                       [&](int64_t c) { return spans[c]; });
     edge.groups.sizes = cutUnequally(sorted, numGroups, kGroupAlignment);
+    if (edge.groups.sizes.size() == 1)
+      llvm::sort(edge.groups.order);
     return success();
   }
   case Grouping::Equal:
@@ -499,10 +576,7 @@ LogicalResult Quantizer::chooseGroups(Edge &edge, ArrayRef<float> spans) {
            << "expected a number of groups that divides the " << size
            << " channels of '" << getEdgeName(edge.value) << "', found "
            << numGroups;
-  auto leader = order && !isEveryEdge ? getObserved(order) : std::nullopt;
-  setSorted(leader && int64_t(leader->getNumChannels()) == size
-                ? ArrayRef(getSpans(*leader))
-                : spans);
+  edge.groups.order = getOrder(edge, spans);
   edge.groups.sizes.assign(numGroups, size / numGroups);
   return success();
 }
@@ -676,6 +750,37 @@ void Quantizer::insert(Edge &edge) {
   }
 }
 
+/// Where a stream that has an order ends, channels return to their places: this
+/// lets all of the stream be stored in its order. The inverse pair vanishes if
+/// that is not possible.
+void Quantizer::endStreams() {
+  SmallVector<OpOperand *> uses;
+  for (Operation &op : function.getBody().front())
+    if (!isa_and_present<QtxDialect>(op.getDialect()) &&
+        !isa<tensor::DimOp>(op))
+      for (OpOperand &use : op.getOpOperands())
+        uses.push_back(&use);
+  DenseMap<Value, Value> restored;
+  for (OpOperand *use : uses) {
+    Value value = use->get();
+    auto leader = streams.findLeader(value.getAsOpaquePointer());
+    auto order = leader == streams.member_end() ? streamOrders.end()
+                                                : streamOrders.find(*leader);
+    if (order == streamOrders.end())
+      continue;
+    Value &target = restored[value];
+    if (!target) {
+      OpBuilder builder(function.getContext());
+      builder.setInsertionPointAfterValue(value);
+      Location loc = value.getLoc();
+      target =
+          permute(builder, loc, permute(builder, loc, value, order->second),
+                  invert(order->second));
+    }
+    use->set(target);
+  }
+}
+
 /// The channels of a dequantized edge in their own order.
 Value Quantizer::restore(OpBuilder &builder, const Edge &edge) {
   if (edge.groups.isIdentity())
@@ -835,6 +940,8 @@ void Quantizer::quantizeWeights(LinearOp op, size_t edge) {
   RoundingOptions rounding;
   rounding.bits = choice.bits;
   rounding.block = choice.block;
+  // Few codes resolve more than they cut off with a smaller range.
+  rounding.searchesScales = choice.isErrorMinimised && choice.bits < 8;
   rounding.numThreads = options.stream.numThreads;
   RoundedWeights rounded =
       choice.isErrorMinimised && moments[edge]
@@ -984,6 +1091,7 @@ LogicalResult Quantizer::run() {
   }
   prepareAttention();
   findFeedForwards();
+  findStreams();
   collectEdges();
   if (failed(checkOverrides()))
     return failure();
@@ -999,6 +1107,7 @@ LogicalResult Quantizer::run() {
   for (Edge &edge : edges)
     if (edge.recipe.isQuantized)
       insert(edge);
+  endStreams();
   quantizeProbabilities();
   if (failed(observe()))
     return failure();

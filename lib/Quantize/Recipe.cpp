@@ -273,11 +273,11 @@ llvm::Expected<Recipe> qtx::parseRecipeFile(StringRef contents,
   if (!root)
     return llvm::createStringError(name + ": expected an object");
   for (const auto &entry : *root)
-    if (!llvm::is_contained({"base", "observer", "edges", "layers"},
+    if (!llvm::is_contained({"base", "observer", "order", "edges", "layers"},
                             StringRef(entry.first)))
       return llvm::createStringError(
           name + ": unknown key '" + StringRef(entry.first) +
-          "', expected base, observer, edges, layers");
+          "', expected base, observer, order, edges, layers");
   std::optional<StringRef> base = root->getString("base");
   if (!base)
     return llvm::createStringError(
@@ -293,6 +293,13 @@ llvm::Expected<Recipe> qtx::parseRecipeFile(StringRef contents,
       return llvm::createStringError(
           name + ": observer: " + llvm::toString(options.takeError()));
     recipe->observer = *options;
+  }
+  if (const llvm::json::Value *order = root->get("order")) {
+    StringRef scope = order->getAsString().value_or("");
+    if (scope != "network" && scope != "layer")
+      return llvm::createStringError(
+          name + ": expected 'network' or 'layer' for 'order'");
+    recipe->order = scope == "layer" ? OrderScope::Layer : OrderScope::Network;
   }
   if (llvm::Error error =
           parseOverrides(*root, "edges", name, recipe->edgeOverrides))

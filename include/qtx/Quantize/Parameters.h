@@ -48,9 +48,9 @@ float getMedian(std::vector<float> numbers);
 /// The channels from the narrowest to the widest; ties keep their order.
 llvm::SmallVector<int64_t> sortBySpan(llvm::ArrayRef<float> spans);
 
-/// Cuts spans that ascend into at most `numGroups` runs, whose boundaries are
-/// multiples of `alignment`, so that the sum of size times squared largest span
-/// is smallest. Returns the sizes. By dynamic programming.
+/// Cuts spans, best in ascending order, into at most `numGroups` runs, whose
+/// boundaries are multiples of `alignment`, so that the sum of size times
+/// squared largest span is smallest. Returns the sizes. By dynamic programming.
 llvm::SmallVector<int64_t> cutUnequally(llvm::ArrayRef<float> spans,
                                         int64_t numGroups, int64_t alignment);
 

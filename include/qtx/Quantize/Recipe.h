@@ -38,6 +38,16 @@ enum class Grouping {
   Outliers
 };
 
+/// Which edges sort their channels alike.
+enum class OrderScope {
+  /// All that sums and normalisation join: one order through the residual
+  /// stream, in which the model computes.
+  Network,
+  /// The edges of one feed-forward network, or an edge for itself: channels
+  /// move between them at run time.
+  Layer
+};
+
 struct EdgeRecipe {
   bool isQuantized = true;
   bool isSymmetric = false;
@@ -66,6 +76,7 @@ struct Recipe {
   EdgeSet edges = EdgeSet::None;
   EdgeRecipe edge;
   WeightRecipe weight;
+  OrderScope order = OrderScope::Network;
   /// How ranges are found unless the user says so.
   ObserverOptions observer;
   /// Make up for the mean error of linears in their biases.

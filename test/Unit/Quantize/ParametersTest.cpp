@@ -104,6 +104,9 @@ TEST(Parameters, CutsWhereItCostsLeast) {
       for (int64_t size : ArrayRef(sizes).drop_back())
         EXPECT_EQ((boundary += size) % alignment, 0);
     }
+  // In another order, the widest of a group counts.
+  EXPECT_EQ(cutUnequally({1, 9, 8, 1, 1, 1}, 2, 1),
+            (SmallVector<int64_t>{3, 3}));
   // Equal spans need one group.
   EXPECT_EQ(cutUnequally(std::vector<float>(8, 1.0f), 3, 1).size(), 1u);
 }

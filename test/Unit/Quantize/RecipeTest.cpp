@@ -75,6 +75,11 @@ TEST(Recipe, Observers) {
             ObserverKind::MinMax);
   Recipe recipe = llvm::cantFail(parseRecipeFile(
       R"({"base": "int8", "observer": "percentile:99.9"})", "r"));
+  EXPECT_EQ(recipe.order, OrderScope::Network);
+  EXPECT_EQ(llvm::cantFail(
+                parseRecipeFile(R"({"base": "peg:2", "order": "layer"})", "r"))
+                .order,
+            OrderScope::Layer);
   EXPECT_EQ(recipe.observer.kind, ObserverKind::Percentile);
   EXPECT_EQ(recipe.observer.percentile, 99.9);
 }
@@ -83,8 +88,11 @@ TEST(Recipe, WrongFiles) {
   EXPECT_TRUE(StringRef(getFileError("{")).starts_with("r: "));
   EXPECT_EQ(getFileError("[]"), "r: expected an object");
   EXPECT_EQ(getFileError("{}"), "r: expected the name of a recipe for 'base'");
-  EXPECT_EQ(getFileError(R"({"base": "int8", "layer": []})"),
-            "r: unknown key 'layer', expected base, observer, edges, layers");
+  EXPECT_EQ(
+      getFileError(R"({"base": "int8", "layer": []})"),
+      "r: unknown key 'layer', expected base, observer, order, edges, layers");
+  EXPECT_EQ(getFileError(R"({"base": "int8", "order": 1})"),
+            "r: expected 'network' or 'layer' for 'order'");
   EXPECT_EQ(getFileError(R"({"base": "int8", "observer": "mse:x"})"),
             "r: observer: expected 2 to 16 bits, found 'x'");
   EXPECT_EQ(getFileError(R"({"base": "int8", "edges": {}})"),
