@@ -216,9 +216,10 @@ private:
     if (part)
       position =
           mul(part.number, add(mul(paddedKeys, whole.perKey), whole.fixed));
-    SmallVector<Value *> buffers = {
-        &packedKeys, &keySums, &queryBlock,   &scoreRows, &factors,
-        &probSums,   &tile,    &packedValues, &probs,     &valueSums};
+    SmallVector<Value *> buffers = {&packedKeys, &keySums,      &queryBlock,
+                                    &scoreRows,  &factors,      &probSums,
+                                    &tile,       &packedValues, &probs,
+                                    &valueSums,  &groupCodes,   &groupList};
     for (auto [size, buffer] : llvm::zip_equal(plan.getParts(), buffers)) {
       Value bytes = add(mul(paddedKeys, size.perKey), size.fixed);
       if (size.fixed != 0 || size.perKey != 0)
@@ -749,10 +750,12 @@ private:
     int64_t step = plan.context.getTileStep();
     Value base = mul(getValuePosition(zero, first), 4);
     Value end = arith::MinUIOp::create(b, numKeys, at.seen);
-    sums = loop(zero, end, step, sums, [&](Value key, ValueRange carried) {
+    auto multiply = [&](Value key, ValueRange carried) {
       return plan.context.emitTileStep(
           b, operands, key, add(base, mul(key, width * lanes)), carried);
-    });
+    };
+    sums = skipsZeros() ? forEachCounted(sums, step, multiply, multiply)
+                        : loop(zero, end, step, sums, multiply);
     plan.context.storeTileSums(b, operands, sums);
   }
 
@@ -768,7 +771,7 @@ private:
         b, arith::MinUIOp::create(b, numKeys, at.seen), index(step));
     Value pitch = getProbPitch();
     Value rows = plan.context.isFloat() ? scoreRows : probs;
-    sums = loop(zero, numSteps, 1, sums, [&](Value number, ValueRange carried) {
+    auto multiply = [&](Value number, ValueRange carried) {
       SmallVector<Value> values, next;
       for (int64_t v = 0; v < width; ++v)
         values.push_back(loadValues(number, (first + v) * lanes));
@@ -779,7 +782,19 @@ private:
               plan.context.emitDot(b, carried[r * width + v], x, values[v]));
       }
       return next;
-    });
+    };
+    if (skipsZeros())
+      sums = forEachCounted(
+          sums, step,
+          [&](Value key, ValueRange carried) {
+            Value first = getGroupPosition(key);
+            return loop(first, add(first, lanes), 1, carried, multiply);
+          },
+          [&](Value key, ValueRange carried) {
+            return multiply(getGroupPosition(key), carried);
+          });
+    else
+      sums = loop(zero, numSteps, 1, sums, multiply);
     for (int64_t r = 0; r < plan.rows; ++r)
       for (int64_t v = 0; v < width; ++v)
         storeWords(sums[r * width + v], tile,
@@ -1136,8 +1151,7 @@ private:
                function_ref<SmallVector<Value>(Value key, int64_t count,
                                                ValueRange carried)>
                    body) {
-    Value end = arith::MinUIOp::create(b, groupedKeys, at.seen);
-    carried = loop(zero, end, getGroupSize(), carried,
+    carried = loop(zero, getGroupedEnd(), getGroupSize(), carried,
                    [&](Value key, ValueRange values) {
                      return body(key, plan.context.getStep(), values);
                    });
@@ -1174,10 +1188,65 @@ private:
     });
     if (isDivisionLast())
       return;
+    if (skipsZeros())
+      loop(getGroupedEnd(), getGroupSize(), [&](Value key) {
+        storeWords(splatInt(0), groupCodes, getGroupPosition(key));
+      });
     forEachRow([&] {
       emitNormalisedCodes(loadFactor());
       return Value();
     });
+    if (skipsZeros())
+      emitGroupList();
+  }
+
+  /// Whether groups of keys that no query of the block gives a probability are
+  /// left out: clipping makes them, and their codes are zero.
+  bool skipsZeros() {
+    return hasIntegerRows && isClipped() &&
+           (!hasSeeds(plan.context) || prob.zeroPoint == 0);
+  }
+  /// The end of the whole groups that the block sees.
+  Value getGroupedEnd() {
+    return arith::MinUIOp::create(b, groupedKeys, at.seen);
+  }
+  /// Where the words of a group that begins with `key` are.
+  Value getGroupPosition(Value key) {
+    return arith::DivUIOp::create(b, key, index(plan.context.getStep()));
+  }
+
+  /// Lists the first keys of the groups that have a code.
+  void emitGroupList() {
+    at.numGroups =
+        loop(zero, getGroupedEnd(), getGroupSize(), zero,
+             [&](Value key, ValueRange carried) -> SmallVector<Value> {
+               Value any = vector::ReductionOp::create(
+                   b, vector::CombiningKind::OR,
+                   loadWords(groupCodes, getGroupPosition(key)));
+               Value first = arith::IndexCastOp::create(b, b.getI32Type(), key);
+               memref::StoreOp::create(b, first, groupList, carried[0]);
+               Value counts = arith::CmpIOp::create(
+                   b, arith::CmpIPredicate::ne, any,
+                   arith::ConstantIntOp::create(b, 0, 32));
+               return {arith::SelectOp::create(b, counts, add(carried[0], 1),
+                                               carried[0])};
+             })[0];
+  }
+
+  /// Calls `body` for the first keys of the groups that count, and then for the
+  /// steps of `stride` keys behind the last whole group.
+  SmallVector<Value>
+  forEachCounted(ValueRange carried, int64_t stride,
+                 function_ref<SmallVector<Value>(Value, ValueRange)> group,
+                 function_ref<SmallVector<Value>(Value, ValueRange)> rest) {
+    SmallVector<Value> sums =
+        loop(zero, at.numGroups, 1, carried, [&](Value i, ValueRange values) {
+          Value first = memref::LoadOp::create(b, groupList, i);
+          return group(arith::IndexCastOp::create(b, b.getIndexType(), first),
+                       values);
+        });
+    Value end = arith::MinUIOp::create(b, numKeys, at.seen);
+    return loop(groupedKeys, end, stride, sums, rest);
   }
 
   /// The number that a stage has left for the row.
@@ -1319,6 +1388,11 @@ private:
     }
     word = joinCodes(codes);
     storeWords(word, probs, arith::DivUIOp::create(b, position, index(step)));
+    if (skipsZeros()) {
+      Value group = getGroupPosition(key);
+      storeWords(arith::OrIOp::create(b, loadWords(groupCodes, group), word),
+                 groupCodes, group);
+    }
     if (hasProbSums())
       sums.back() =
           plan.context.emitDot(b, sums.back(), asOperand(word, plan.context),
@@ -1521,7 +1595,7 @@ private:
   Value groupedKeys;
 
   Value packedKeys, keySums, queryBlock, scoreRows, factors, probSums, tile,
-      packedValues, probs, narrowProbs, valueSums;
+      packedValues, probs, narrowProbs, valueSums, groupCodes, groupList;
   /// For tile registers.
   Value queryBytes, keyBytes, scoreMatrix, probBytes, valueBytes, contextMatrix;
 
@@ -1531,6 +1605,8 @@ private:
     /// The first query of the block, the keys that it sees, a row of it, and
     /// where its scores begin.
     Value query, seen, row, scores;
+    /// Groups of keys that count.
+    Value numGroups;
   } at;
 };
 

@@ -55,6 +55,8 @@ struct AttentionPlan {
     probs.perKey = rows * bytes;
     packedValues.perKey = values * bytes;
     valueSums.fixed = values * 4;
+    // All codes of a group together, and the groups that count.
+    groupCodes.perKey = groupList.perKey = 4;
   }
 
   const MicroKernel &scores, &context;
@@ -70,12 +72,12 @@ struct AttentionPlan {
   int64_t values, width;
 
   ScratchPart packedKeys, keySums, query, scoreRows, factors, probSums, tile,
-      probs, packedValues, valueSums;
+      probs, packedValues, valueSums, groupCodes, groupList;
 
   /// All parts in their order.
   llvm::SmallVector<ScratchPart> getParts() const {
-    return {packedKeys, keySums, query,        scoreRows, factors,
-            probSums,   tile,    packedValues, probs,     valueSums};
+    return {packedKeys, keySums,      query, scoreRows, factors,    probSums,
+            tile,       packedValues, probs, valueSums, groupCodes, groupList};
   }
 
   /// All parts together.

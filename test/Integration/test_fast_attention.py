@@ -127,6 +127,20 @@ def test_rows_without_keys(clauses, cpu_row):
         assert np.any(result[1] != Y.zero_point[0])
 
 
+@pytest.mark.parametrize("first, last", ((100, 111), (0, 64), (190, 197), (64, 65)))
+def test_groups_without_probabilities(first, last, cpu_row):
+    """Clipping makes codes of zero; groups of keys that have no other are skipped."""
+    attention = Attention(query=Q, key=K, value=V, probs=UNSIGNED, mask="i1",
+                          clip=(-0.01, 1.0), value_size=40)
+    values = attention.inputs(np.random.default_rng(16), 1, 37, 197)
+    values["mask"] = ((np.arange(197) >= first) & (np.arange(197) < last))[None, None, None]
+    expected, bound = attention.expect(values)
+    # A code that is one step off moves a result by one step of it.
+    reach = bound + UNSIGNED.scale[0] * V.scale[0] * 255
+    assert np.all(np.abs(attention.run(values) - expected) <= reach)
+    assert np.count_nonzero(expected) > expected.size / 2
+
+
 def test_extreme_integers(cpu_row):
     attention = Attention(query=Q, key=K, value=V, probs=SIGNED_PROBS, key_size=128)
     values = attention.inputs(np.random.default_rng(11), 1, 4, 40)
