@@ -34,8 +34,6 @@ static constexpr int64_t kMinPrefetchingTiles = 4;
 static constexpr int64_t kPanelPartBytes = int64_t(24) << 10;
 /// Steps of a tile for which weights are fetched at once.
 static constexpr int64_t kStepsOfPrefetch = 96;
-/// More segments than this are not worth code of their own.
-static constexpr int64_t kMaxUnrolledSegments = 8;
 
 namespace {
 
@@ -435,10 +433,6 @@ private:
 
   int64_t countSegments() { return runs.back().first + runs.back().count; }
 
-  /// Whether the sums of a segment of a tall tile wait in memory until those of
-  /// the next one are on their way. Segments in loops do not.
-  bool isPipelined() { return countSegments() <= kMaxUnrolledSegments; }
-
   /// Takes as many rows as fill tile registers, for some panels of one shape;
   /// returns the first row left.
   Value emitTallPanels(const PanelShape &shape, Value firstPanel,
@@ -460,8 +454,7 @@ private:
               });
           return SmallVector<Value>(inner);
         });
-    if (isPipelined())
-      forEachPart([&](Value part) { emitPrevious(shape, results, part); });
+    forEachPart([&](Value part) { emitPrevious(shape, results, part); });
     return last;
   }
 
@@ -479,10 +472,6 @@ private:
   /// beside the first, the last one of the tile before, which ends that tile.
   void emitTallTile(const Panel &panel, Value first, const PanelShape &shape,
                     ValueRange previous) {
-    if (!isPipelined()) {
-      emitTallTileOfManySegments(panel, first);
-      return;
-    }
     Value unit = mul(previous[0], countSegments());
     SmallVector<SegmentAt> segments;
     for (const SegmentRun &run : runs)
@@ -538,30 +527,6 @@ private:
                             : loadTall(tallJoined, floatType, panel, part));
   }
 
-  /// Many segments: between them the fp32 sums of a tall tile wait in memory.
-  void emitTallTileOfManySegments(const Panel &panel, Value first) {
-    forEachPart([&](Value part) {
-      storeTall(panel, part, loadBias(panel, add(first, part)));
-    });
-    for (const SegmentRun &run : runs)
-      loop(index(0), index(run.count), 1, {}, [&](Value i, ValueRange) {
-        SegmentAt at = getSegmentAt(run, i);
-        multiplySegment(panel, first, run, at, index(0), {});
-        forEachPart([&](Value part) {
-          Value partFirst = add(first, part);
-          storeTall(panel, part,
-                    join(panel, partFirst, at,
-                         loadTallSums(panel, partFirst, at, part),
-                         loadTall(tallJoined, floatType, panel, part)));
-        });
-        return SmallVector<Value>();
-      });
-    forEachPart([&](Value part) {
-      emitEpilogue(panel, add(first, part),
-                   loadTall(tallJoined, floatType, panel, part));
-    });
-  }
-
   /// Multiplies a segment. `other` emits parts of other work, which run beside.
   void multiplySegment(const Panel &panel, Value first, const SegmentRun &run,
                        const SegmentAt &at, Value sumsRow,
@@ -578,10 +543,6 @@ private:
             return emitWindow(operands, panel, run, at, window, carried);
           });
     };
-    if (!other) {
-      row.storeTileSums(b, operands, multiply(index(0), index(windows), sums));
-      return;
-    }
     int64_t parts = row.getNumTileRows() / config.getRows();
     int64_t share = windows / parts, rest = windows % parts;
     sums = llvm::to_vector(multiply(index(0), index(rest), sums));

@@ -11,7 +11,7 @@ func.func @float(%x: tensor<?x4xf32>) -> tensor<?x2xf32> {
   return %y : tensor<?x2xf32>
 }
 
-// The input of a block stays in the cache.
+// The input or the result of a block stays in the cache.
 // CHECK-LABEL: func.func @large
 // CHECK: block = 512>
 func.func @large(%x: tensor<?x1024xf32>) -> tensor<?x2xf32> {
