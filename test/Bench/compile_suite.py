@@ -15,7 +15,7 @@ import models
 
 # Stages that read samples: what is left is compilation.
 DATA_STAGES = ("calibrate", "quantize")
-RECIPES = ("int8", "none")
+RECIPES = ("int8", "w8a8-dynamic", "none")
 LOADS = 10
 
 
@@ -26,7 +26,7 @@ def read_stages(messages):
 
 
 def compile_model(encoder, recipe, options):
-    data = [] if recipe == "none" else [f"--calibrate={models.get_calibration(encoder)}"]
+    data = models.get_data_flags(encoder, recipe)
     with tempfile.TemporaryDirectory() as folder, machine.Turns(options.lock):
         done = models.run_qtxc([models.get_onnx(encoder), "-o", f"{folder}/model.o",
                                 f"--recipe={recipe}", *data])
@@ -73,14 +73,14 @@ def run(options):
 
 
 def print_table(result):
-    print(f"\n{'model':>10} {'recipe':>8} {'seconds':>8} {'of CPU':>7} {'without data':>12} "
+    print(f"\n{'model':>10} {'recipe':>12} {'seconds':>8} {'of CPU':>7} {'without data':>12} "
           f"{'peak MiB':>8}")
     for row in result["rows"]:
         if "load_ms" in row:
-            print(f"{row['model']:>10} {row['recipe']:>8} first result after "
+            print(f"{row['model']:>10} {row['recipe']:>12} first result after "
                   f"{row['load_ms']:.1f} ms (min {row['load_min_ms']:.1f})")
         else:
-            print(f"{row['model']:>10} {row['recipe']:>8} {row['seconds']:8.1f} "
+            print(f"{row['model']:>10} {row['recipe']:>12} {row['seconds']:8.1f} "
                   f"{row['cpu_seconds']:7.1f} {row['seconds_without_data']:12.1f} "
                   f"{row['peak_mib']:8.0f}")
 

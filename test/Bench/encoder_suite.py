@@ -281,7 +281,7 @@ def plot(result, path):
         print(f"no plot: {error}")
         return
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     rows = [r for r in result["rows"]
             if r.get("batch") == 1 and r["threads"] == 1 and "median_ms" in r]
@@ -300,9 +300,11 @@ def plot(result, path):
                  ylabel="ms, median", xscale="log", yscale="log")
         sizes = sorted({r["sequence"] for r in rows})
         axis.set_xticks(sizes, [str(size) for size in sizes])
+        axis.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        axis.yaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
         axis.minorticks_off()
         axis.grid(alpha=0.3)
-    axes[0][0].legend()
+    axes[0][0].legend(loc="upper left")
     figure.tight_layout()
     figure.savefig(path, dpi=120)
     print(os.path.relpath(path))

@@ -233,16 +233,21 @@ def get_flags(amx, threads):
     return flags + ([f"--threads={threads}"] if threads > 1 else [])
 
 
+def get_data_flags(encoder, recipe):
+    """What names the samples, where a recipe reads some."""
+    if recipe in ("none", "w8a8-dynamic"):
+        return []
+    return [f"--calibrate={get_calibration(encoder)}"]
+
+
 def get_object(encoder, recipe, amx, threads):
     """The shared library that qtxc makes of the model."""
     path = encoder.folder / f"{recipe}-{'amx' if amx else 'avx512'}-{threads}.so"
-    needs_data = recipe not in ("none", "w8a8-dynamic")
-    data = [f"--calibrate={get_calibration(encoder)}"] if needs_data else []
     model = get_onnx(encoder)
 
     def write(temporary):
         run_qtxc([model, "-o", temporary, "--emit=lib", "--name=encoder", f"--recipe={recipe}",
-                  *data, *get_flags(amx, threads)])
+                  *get_data_flags(encoder, recipe), *get_flags(amx, threads)])
         temporary.with_suffix(".h").unlink()
 
     return make(path, write, newer_than=[QTXC, model])

@@ -81,7 +81,7 @@ def test_attention(results):
 def test_compile(results):
     rows = results[0]["compile"]["rows"]
     compiled = {row["recipe"]: row for row in rows if "seconds" in row}
-    assert set(compiled) == {"int8", "none"}
+    assert set(compiled) == {"int8", "w8a8-dynamic", "none"}
     for row in compiled.values():
         assert 0 < row["seconds_without_data"] <= row["seconds"] and row["peak_mib"] > 1
         assert {"import", "object"} <= set(row["stages"])
