@@ -631,6 +631,9 @@ static const char *getObstacle(NodeOp node) {
   bool isMasked = node.getOptionalInput(3) || node.getIntAttr("is_causal", 0);
   if (isMasked && node.getFloatAttr("softcap", 0) != 0)
     return "it masks before the soft cap";
+  if (node.getIntAttr("left_window_size", -1) >= 0 ||
+      node.getIntAttr("right_window_size", -1) >= 0)
+    return "its queries see a window of the keys";
   return nullptr;
 }
 

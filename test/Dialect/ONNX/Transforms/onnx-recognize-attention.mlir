@@ -471,6 +471,14 @@ func.func @cache(%q: tensor<2x4x3x5xf32>, %k: tensor<2x4x3x5xf32>, %v: tensor<2x
   return %y : tensor<2x4x3x5xf32>
 }
 
+// CHECK-LABEL: func.func @window(
+// CHECK: onnx.node "Attention"
+// REMARK: Reason="Attention stays: its queries see a window of the keys"
+func.func @window(%q: tensor<2x4x3x5xf32>, %k: tensor<2x4x3x5xf32>, %v: tensor<2x4x3x5xf32>) -> tensor<2x4x3x5xf32> {
+  %y = onnx.node "Attention"(%q, %k, %v) attributes {left_window_size = 1 : si64} : (tensor<2x4x3x5xf32>, tensor<2x4x3x5xf32>, tensor<2x4x3x5xf32>) -> tensor<2x4x3x5xf32>
+  return %y : tensor<2x4x3x5xf32>
+}
+
 // The operator caps what it has masked.
 // CHECK-LABEL: func.func @mask_before_cap(
 // CHECK: onnx.node "Attention"
