@@ -1,0 +1,245 @@
+//===- ChooseParameters.cpp - Groups, scales and shifts of edges ----------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "LinearNumbers.h"
+#include "Quantizer.h"
+#include "mlir/Dialect/Quant/IR/QuantTypes.h"
+#include "qtx/Analysis/Measure.h"
+#include "qtx/Dialect/Qtx/IR/QtxTypes.h"
+#include <cmath>
+#include <numeric>
+
+using namespace mlir;
+using namespace qtx;
+
+/// What goals of accuracy were reached with, on encoders: channels come closer
+/// to one range by this power of the ratio, and outliers are this many times
+/// wider than the median.
+static constexpr float kScaleExponent = 0.75f;
+static constexpr float kSmallestScale = 0.25f;
+static constexpr float kOutlierSpan = 2.5f;
+/// Boundaries of unequal groups are multiples of this.
+static constexpr int64_t kGroupAlignment = 16;
+
+/// The observed ranges, widened.
+FailureOr<ChannelRanges> Quantizer::getRanges(Edge &edge) {
+  std::optional<ChannelRanges> ranges = getObserved(edge.value);
+  int64_t numChannels = getNumChannels(edge.value);
+  if (!ranges || ranges->getNumChannels() != size_t(numChannels))
+    return failure();
+  for (auto [lo, hi] : llvm::zip_equal(ranges->lo, ranges->hi)) {
+    float middle = lo / 2 + hi / 2;
+    if (!std::isfinite(middle))
+      continue;
+    lo = middle + (lo - middle) * float(edge.recipe.margin);
+    hi = middle + (hi - middle) * float(edge.recipe.margin);
+  }
+  return *ranges;
+}
+
+/// Whether the channels of `value` can be stored in another order at no cost:
+/// between a linear and the linears that read its activations.
+static bool isFreelyOrdered(Value value) {
+  while (isa_and_present<GeluOp, ReluOp, SiluOp>(value.getDefiningOp())) {
+    value = value.getDefiningOp()->getOperand(0);
+    if (!value.hasOneUse())
+      return false;
+  }
+  auto linear = value.getDefiningOp<LinearOp>();
+  return linear && isAdjustable(linear);
+}
+
+static bool isPermutable(const Edge &edge) {
+  return edge.feedsLinearsOnly && isFreelyOrdered(edge.value) &&
+         llvm::all_of(edge.value.getUses(), [&](OpOperand &use) {
+           return llvm::is_contained(edge.uses, &use);
+         });
+}
+
+/// Channels by the largest multiple of the median that they reach on the edges
+/// of the stream that have groups: an outlier anywhere is one everywhere.
+SmallVector<int64_t> Quantizer::getStreamOrder(Value value,
+                                               ArrayRef<float> spans) {
+  auto leader = streams.findLeader(value.getAsOpaquePointer());
+  if (leader == streams.member_end())
+    return sortBySpan(spans);
+  SmallVector<int64_t> &order = streamOrders[*leader];
+  if (!order.empty())
+    return order;
+  std::vector<float> largest(spans.size(), 0);
+  for (const Edge &edge : edges) {
+    Value source = orderOf.lookup(edge.value);
+    bool leads = recipe.edges == EdgeSet::All ? source == edge.value
+                                              : edge.feedsLinearsOnly;
+    auto ranges = getObserved(edge.value);
+    if (!leads || !ranges || ranges->getNumChannels() != spans.size() ||
+        !streams.isEquivalent(edge.value.getAsOpaquePointer(), *leader))
+      continue;
+    std::vector<float> observed = getSpans(*ranges);
+    float median = std::max(getMedian(observed), 1e-30f);
+    for (auto [target, span] : llvm::zip_equal(largest, observed))
+      target = std::max(target, span / median);
+  }
+  order = sortBySpan(largest);
+  return order;
+}
+
+/// The order in which an edge with groups stores its channels.
+SmallVector<int64_t> Quantizer::getOrder(Edge &edge, ArrayRef<float> spans) {
+  if (recipe.order == OrderScope::Network) {
+    // Heads stay where they are.
+    if (edge.value.getDefiningOp<MergeHeadsOp>())
+      return edge.groups.order;
+    return getStreamOrder(edge.value, spans);
+  }
+  Value source =
+      recipe.edges == EdgeSet::All ? orderOf.lookup(edge.value) : Value();
+  auto ranges = source ? getObserved(source) : std::nullopt;
+  if (!ranges || ranges->getNumChannels() != spans.size())
+    return sortBySpan(spans);
+  return sortBySpan(getSpans(*ranges));
+}
+
+LogicalResult Quantizer::chooseGroups(Edge &edge, ArrayRef<float> spans) {
+  int64_t size = spans.size(), numGroups = edge.recipe.numGroups;
+  switch (edge.recipe.grouping) {
+  case Grouping::PerTensor:
+    return success();
+  case Grouping::Outliers:
+    // Other edges get along with scaling alone.
+    if (isPermutable(edge))
+      edge.groups = separateOutliers(spans, kOutlierSpan);
+    else if (recipe.edges == EdgeSet::All && !edge.feedsLinearsOnly) {
+      // What no product reads may have a scale and zero point for each channel.
+      edge.recipe.isSymmetric = false;
+      edge.groups.order.resize(size);
+      std::iota(edge.groups.order.begin(), edge.groups.order.end(), 0);
+      edge.groups.sizes.assign(size, 1);
+    }
+    return success();
+  case Grouping::Unequal: {
+    if (!edge.feedsLinearsOnly)
+      return success();
+    edge.groups.order = getOrder(edge, spans);
+    auto sorted = llvm::map_to_vector(edge.groups.order,
+                                      [&](int64_t c) { return spans[c]; });
+    edge.groups.sizes = cutUnequally(sorted, numGroups, kGroupAlignment);
+    if (edge.groups.sizes.size() == 1)
+      llvm::sort(edge.groups.order);
+    return success();
+  }
+  case Grouping::Equal:
+    break;
+  }
+  // As published: the edges of feed-forward networks, in one order.
+  Value order = orderOf.lookup(edge.value);
+  bool isEveryEdge = recipe.edges != EdgeSet::All;
+  if (numGroups == 1 || (!order && !isEveryEdge) ||
+      (isEveryEdge && !edge.feedsLinearsOnly))
+    return success();
+  if (size % numGroups != 0)
+    return emitError(edge.value.getLoc())
+           << "expected a number of groups that divides the " << size
+           << " channels of '" << getEdgeName(edge.value) << "', found "
+           << numGroups;
+  edge.groups.order = getOrder(edge, spans);
+  edge.groups.sizes.assign(numGroups, size / numGroups);
+  return success();
+}
+
+/// The step of a symmetric quantizer for each channel, in its own unit.
+static std::vector<float> getSteps(const Edge &edge,
+                                   const ChannelRanges &scaled) {
+  std::vector<float> steps(scaled.getNumChannels());
+  ArrayRef<int64_t> order = edge.groups.order;
+  for (int64_t size : edge.groups.sizes) {
+    ArrayRef<int64_t> group = order.take_front(size);
+    order = order.drop_front(size);
+    float scale = chooseParameters(joinRanges(scaled, group), true).scale;
+    for (int64_t channel : group)
+      steps[channel] = scale * edge.scaling->scale[channel];
+  }
+  return steps;
+}
+
+/// Outliers in a group of their own keep their scale. Shifts are multiples of
+/// the step: where many values are zero, as behind an activation, an error of
+/// zero would add up.
+void Quantizer::chooseScaling(Edge &edge, const ChannelRanges &ranges) {
+  edge.scaling = boundScales(ranges, kScaleExponent, kSmallestScale);
+  ArrayRef<int64_t> sizes = edge.groups.sizes;
+  if (sizes.size() == 2)
+    for (int64_t outlier : ArrayRef(edge.groups.order).drop_front(sizes[0]))
+      edge.scaling->scale[outlier] = 1;
+  std::vector<float> middles = edge.scaling->shift;
+  // The steps depend on the shifts; a second round settles.
+  for (int round = 0; round < 2; ++round) {
+    auto steps = getSteps(edge, applyScaling(ranges, *edge.scaling));
+    for (auto [shift, middle, step] :
+         llvm::zip_equal(edge.scaling->shift, middles, steps))
+      shift = std::nearbyint(middle / step) * step;
+  }
+}
+
+Type qtx::makeType(MLIRContext *context, ArrayRef<int64_t> sizes,
+                   ArrayRef<AffineParameters> parameters) {
+  if (parameters.size() == 1)
+    return quant::UniformQuantizedType::get(
+        quant::QuantizationFlags::Signed, IntegerType::get(context, 8),
+        Float32Type::get(context), parameters[0].scale, parameters[0].zeroPoint,
+        -128, 127);
+  SmallVector<float> scales;
+  SmallVector<int64_t> zeroPoints;
+  for (AffineParameters group : parameters) {
+    scales.push_back(group.scale);
+    zeroPoints.push_back(group.zeroPoint);
+  }
+  return GroupedType::get(context, 8, /*isSigned=*/true, /*axis=*/-1, sizes,
+                          DenseF32ArrayAttr::get(context, scales),
+                          DenseI64ArrayAttr::get(context, zeroPoints));
+}
+
+Type Quantizer::makeElementType(const Edge &edge, const ChannelRanges &ranges) {
+  SmallVector<AffineParameters> parameters;
+  ArrayRef<int64_t> order = edge.groups.order;
+  for (int64_t size : edge.groups.sizes) {
+    parameters.push_back(chooseParameters(
+        joinRanges(ranges, order.take_front(size)), edge.recipe.isSymmetric));
+    order = order.drop_front(size);
+  }
+  return makeType(function.getContext(), edge.groups.sizes, parameters);
+}
+
+LogicalResult Quantizer::choose(Edge &edge) {
+  int64_t size = getNumChannels(edge.value);
+  edge.groups.order.resize(size);
+  std::iota(edge.groups.order.begin(), edge.groups.order.end(), 0);
+  edge.groups.sizes = {size};
+  FailureOr<ChannelRanges> ranges = getRanges(edge);
+  bool isPerToken =
+      edge.recipe.isDynamic && edge.recipe.grouping == Grouping::PerTensor;
+  if (failed(ranges) && !isPerToken) {
+    hasMissingRanges = true;
+    return success();
+  }
+  if (succeeded(ranges) && failed(chooseGroups(edge, getSpans(*ranges))))
+    return failure();
+  if (edge.recipe.isDynamic) {
+    edge.elementType = GroupedType::get(function.getContext(), 8,
+                                        /*isSigned=*/true, /*axis=*/-1,
+                                        edge.groups.sizes, {}, {});
+    return success();
+  }
+  ChannelRanges scaled = *ranges;
+  if (edge.recipe.isScaled && edge.feedsLinearsOnly) {
+    chooseScaling(edge, *ranges);
+    scaled = applyScaling(*ranges, *edge.scaling);
+  }
+  edge.elementType = makeElementType(edge, scaled);
+  return success();
+}

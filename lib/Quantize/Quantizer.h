@@ -1,0 +1,120 @@
+//===- Quantizer.h - The stage quantize, inside -----------------*- C++ -*-===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// First, edges pass through a quantizer and a dequantizer, and the weights of
+// linears take in what changes the order and scale of their inputs: this form
+// simulates the model in float arithmetic, and data is streamed through it.
+// Then weights become integers, and operations use the quantized operands.
+// Each step has a file of its own.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QTX_LIB_QUANTIZE_QUANTIZER_H
+#define QTX_LIB_QUANTIZE_QUANTIZER_H
+
+#include "qtx/Analysis/Moments.h"
+#include "qtx/Dialect/Qtx/IR/QtxOps.h"
+#include "qtx/Quantize/Parameters.h"
+#include "qtx/Quantize/Quantize.h"
+#include "llvm/ADT/EquivalenceClasses.h"
+#include "llvm/ADT/MapVector.h"
+
+namespace qtx {
+
+/// A value and those of its uses that read it quantized alike.
+struct Edge {
+  mlir::Value value;
+  llvm::SmallVector<mlir::OpOperand *> uses;
+  EdgeRecipe recipe;
+  /// All uses are inputs of linears whose weights can change.
+  bool feedsLinearsOnly = true;
+
+  /// Absent where the channels are not scaled.
+  std::optional<ChannelScaling> scaling;
+  ChannelGroups groups;
+  mlir::Type elementType;
+
+  /// In front of the quantizer and behind the dequantizer.
+  mlir::Value exact, approximate;
+};
+
+class Quantizer {
+public:
+  Quantizer(mlir::func::FuncOp function, const Recipe &recipe,
+            const QuantizeOptions &options)
+      : function(function), recipe(recipe), options(options) {}
+
+  mlir::LogicalResult run();
+
+private:
+  //===--- Edges ---===//
+  void prepareAttention();
+  void findFeedForwards();
+  void findStreams();
+  void collectEdges();
+  void collectUse(mlir::OpOperand &use,
+                  llvm::MapVector<mlir::Value, Edge> &edges);
+  void collectRemaining();
+  mlir::LogicalResult checkOverrides();
+
+  //===--- Parameters ---===//
+  mlir::LogicalResult choose(Edge &edge);
+  mlir::FailureOr<ChannelRanges> getRanges(Edge &edge);
+  mlir::LogicalResult chooseGroups(Edge &edge, llvm::ArrayRef<float> spans);
+  llvm::SmallVector<int64_t> getOrder(Edge &edge, llvm::ArrayRef<float> spans);
+  llvm::SmallVector<int64_t> getStreamOrder(mlir::Value value,
+                                            llvm::ArrayRef<float> spans);
+  void chooseScaling(Edge &edge, const ChannelRanges &ranges);
+  mlir::Type makeElementType(const Edge &edge, const ChannelRanges &ranges);
+
+  //===--- Rewrites ---===//
+  void insert(Edge &edge);
+  void endStreams();
+  mlir::Value quantize(mlir::OpBuilder &builder, Edge &edge, mlir::Value value);
+  mlir::Value restore(mlir::OpBuilder &builder, const Edge &edge);
+  void adjust(LinearOp op, const Edge &edge);
+  void quantizeProbabilities();
+
+  //===--- Weights ---===//
+  mlir::LogicalResult observe();
+  void quantizeWeights();
+  void quantizeWeights(LinearOp op, size_t edge);
+
+  mlir::func::FuncOp function;
+  const Recipe &recipe;
+  const QuantizeOptions &options;
+  /// Does not grow once edges are quantized.
+  std::vector<Edge> edges;
+  /// For recipes with groups: the edges of feed-forward networks that have
+  /// groups, with the edge that says in which order.
+  llvm::DenseMap<mlir::Value, mlir::Value> orderOf;
+  /// Values whose channels sums, normalisation and activations keep in one
+  /// order, by `Value::getAsOpaquePointer`.
+  llvm::EquivalenceClasses<void *> streams;
+  /// The order of each stream that has one, by its leader.
+  llvm::DenseMap<void *, llvm::SmallVector<int64_t>> streamOrders;
+  /// Of what each edge held: sums in front of the quantizer, moments behind.
+  std::vector<std::vector<double>> sums;
+  std::vector<std::optional<SecondMoments>> moments;
+  bool hasMissingRanges = false;
+};
+
+/// The size of the last axis.
+int64_t getNumChannels(mlir::Value value);
+
+/// Whether sums, normalisation and activations keep the order of channels: `op`
+/// is one of them.
+bool isChannelwise(mlir::Operation *op);
+
+/// The quantized element type of 8 bits with `parameters` for each group.
+mlir::Type makeType(mlir::MLIRContext *context, llvm::ArrayRef<int64_t> sizes,
+                    llvm::ArrayRef<AffineParameters> parameters);
+
+} // namespace qtx
+
+#endif // QTX_LIB_QUANTIZE_QUANTIZER_H

@@ -1,0 +1,93 @@
+//===- UseQuantizedOperands.cpp - Operations on quantized operands --------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "qtx/Dialect/Qtx/IR/QtxOps.h"
+#include "qtx/Quantize/Quantize.h"
+
+using namespace mlir;
+using namespace qtx;
+
+/// Views move to the front of a dequantizer with one scale.
+static void moveViews(func::FuncOp function) {
+  for (auto split :
+       llvm::to_vector(function.getBody().front().getOps<SplitHeadsOp>())) {
+    auto dequantize = split.getX().getDefiningOp<DequantizeOp>();
+    auto params =
+        dequantize
+            ? getQuantParams(dequantize, dequantize.getQuantEdges().front())
+            : std::nullopt;
+    if (!params || !params->isPerTensor() || dequantize.getXQuant())
+      continue;
+    OpBuilder builder(split);
+    auto type = cast<RankedTensorType>(split.getY().getType());
+    auto view =
+        SplitHeadsOp::create(builder, split.getLoc(),
+                             type.clone(params->getType()), dequantize.getX());
+    auto moved =
+        DequantizeOp::create(builder, dequantize.getLoc(), type, view.getY(),
+                             Value(), Value(), TypeAttr());
+    split.getY().replaceAllUsesWith(moved.getY());
+    split.erase();
+  }
+}
+
+static DequantizeOp getDequantize(Value value) {
+  auto dequantize = value.getDefiningOp<DequantizeOp>();
+  // In storage form the type is an attribute that would have to move.
+  return dequantize && !dequantize.getXQuant() ? dequantize : DequantizeOp();
+}
+
+static void useQuantizedInput(LinearOp op) {
+  DequantizeOp input = getDequantize(op.getX());
+  if (!input || !op.getWeightScale())
+    return;
+  op.getXMutable().assign(input.getX());
+  if (input.getXScale())
+    op.getXScaleMutable().assign(input.getXScale());
+  if (input.getXZeroPoint())
+    op.getXZeroPointMutable().assign(input.getXZeroPoint());
+}
+
+/// Replaces all of `operands` by what is dequantized, or none.
+static void useQuantizedInputs(ArrayRef<OpOperand *> operands) {
+  auto isStatic = [](OpOperand *operand) {
+    DequantizeOp input = getDequantize(operand->get());
+    return input && !input.getXScale();
+  };
+  if (!llvm::all_of(operands, isStatic))
+    return;
+  for (OpOperand *operand : operands)
+    operand->set(getDequantize(operand->get()).getX());
+}
+
+static void useQuantizedOperands(Operation *op) {
+  if (auto linear = dyn_cast<LinearOp>(op))
+    useQuantizedInput(linear);
+  else if (auto attention = dyn_cast<AttentionOp>(op))
+    useQuantizedInputs({&attention.getQueryMutable(),
+                        &attention.getKeyMutable(),
+                        &attention.getValueMutable()});
+  else if (auto product = dyn_cast<BatchMatmulOp>(op))
+    useQuantizedInputs({&product.getAMutable(), &product.getBMutable()});
+  else if (auto add = dyn_cast<AddOp>(op)) {
+    useQuantizedInputs({&add.getLhsMutable()});
+    useQuantizedInputs({&add.getRhsMutable()});
+  } else if (isa<LayerNormOp, RmsNormOp, GeluOp, ReluOp, SiluOp>(op)) {
+    useQuantizedInputs({&op->getOpOperand(0)});
+  }
+}
+
+void qtx::useQuantizedOperands(func::FuncOp function) {
+  moveViews(function);
+  for (Operation &op : function.getBody().front())
+    ::useQuantizedOperands(&op);
+  for (auto op :
+       llvm::to_vector(function.getBody().front().getOps<DequantizeOp>()))
+    if (op->use_empty())
+      op.erase();
+}
