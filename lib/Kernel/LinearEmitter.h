@@ -1,0 +1,450 @@
+//===- LinearEmitter.h - Code of packed qtx.linear --------------*- C++ -*-===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Loops around micro-kernels. From the outside in: blocks of rows whose input
+// stays in the cache; panels of outputs; tiles of rows, whose sums stay in
+// registers; segments of the contracted axis; its steps.
+//
+//
+// The emitter's parts: Linear.cpp has the loops, LinearTiles.cpp tile
+// registers, LinearSums.cpp the sums of a tile, LinearEpilogue.cpp its end.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QTX_LIB_KERNEL_LINEAREMITTER_H
+#define QTX_LIB_KERNEL_LINEAREMITTER_H
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "qtx/Dialect/Qtx/IR/ContractionOps.h"
+#include "qtx/Dialect/Qtx/IR/KernelOps.h"
+#include "qtx/Kernel/Kernels.h"
+#include "qtx/Kernel/MicroKernel.h"
+
+namespace qtx {
+
+using mlir::ImplicitLocOpBuilder;
+using mlir::SmallVector;
+using mlir::Value;
+using mlir::ValueRange;
+using mlir::VectorType;
+
+inline constexpr int64_t kLineBytes = 64;
+
+/// Neighbouring segments of one size, which a loop can run through.
+struct SegmentRun {
+  int64_t first;
+  int64_t count;
+  int64_t size;
+  /// Where the first one begins: its channel and its step in a panel.
+  int64_t channel;
+  int64_t step;
+  /// Group of the first one, and how much it grows from one to the next.
+  int64_t group;
+  int64_t groupStride;
+};
+
+/// A segment whose position may depend on a loop.
+struct SegmentAt {
+  Value index;
+  Value channel;
+  Value step;
+  Value group;
+};
+
+/// Vectors of a panel, and lanes of the last one that are outputs.
+struct PanelShape {
+  int64_t vectors;
+  int64_t lastLanes;
+};
+
+/// A panel: outputs that the sums of a tile cover.
+struct Panel : PanelShape {
+  /// The first output, and where the packed weight of the panel begins.
+  Value output;
+  Value weight;
+};
+
+/// Weights that tiles fetch for later; null if they fetch none.
+struct Ahead {
+  Value first;
+  int64_t elements;
+};
+
+/// Lines of weights that a tile fetches for later, and the first of them; null
+/// if there are none.
+struct Prefetch {
+  Value first;
+  Value lines;
+};
+
+/// The matrices of one call, each with rows first.
+struct Matrices {
+  Value x;
+  Value xScale;
+  Value xZeroPoint;
+  Value bias;
+  Value y;
+};
+
+class LinearEmitter {
+public:
+  LinearEmitter(ImplicitLocOpBuilder &builder, KernelOp op, Part part);
+
+  void emit();
+
+private:
+  static int64_t getLast(Value value);
+  /// `value` if it has rows of its own, else null.
+  Value asRows(Value value);
+  bool isElementary();
+
+  Value index(int64_t value);
+  Value add(Value lhs, Value rhs) {
+    return mlir::arith::AddIOp::create(b, lhs, rhs);
+  }
+  Value add(Value lhs, int64_t rhs);
+  Value mul(Value lhs, int64_t rhs);
+  Value splat(Value scalar);
+
+  /// Runs `body` in a loop with values that it carries along.
+  ValueRange
+  loop(Value lower, Value upper, int64_t stride, ValueRange carried,
+       llvm::function_ref<SmallVector<Value>(Value, ValueRange)> body);
+
+  //===--------------------------------------------------------------------===//
+  // Segments
+  //===--------------------------------------------------------------------===//
+
+  void collectRuns();
+
+  /// Steps that a segment of `size` channels takes in a panel.
+  int64_t countSteps(int64_t size) { return row.getPaddedSize(size) / step; }
+
+  /// Whether the last run takes another segment.
+  bool extendRun(int64_t size, int64_t group);
+
+  /// Segment `i` of a run.
+  SegmentAt getSegmentAt(const SegmentRun &run, Value i);
+
+  //===--------------------------------------------------------------------===//
+  // Loops
+  //===--------------------------------------------------------------------===//
+
+  void emitBlocks();
+
+  /// Outputs of a whole panel.
+  int64_t getWidth() { return config.getVectors() * lanes; }
+
+  /// The rows of the part: some where there are many. Else some of the panels
+  /// are its share.
+  PartRange takeShare(Value numRows);
+
+  void emitPanels(Value begin, Value end);
+
+  /// Calls `body` for ranges of panels of one shape: whole ones and the last,
+  /// as far as they are in the part.
+  void
+  forEachShape(llvm::function_ref<void(const PanelShape &, Value, Value)> body);
+
+  void forEachPanel(llvm::function_ref<void(const Panel &)> body);
+
+  Panel getPanel(const PanelShape &shape, Value number);
+
+  /// Goes on where `condition` holds.
+  void enterIf(Value condition);
+
+  /// Calls `body` for full tiles, then for smaller ones of the rows that are
+  /// left.
+  void forEachTile(const Ahead &ahead, Value begin, Value end,
+                   llvm::function_ref<void(Value)> body);
+
+  //===--------------------------------------------------------------------===//
+  // Panels in parts
+  //===--------------------------------------------------------------------===//
+
+  /// Whether panels of floats are too long to stay in the first-level cache
+  /// from one tile to the next. Their sums can wait in the result.
+  bool isSplit();
+  int64_t countStepsOfPart();
+
+  /// Whether a part of the contracted axis meets all panels in turn, rather
+  /// than a panel all parts: then the whole result is read in each part, else
+  /// the whole input for each panel. The smaller one stays in the cache.
+  bool arePartsOuter() { return outputs <= runs.front().size; }
+
+  /// Sums go on from one part of the contracted axis to the next: the order of
+  /// additions is the same as without parts.
+  void emitSplitPanels(Value begin, Value end);
+
+  void forEachStretch(llvm::function_ref<void(Value, Value)> body);
+
+  void startSums(const Panel &panel, Value begin, Value end);
+  void finishSums(const Panel &panel, Value begin, Value end);
+
+  /// Adds the products of a part of the contracted axis to the sums.
+  void addStretch(const Panel &panel, Value begin, Value end, Value from,
+                  Value to);
+
+  SmallVector<Value> loadSums(const Panel &panel, Value first);
+  void storeSums(const Panel &panel, Value first, llvm::ArrayRef<Value> sums);
+
+  //===--------------------------------------------------------------------===//
+  // Tile registers
+  //===--------------------------------------------------------------------===//
+
+  int64_t countSegments() { return runs.back().first + runs.back().count; }
+
+  /// Takes as many rows as fill tile registers, for some panels of one shape;
+  /// returns the first row left.
+  Value emitTallPanels(const PanelShape &shape, Value firstPanel,
+                       Value lastPanel, Value begin, Value end);
+
+  /// The parts of a tall tile whose sums fit registers.
+  void forEachPart(llvm::function_ref<void(Value)> body);
+
+  /// Multiplies a tile by segments. Beside each, the one before is joined, and
+  /// beside the first, the last one of the tile before, which ends that tile.
+  void emitTallTile(const Panel &panel, Value first, const PanelShape &shape,
+                    ValueRange previous);
+
+  /// The sums of segments take turns in two places.
+  Value getSumsRow(Value unit);
+
+  /// Ends a part of the tile that was multiplied last, if there is one.
+  void emitPrevious(const PanelShape &shape, ValueRange previous, Value part);
+
+  /// Joins segment `number` of a part of a tall tile, whose sums are those of
+  /// `unit`, with the segments before.
+  SmallVector<Value> joinTall(const Panel &panel, Value first,
+                              const SegmentAt &at, int64_t number, Value unit,
+                              Value part);
+
+  /// Multiplies a segment. `other` emits parts of other work, which run beside.
+  void multiplySegment(const Panel &panel, Value first, const SegmentRun &run,
+                       const SegmentAt &at, Value sumsRow,
+                       llvm::function_ref<void(Value)> other);
+
+  SmallVector<Value> emitWindow(const TileOperands &operands,
+                                const Panel &panel, const SegmentRun &run,
+                                const SegmentAt &at, Value window,
+                                ValueRange sums);
+
+  /// Whether the last window of a segment would reach behind the input.
+  bool isLastWindowMoved(const SegmentRun &run);
+  Value limitWindow(Value channel);
+
+  /// Whether sums in tile registers start from the seed.
+  bool isSeedTiled(const Panel &panel);
+
+  SmallVector<Value> loadTallSums(const Panel &panel, Value first,
+                                  const SegmentAt &at, Value sumsRow);
+
+  SmallVector<Value> loadTall(Value memref, VectorType type, const Panel &panel,
+                              Value part);
+
+  void storeTall(const Panel &panel, Value part, llvm::ArrayRef<Value> values);
+
+  //===--------------------------------------------------------------------===//
+  // Prefetch
+  //===--------------------------------------------------------------------===//
+
+  int64_t getElementBytes() { return 4 / step; }
+  int64_t getWeightSize() { return getLast(view->getWeight()); }
+  int64_t getPanelSize(const Panel &panel);
+
+  Ahead getNext(const Panel &panel);
+
+  /// Lines that each tile in `count` rows fetches. Even small weights come from
+  /// far: other layers ran since the last call. Few tiles would wait for them.
+  Value countPrefetchedLines(const Ahead &ahead, Value count);
+
+  /// What the tile that begins `row` rows behind the first one fetches.
+  Prefetch getPrefetch(const Ahead &ahead, Value lines, Value row);
+
+  /// Elements of a line of weights.
+  int64_t getLine() { return kLineBytes / getElementBytes(); }
+
+  /// Fetches the share of `count` steps of a tile. All lines at once would hold
+  /// up the loads of the tile.
+  void emitPrefetch(Value position, int64_t count);
+
+  //===--------------------------------------------------------------------===//
+  // A tile
+  //===--------------------------------------------------------------------===//
+
+  void emitTile(const Panel &panel, Value first);
+
+  /// One segment, summed up onto the bias.
+  SmallVector<Value> emitFloatSums(const Panel &panel, Value first);
+
+  /// The one segment of floats.
+  SegmentAt getWhole() { return {index(0), index(0), index(0), index(0)}; }
+
+  /// Numerics.md, "Contractions": segments join in ascending order.
+  SmallVector<Value> emitIntegerSums(const Panel &panel, Value first);
+
+  /// r = fma(f32(acc), s_x * s_w, r), where no `result` yet stands for the
+  /// bias.
+  SmallVector<Value> emitAndJoin(const Panel &panel, Value first,
+                                 const SegmentRun &run, const SegmentAt &at,
+                                 SmallVector<Value> result);
+
+  SmallVector<Value> join(const Panel &panel, Value first, const SegmentAt &at,
+                          llvm::ArrayRef<Value> sums,
+                          SmallVector<Value> result);
+
+  /// Adds the products of one segment to `sums`.
+  SmallVector<Value> emitSegment(const Panel &panel, Value first,
+                                 const SegmentRun &run, const SegmentAt &at,
+                                 SmallVector<Value> sums);
+
+  /// The same where weights are padded to what tile registers take.
+  SmallVector<Value> emitWindows(const Panel &panel, Value first,
+                                 const SegmentRun &run, const SegmentAt &at,
+                                 SmallVector<Value> sums);
+
+  /// `count` whole steps, the first of them at `channel` and `begin` steps
+  /// behind the begin of the segment.
+  SmallVector<Value> emitSteps(const Panel &panel, Value first,
+                               const SegmentAt &at, Value channel,
+                               int64_t begin, int64_t count,
+                               SmallVector<Value> sums);
+
+  /// The steps from `from` on and before `to`.
+  SmallVector<Value> emitRange(const Panel &panel, Value first,
+                               const SegmentAt &at, Value channel,
+                               int64_t begin, Value from, Value to,
+                               ValueRange sums);
+
+  /// One step of the contracted axis: a dot product for each sum.
+  SmallVector<Value> emitStep(const Panel &panel, Value first, Value position,
+                              ValueRange sums,
+                              llvm::function_ref<Value(Value)> loadX);
+
+  /// The neighbours of one lane.
+  Value loadInput(Value rowIndex, Value channel);
+
+  /// The same where only `count` are left: none behind them is read.
+  Value loadPartialInput(Value rowIndex, Value channel, int64_t count);
+
+  /// The neighbours of one lane in all lanes.
+  Value broadcastInput(Value x);
+
+  //===--------------------------------------------------------------------===//
+  // Operands of a tile
+  //===--------------------------------------------------------------------===//
+
+  /// Loads vector `v` of the panel at `indices`, to which the output is added.
+  Value load(Value memref, SmallVector<Value> indices, const Panel &panel,
+             int64_t v);
+  Value loadRow(Value memref, Value rowIndex, const Panel &panel, int64_t v);
+  bool isWhole(const Panel &panel, int64_t v);
+  Value createMask(const Panel &panel);
+
+  /// A run-time parameter of a row and group: `[groups]` or `[rows, groups]`.
+  Value loadOfRow(Value memref, Value first, int64_t r, Value group);
+
+  /// The bias of every sum of a tile, or zeros.
+  SmallVector<Value> loadBias(const Panel &panel, Value first);
+
+  /// The bias of all rows; null if each has its own.
+  Value loadSharedBias(const Panel &panel, int64_t v);
+
+  /// What the integer sums of a segment start from.
+  SmallVector<Value> loadSeed(const Panel &panel, Value first,
+                              const SegmentAt &at);
+
+  /// -z * sum w, with the zero point of a row.
+  Value emitRunTimeSeed(Value sum, Value zero, Value first, int64_t r,
+                        Value group);
+
+  //===--------------------------------------------------------------------===//
+  // Epilogue
+  //===--------------------------------------------------------------------===//
+
+  /// The parameters of a scaled and quantized result in the lanes of a vector.
+  struct ResultParams {
+    Value reciprocal;
+    Value lower;
+    Value upper;
+    Value zeroPoint;
+    Value gain;
+    Value shift;
+  };
+
+  void addZeroPoint(ResultParams &params, Value zeroPoint);
+
+  /// The parameters that all outputs share, outside the loops.
+  void emitResultParams();
+
+  SmallVector<ResultParams> loadResultParams(const Panel &panel);
+
+  /// Room for the sums of tiles, in the function's frame.
+  void createTiles();
+
+  void emitEpilogue(const Panel &panel, Value first,
+                    llvm::ArrayRef<Value> sums);
+
+  /// Activation, quantization and store of one vector.
+  void finish(const Panel &panel, Value rowIndex, int64_t v, Value value,
+              llvm::ArrayRef<ResultParams> params);
+
+  /// Stores what is output of one vector.
+  void store(const Panel &panel, Value rowIndex, int64_t v, Value value);
+
+  Value activate(Value value);
+
+  /// Numerics.md, "Quantize". The bounds are integers, so rounding and clamping
+  /// may change places.
+  Value quantize(Value value, const ResultParams &params);
+
+  /// A comparison with NaN is false, which leaves the lower bound.
+  Value clamp(Value scaled, const ResultParams &params);
+
+  /// One instruction, where `math.roundeven` and a conversion are three.
+  Value roundToInteger(Value value);
+
+  /// What cannot overflow in 32 bits saturates as it is narrowed.
+  Value saturate(Value stored);
+
+  ImplicitLocOpBuilder &b;
+  KernelOp op;
+  Part part;
+  /// Those of the part.
+  PartRange panels;
+  KernelView<LinearOp> view;
+  MicroKernelAttr config;
+  Partition partition;
+  const MicroKernel &row;
+  int64_t lanes, step, outputs;
+  VectorType sumType, floatType;
+  SmallVector<SegmentRun> runs;
+  /// Steps of a panel.
+  int64_t steps = 0;
+  std::optional<std::pair<int64_t, int64_t>> resultRange;
+  int64_t inputOffset = 0;
+  /// Whether no quotient by the scale of the result exceeds 30 bits.
+  bool isBounded = false;
+  /// Whether a gain and a shift stand before the quantizer.
+  bool isScaled = false;
+
+  Matrices m;
+  int64_t tileRows = 0;
+  Prefetch fetch;
+  Value tile;
+  /// Integer sums of the segments of tall tiles, and fp32 sums of one.
+  Value tallSums, tallJoined;
+  ResultParams sharedParams;
+};
+
+} // namespace qtx
+
+#endif // QTX_LIB_KERNEL_LINEAREMITTER_H

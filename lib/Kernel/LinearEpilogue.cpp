@@ -1,0 +1,183 @@
+//===- LinearEpilogue.cpp - From sums to results of qtx.linear ------------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "LinearEmitter.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "qtx/Support/Polynomials.h"
+
+using namespace mlir;
+using namespace qtx;
+
+void LinearEmitter::addZeroPoint(ResultParams &params, Value zeroPoint) {
+  params.zeroPoint = zeroPoint;
+  if (isBounded)
+    return;
+  auto bound = [&](int64_t value) -> Value {
+    Value limit = arith::ConstantOp::create(
+        b, DenseElementsAttr::get(cast<VectorType>(zeroPoint.getType()),
+                                  b.getI32IntegerAttr(value)));
+    return arith::SIToFPOp::create(b, floatType,
+                                   arith::SubIOp::create(b, limit, zeroPoint));
+  };
+  params.lower = bound(resultRange->first);
+  params.upper = bound(resultRange->second);
+}
+
+void LinearEmitter::emitResultParams() {
+  if (!resultRange)
+    return;
+  auto loadSplat = [&](Value memref) {
+    return splat(memref::LoadOp::create(b, memref, index(0)));
+  };
+  if (getLast(view->getYScale()) == 1)
+    sharedParams.reciprocal = loadSplat(view->getYScale());
+  if (getLast(view->getYZeroPoint()) == 1)
+    addZeroPoint(sharedParams, loadSplat(view->getYZeroPoint()));
+}
+
+SmallVector<LinearEmitter::ResultParams>
+LinearEmitter::loadResultParams(const Panel &panel) {
+  SmallVector<ResultParams> params(panel.vectors, sharedParams);
+  for (auto [v, own] : llvm::enumerate(params)) {
+    if (isScaled) {
+      own.gain = load(op.getInputs().take_back(2)[0], {}, panel, v);
+      own.shift = load(op.getInputs().back(), {}, panel, v);
+    }
+    if (resultRange && !own.reciprocal)
+      own.reciprocal = load(view->getYScale(), {}, panel, v);
+    if (resultRange && !own.zeroPoint)
+      addZeroPoint(own, load(view->getYZeroPoint(), {}, panel, v));
+  }
+  return params;
+}
+
+void LinearEmitter::createTiles() {
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(&op->getParentRegion()->front());
+  auto create = [&](int64_t rows, Type elementType) -> Value {
+    auto type =
+        MemRefType::get({rows, config.getVectors() * lanes}, elementType);
+    return memref::AllocaOp::create(b, type, b.getI64IntegerAttr(64));
+  };
+  if (isElementary())
+    tile = create(config.getRows(), b.getF32Type());
+  if (row.getNumTileRows() == 0)
+    return;
+  tallSums = create(2 * row.getNumTileRows(), b.getI32Type());
+  if (countSegments() > 1)
+    tallJoined = create(row.getNumTileRows(), b.getF32Type());
+}
+
+void LinearEmitter::emitEpilogue(const Panel &panel, Value first,
+                                 ArrayRef<Value> sums) {
+  SmallVector<ResultParams> params = loadResultParams(panel);
+  if (!isElementary()) {
+    for (int64_t r = 0; r < tileRows; ++r)
+      for (int64_t v = 0; v < panel.vectors; ++v)
+        finish(panel, add(first, r), v, sums[r * panel.vectors + v], params);
+    return;
+  }
+  // The code of an elementary function is long: a loop over the rows.
+  for (int64_t r = 0; r < tileRows; ++r)
+    for (int64_t v = 0; v < panel.vectors; ++v)
+      vector::StoreOp::create(b, sums[r * panel.vectors + v], tile,
+                              ValueRange{index(r), index(v * lanes)});
+  loop(index(0), index(tileRows), 1, {}, [&](Value r, ValueRange) {
+    for (int64_t v = 0; v < panel.vectors; ++v) {
+      Value sum = vector::LoadOp::create(b, floatType, tile,
+                                         ValueRange{r, index(v * lanes)});
+      finish(panel, add(first, r), v, sum, params);
+    }
+    return SmallVector<Value>();
+  });
+}
+
+void LinearEmitter::finish(const Panel &panel, Value rowIndex, int64_t v,
+                           Value value, ArrayRef<ResultParams> params) {
+  value = activate(value);
+  if (isScaled)
+    value = math::FmaOp::create(b, value, params[v].gain, params[v].shift);
+  if (resultRange)
+    value = quantize(value, params[v]);
+  store(panel, rowIndex, v, value);
+}
+
+void LinearEmitter::store(const Panel &panel, Value rowIndex, int64_t v,
+                          Value value) {
+  SmallVector<Value> indices = {rowIndex, add(panel.output, v * lanes)};
+  if (isWhole(panel, v))
+    vector::StoreOp::create(b, value, m.y, indices);
+  else if (panel.lastLanes == 1)
+    // LLVM 22 makes four bytes of a masked store of one truncated lane.
+    memref::StoreOp::create(b, vector::ExtractOp::create(b, value, 0), m.y,
+                            indices);
+  else
+    vector::MaskedStoreOp::create(b, m.y, indices, createMask(panel), value);
+}
+
+Value LinearEmitter::activate(Value value) {
+  switch (view->getActivation()) {
+  case Activation::None:
+    return value;
+  case Activation::Relu: {
+    // `maximum(x, 0)`: NaN is not below zero and stays.
+    Value zero = arith::ConstantOp::create(b, b.getZeroAttr(floatType));
+    Value below =
+        arith::CmpFOp::create(b, arith::CmpFPredicate::OLE, value, zero);
+    return arith::SelectOp::create(b, below, zero, value);
+  }
+  case Activation::Gelu:
+    return createGelu(b, value);
+  case Activation::GeluTanh:
+    return createGeluTanh(b, value);
+  case Activation::Silu:
+    return createSilu(b, value);
+  }
+  llvm_unreachable("unknown activation");
+}
+
+Value LinearEmitter::quantize(Value value, const ResultParams &params) {
+  Value scaled = arith::MulFOp::create(b, value, params.reciprocal);
+  if (!isBounded)
+    scaled = clamp(scaled, params);
+  Value stored =
+      arith::AddIOp::create(b, roundToInteger(scaled), params.zeroPoint);
+  if (isBounded)
+    stored = saturate(stored);
+  return arith::TruncIOp::create(b, VectorType::get(lanes, b.getI8Type()),
+                                 stored);
+}
+
+Value LinearEmitter::clamp(Value scaled, const ResultParams &params) {
+  Value above =
+      arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, scaled, params.lower);
+  scaled = arith::SelectOp::create(b, above, scaled, params.lower);
+  Value below =
+      arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, scaled, params.upper);
+  return arith::SelectOp::create(b, below, scaled, params.upper);
+}
+
+Value LinearEmitter::roundToInteger(Value value) {
+  auto integers = VectorType::get(lanes, b.getI32Type());
+  std::string name =
+      ("llvm.lrint.v" + Twine(lanes) + "i32.v" + Twine(lanes) + "f32").str();
+  return LLVM::CallIntrinsicOp::create(b, integers, b.getStringAttr(name),
+                                       ValueRange{value})
+      .getResult(0);
+}
+
+Value LinearEmitter::saturate(Value stored) {
+  auto splatOf = [&](int64_t value) -> Value {
+    return arith::ConstantOp::create(
+        b, DenseElementsAttr::get(cast<VectorType>(stored.getType()),
+                                  b.getI32IntegerAttr(value)));
+  };
+  stored = arith::MaxSIOp::create(b, stored, splatOf(resultRange->first));
+  return arith::MinSIOp::create(b, stored, splatOf(resultRange->second));
+}

@@ -1,0 +1,275 @@
+//===- LinearSums.cpp - Sums of a tile of qtx.linear ----------------------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "LinearEmitter.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+
+using namespace mlir;
+using namespace qtx;
+
+/// Steps of a tile for which weights are fetched at once.
+static constexpr int64_t kStepsOfPrefetch = 96;
+
+void LinearEmitter::emitTile(const Panel &panel, Value first) {
+  SmallVector<Value> sums = row.isFloat() ? emitFloatSums(panel, first)
+                                          : emitIntegerSums(panel, first);
+  emitEpilogue(panel, first, sums);
+}
+
+SmallVector<Value> LinearEmitter::emitFloatSums(const Panel &panel,
+                                                Value first) {
+  return emitSegment(panel, first, runs.front(), getWhole(),
+                     loadBias(panel, first));
+}
+
+SmallVector<Value> LinearEmitter::emitIntegerSums(const Panel &panel,
+                                                  Value first) {
+  SmallVector<Value> result;
+  for (const SegmentRun &run : runs) {
+    if (run.count == 1) {
+      result =
+          emitAndJoin(panel, first, run, getSegmentAt(run, index(0)), result);
+      continue;
+    }
+    if (result.empty())
+      result = loadBias(panel, first);
+    ValueRange joined =
+        loop(index(0), index(run.count), 1, result,
+             [&](Value i, ValueRange carried) {
+               return emitAndJoin(panel, first, run, getSegmentAt(run, i),
+                                  llvm::to_vector(carried));
+             });
+    result.assign(joined.begin(), joined.end());
+  }
+  return result;
+}
+
+SmallVector<Value> LinearEmitter::emitAndJoin(const Panel &panel, Value first,
+                                              const SegmentRun &run,
+                                              const SegmentAt &at,
+                                              SmallVector<Value> result) {
+  SmallVector<Value> sums =
+      emitSegment(panel, first, run, at, loadSeed(panel, first, at));
+  if (result.empty())
+    result = loadBias(panel, first);
+  return join(panel, first, at, sums, result);
+}
+
+SmallVector<Value> LinearEmitter::join(const Panel &panel, Value first,
+                                       const SegmentAt &at,
+                                       ArrayRef<Value> sums,
+                                       SmallVector<Value> result) {
+  for (int64_t v = 0; v < panel.vectors; ++v) {
+    Value scale = loadRow(view->getWeightScale(), at.index, panel, v);
+    for (int64_t r = 0; r < tileRows; ++r) {
+      Value multiplier = scale;
+      if (view->getXScale())
+        multiplier = arith::MulFOp::create(
+            b, splat(loadOfRow(m.xScale, first, r, at.group)), scale);
+      Value &sum = result[r * panel.vectors + v];
+      Value value =
+          arith::SIToFPOp::create(b, floatType, sums[r * panel.vectors + v]);
+      sum = math::FmaOp::create(b, value, multiplier, sum);
+    }
+  }
+  return result;
+}
+
+SmallVector<Value> LinearEmitter::emitSegment(const Panel &panel, Value first,
+                                              const SegmentRun &run,
+                                              const SegmentAt &at,
+                                              SmallVector<Value> sums) {
+  if (row.getTileStep() > 0)
+    return emitWindows(panel, first, run, at, sums);
+  int64_t full = run.size / step, rest = run.size % step;
+  sums = emitSteps(panel, first, at, at.channel, 0, full, sums);
+  if (rest == 0)
+    return sums;
+  Value channel = add(at.channel, full * step);
+  return emitStep(panel, first, add(at.step, full), sums, [&](Value rowIndex) {
+    return loadPartialInput(rowIndex, channel, rest);
+  });
+}
+
+SmallVector<Value> LinearEmitter::emitWindows(const Panel &panel, Value first,
+                                              const SegmentRun &run,
+                                              const SegmentAt &at,
+                                              SmallVector<Value> sums) {
+  int64_t count = countSteps(run.size);
+  if (!isLastWindowMoved(run))
+    return emitSteps(panel, first, at, at.channel, 0, count, sums);
+  int64_t window = row.getTileStep() / step;
+  sums = emitSteps(panel, first, at, at.channel, 0, count - window, sums);
+  Value channel = limitWindow(add(at.channel, (count - window) * step));
+  return emitSteps(panel, first, at, channel, count - window, window, sums);
+}
+
+SmallVector<Value> LinearEmitter::emitSteps(const Panel &panel, Value first,
+                                            const SegmentAt &at, Value channel,
+                                            int64_t begin, int64_t count,
+                                            SmallVector<Value> sums) {
+  int64_t share = fetch.lines ? kStepsOfPrefetch : std::max<int64_t>(count, 1);
+  int64_t full = count / share, rest = count % share;
+  auto emitShare = [&](Value from, int64_t size, ValueRange carried) {
+    emitPrefetch(add(add(at.step, begin), from), size);
+    return emitRange(panel, first, at, channel, begin, from, add(from, size),
+                     carried);
+  };
+  if (full > 1)
+    sums = llvm::to_vector(loop(
+        index(0), index(full), 1, sums, [&](Value number, ValueRange carried) {
+          return emitShare(mul(number, share), share, carried);
+        }));
+  else if (full == 1)
+    sums = emitShare(index(0), share, sums);
+  return rest > 0 ? emitShare(index(full * share), rest, sums) : sums;
+}
+
+SmallVector<Value> LinearEmitter::emitRange(const Panel &panel, Value first,
+                                            const SegmentAt &at, Value channel,
+                                            int64_t begin, Value from, Value to,
+                                            ValueRange sums) {
+  return llvm::to_vector(
+      loop(from, to, 1, sums, [&](Value k, ValueRange carried) {
+        Value current = add(channel, step == 1 ? k : mul(k, step));
+        return emitStep(
+            panel, first, add(add(at.step, begin), k), carried,
+            [&](Value rowIndex) { return loadInput(rowIndex, current); });
+      }));
+}
+
+SmallVector<Value> LinearEmitter::emitStep(const Panel &panel, Value first,
+                                           Value position, ValueRange sums,
+                                           function_ref<Value(Value)> loadX) {
+  int64_t vectorSize = lanes * step;
+  Value offset = add(panel.weight, mul(position, panel.vectors * vectorSize));
+  SmallVector<Value> weights, next;
+  for (int64_t v = 0; v < panel.vectors; ++v)
+    weights.push_back(
+        vector::LoadOp::create(b, row.getVectorType(b.getContext()),
+                               view->getWeight(), add(offset, v * vectorSize)));
+  for (int64_t r = 0; r < tileRows; ++r) {
+    Value x = broadcastInput(loadX(add(first, r)));
+    for (int64_t v = 0; v < panel.vectors; ++v)
+      next.push_back(
+          row.emitDot(b, sums[r * panel.vectors + v], x, weights[v]));
+  }
+  return next;
+}
+
+Value LinearEmitter::loadInput(Value rowIndex, Value channel) {
+  auto type = VectorType::get(step, row.getElementType(b.getContext()));
+  return vector::LoadOp::create(b, type, m.x, ValueRange{rowIndex, channel});
+}
+
+Value LinearEmitter::loadPartialInput(Value rowIndex, Value channel,
+                                      int64_t count) {
+  Type elementType = row.getElementType(b.getContext());
+  auto type = VectorType::get(step, elementType);
+  Value result = arith::ConstantOp::create(b, b.getZeroAttr(type));
+  for (int64_t i = 0; i < count; ++i) {
+    Value element =
+        memref::LoadOp::create(b, m.x, ValueRange{rowIndex, add(channel, i)});
+    result = vector::InsertOp::create(b, element, result, i);
+  }
+  return result;
+}
+
+Value LinearEmitter::broadcastInput(Value x) {
+  auto lane = VectorType::get(1, row.isFloat() ? Type(b.getF32Type())
+                                               : Type(b.getI32Type()));
+  if (x.getType() != lane)
+    x = vector::BitCastOp::create(b, lane, x);
+  Value all = vector::BroadcastOp::create(
+      b, VectorType::get(lanes, lane.getElementType()),
+      vector::ExtractOp::create(b, x, 0));
+  VectorType type = row.getVectorType(b.getContext());
+  return all.getType() == type ? all : vector::BitCastOp::create(b, type, all);
+}
+
+//===----------------------------------------------------------------------===//
+// Operands of a tile
+//===----------------------------------------------------------------------===//
+
+Value LinearEmitter::load(Value memref, SmallVector<Value> indices,
+                          const Panel &panel, int64_t v) {
+  auto type = VectorType::get(
+      lanes, cast<MemRefType>(memref.getType()).getElementType());
+  indices.push_back(add(panel.output, v * lanes));
+  if (isWhole(panel, v))
+    return vector::LoadOp::create(b, type, memref, indices);
+  Value zero = arith::ConstantOp::create(b, b.getZeroAttr(type));
+  return vector::MaskedLoadOp::create(b, type, memref, indices,
+                                      createMask(panel), zero);
+}
+
+Value LinearEmitter::loadRow(Value memref, Value rowIndex, const Panel &panel,
+                             int64_t v) {
+  return load(memref, {rowIndex}, panel, v);
+}
+
+bool LinearEmitter::isWhole(const Panel &panel, int64_t v) {
+  return v + 1 < panel.vectors || panel.lastLanes == lanes;
+}
+
+Value LinearEmitter::createMask(const Panel &panel) {
+  return vector::ConstantMaskOp::create(
+      b, VectorType::get(lanes, b.getI1Type()), ArrayRef{panel.lastLanes});
+}
+
+Value LinearEmitter::loadOfRow(Value memref, Value first, int64_t r,
+                               Value group) {
+  if (cast<MemRefType>(memref.getType()).getRank() == 1)
+    return memref::LoadOp::create(b, memref, group);
+  return memref::LoadOp::create(b, memref, ValueRange{add(first, r), group});
+}
+
+SmallVector<Value> LinearEmitter::loadBias(const Panel &panel, Value first) {
+  SmallVector<Value> result(tileRows * panel.vectors);
+  for (int64_t v = 0; v < panel.vectors; ++v) {
+    Value shared = loadSharedBias(panel, v);
+    for (int64_t r = 0; r < tileRows; ++r)
+      result[r * panel.vectors + v] =
+          shared ? shared : loadRow(m.bias, add(first, r), panel, v);
+  }
+  return result;
+}
+
+Value LinearEmitter::loadSharedBias(const Panel &panel, int64_t v) {
+  if (!m.bias)
+    return arith::ConstantOp::create(b, b.getZeroAttr(floatType));
+  if (cast<MemRefType>(m.bias.getType()).getRank() == 1)
+    return load(m.bias, {}, panel, v);
+  return {};
+}
+
+SmallVector<Value> LinearEmitter::loadSeed(const Panel &panel, Value first,
+                                           const SegmentAt &at) {
+  SmallVector<Value> result(tileRows * panel.vectors);
+  Value zero = arith::ConstantOp::create(b, b.getZeroAttr(sumType));
+  for (int64_t v = 0; v < panel.vectors; ++v) {
+    Value seed =
+        view->getSeed() ? loadRow(view->getSeed(), at.index, panel, v) : zero;
+    for (int64_t r = 0; r < tileRows; ++r)
+      result[r * panel.vectors + v] =
+          view->getXZeroPoint() && view->getSeed()
+              ? emitRunTimeSeed(seed, zero, first, r, at.group)
+              : seed;
+  }
+  return result;
+}
+
+Value LinearEmitter::emitRunTimeSeed(Value sum, Value zero, Value first,
+                                     int64_t r, Value group) {
+  Value zeroPoint = loadOfRow(m.xZeroPoint, first, r, group);
+  if (inputOffset != 0)
+    zeroPoint = arith::AddIOp::create(
+        b, zeroPoint, arith::ConstantIntOp::create(b, inputOffset, 32));
+  return arith::SubIOp::create(b, zero,
+                               arith::MulIOp::create(b, splat(zeroPoint), sum));
+}
