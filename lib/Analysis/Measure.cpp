@@ -9,10 +9,13 @@
 #include "qtx/Analysis/Measure.h"
 #include "mlir/IR/IRMapping.h"
 #include "qtx/Analysis/Calibrate.h"
+#include "qtx/Conversion/QtxToRows/QtxToRows.h"
 #include "qtx/Dialect/Qtx/IR/QtxAttributes.h"
 #include "qtx/Dialect/Qtx/IR/QtxDialect.h"
 #include "qtx/Dialect/Qtx/IR/QtxOps.h"
 #include "qtx/Kernel/MicroKernel.h"
+#include "qtx/Support/Diagnostics.h"
+#include "llvm/ADT/TypeSwitch.h"
 #include <numeric>
 
 using namespace mlir;
@@ -72,18 +75,34 @@ static Value getWeights(Operation *op) {
     return linear.getWeight();
   if (auto embedding = dyn_cast<EmbeddingOp>(op))
     return embedding.getTable();
+  if (auto gate = dyn_cast<GateProjectionOp>(op))
+    return gate.getWeight();
   return {};
 }
 
-static void reportWeights(func::FuncOp function, Report &report) {
+/// Whether `op` has weights, or multiplies activations.
+static bool isLayer(Operation *op) {
+  return getWeights(op) || isa<AttentionOp, BatchMatmulOp>(op);
+}
+
+/// What a layer multiplies: its weights, or what stands in their place.
+static Value getFactor(Operation *op) {
+  if (auto attention = dyn_cast<AttentionOp>(op))
+    return attention.getKey();
+  if (auto product = dyn_cast<BatchMatmulOp>(op))
+    return product.getB();
+  return getWeights(op);
+}
+
+static void reportLayers(func::FuncOp function, Report &report) {
   for (Operation &op : function.getBody().front()) {
-    Value weights = getWeights(&op);
-    if (!weights)
+    if (!isLayer(&op))
       continue;
-    auto type = cast<RankedTensorType>(weights.getType());
     LayerReport &layer = getLayerReport(report, op.getResult(0));
-    layer.shape.assign(type.getShape().begin(), type.getShape().end());
+    auto type = cast<RankedTensorType>(getFactor(&op).getType());
     layer.type = getTypeName(type.getElementType());
+    if (getWeights(&op))
+      layer.shape.assign(type.getShape().begin(), type.getShape().end());
   }
 }
 
@@ -95,7 +114,7 @@ void qtx::reportModel(func::FuncOp function, Report &report) {
       edge.hi = ranges->hi;
     }
   }
-  reportWeights(function, report);
+  reportLayers(function, report);
 }
 
 //===----------------------------------------------------------------------===//
@@ -185,16 +204,55 @@ void qtx::reportQuantization(func::FuncOp function, Report &report) {
       if (params->isPerTensor())
         edge.groups[0].size = edge.lo.size();
     }
-  reportWeights(function, report);
+  reportLayers(function, report);
+}
+
+void qtx::addRemark(Report &report, const PassRemark &remark) {
+  auto name = remark.location->findInstanceOf<NameLoc>();
+  report.remarks.push_back(
+      {remark.pass,
+       name ? name.getName().str() : describeLocation(remark.location),
+       remark.text});
+  report.numReferenceRemarks += remark.name == kReferenceRemark;
+}
+
+//===----------------------------------------------------------------------===//
+// Kernels
+//===----------------------------------------------------------------------===//
+
+/// Why the reference lowering runs a layer; empty if a kernel does.
+static StringRef explainReference(Operation *op,
+                                  const TargetFeatures &features) {
+  return llvm::TypeSwitch<Operation *, StringRef>(op)
+      .Case<LinearOp, BatchMatmulOp, AttentionOp>(
+          [&](auto layer) { return findObstacle(layer, features); })
+      .Default(findRowsObstacle);
+}
+
+/// What runs a layer that has no obstacle.
+static std::string getKernelName(Operation *op,
+                                 const TargetFeatures &features) {
+  if (auto config = op->getAttrOfType<MicroKernelAttr>(kConfigAttrName))
+    return config.getKernel().str();
+  auto attention = dyn_cast<AttentionOp>(op);
+  if (!attention)
+    return "rows";
+  auto [scores, context] = getMicroKernels(attention, features);
+  if (scores == context)
+    return scores->getName().str();
+  return (scores->getName() + ", " + context->getName()).str();
 }
 
 void qtx::reportKernels(func::FuncOp function, Report &report) {
+  TargetFeatures features(function->getParentOfType<ModuleOp>());
   for (Operation &op : function.getBody().front()) {
-    if (!isa<LinearOp>(op))
+    if (!isLayer(&op))
       continue;
-    auto config = op.getAttrOfType<MicroKernelAttr>(kConfigAttrName);
-    getLayerReport(report, op.getResult(0)).kernel =
-        config ? config.getKernel().str() : "reference";
+    LayerReport &layer = getLayerReport(report, op.getResult(0));
+    StringRef obstacle = explainReference(&op, features);
+    layer.kernel =
+        obstacle.empty() ? getKernelName(&op, features) : "reference";
+    layer.kernelReason = obstacle.str();
   }
 }
 

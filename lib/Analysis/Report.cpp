@@ -88,6 +88,7 @@ private:
   void writeTotals(const Report &report);
   void writeEdge(const EdgeReport &edge);
   void writeLayer(const LayerReport &layer);
+  void writeRemark(const RemarkReport &remark);
 
   template <typename T>
   void addIfKnown(StringRef key, const std::optional<T> &value) {
@@ -164,7 +165,14 @@ void Writer::writeLayer(const LayerReport &layer) {
   addIfKnown("weight_error", layer.weightError);
   addIfKnown("output_sqnr_db", layer.outputSqnr);
   addIfKnown("kernel", layer.kernel);
+  addIfKnown("kernel_reason", layer.kernelReason);
   addIfKnown("reason", layer.reason);
+}
+
+void Writer::writeRemark(const RemarkReport &remark) {
+  addText("pass", remark.pass);
+  addText("name", remark.name);
+  addText("text", remark.text);
 }
 
 void Writer::writeTotals(const Report &report) {
@@ -182,6 +190,7 @@ void Writer::writeTotals(const Report &report) {
   json.attribute("layers", int64_t(report.getLayers().size()));
   json.attribute("quantized_layers",
                  int64_t(count_if(report.getLayers(), isQuantized)));
+  json.attribute("reference_operations", int64_t(report.numReferenceRemarks));
   addIfKnown("worst_sqnr_db", worst);
   addNumber("seconds", seconds);
 }
@@ -214,6 +223,10 @@ void Writer::write(const Report &report) {
     json.attributeArray("layers", [&] {
       for (const LayerReport &layer : report.getLayers())
         json.object([&] { writeLayer(layer); });
+    });
+    json.attributeArray("remarks", [&] {
+      for (const RemarkReport &remark : report.remarks)
+        json.object([&] { writeRemark(remark); });
     });
   });
 }

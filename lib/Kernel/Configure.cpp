@@ -12,6 +12,7 @@
 #include "qtx/Kernel/MicroKernel.h"
 #include "qtx/Kernel/Passes.h"
 #include "qtx/Kernel/Threads.h"
+#include "qtx/Support/Remarks.h"
 
 namespace qtx {
 #define GEN_PASS_DEF_QTXCONFIGUREPASS
@@ -23,6 +24,8 @@ using namespace qtx;
 
 static constexpr auto kRemark =
     remark::RemarkOpts::name("Configure").category("qtx-configure");
+static constexpr auto kMissedRemark =
+    remark::RemarkOpts::name(kReferenceRemark).category("qtx-configure");
 
 /// Bytes of the input that stay in the second-level cache beside the weights
 /// that pass.
@@ -99,6 +102,17 @@ static const MicroKernel *select(LinearOp op, const TargetFeatures &features) {
   return nullptr;
 }
 
+StringRef qtx::findObstacle(LinearOp op, const TargetFeatures &features) {
+  StringRef reason = check(op);
+  if (reason.empty() && !select(op, features))
+    return "the target has no micro-kernel";
+  return reason;
+}
+
+StringRef qtx::findObstacle(BatchMatmulOp, const TargetFeatures &) {
+  return "no micro-kernel takes two activations outside of attention";
+}
+
 /// Weights of this size stay in the second-level cache of a core, beside the
 /// input of a block.
 static constexpr int64_t kSharedWeightBytes = int64_t(1) << 20;
@@ -166,20 +180,29 @@ namespace {
 struct QtxConfigurePass : qtx::impl::QtxConfigurePassBase<QtxConfigurePass> {
   void runOnOperation() override {
     TargetFeatures features(getOperation());
-    getOperation()->walk([&](LinearOp op) {
-      StringRef reason = check(op);
-      const MicroKernel *row = reason.empty() ? select(op, features) : nullptr;
-      if (!row) {
-        remark::missed(op.getLoc(), kRemark) << remark::reason(
-            "{0}", reason.empty() ? "the target has no micro-kernel" : reason);
-        return;
-      }
-      op->setAttr(kConfigAttrName, configure(op, *row));
-      if (DictionaryAttr attr = partition(op, *row).getAttr(op.getContext()))
-        op->setAttr(kPartitionAttrName, attr);
-      remark::passed(op.getLoc(), kRemark)
-          << remark::add("runs on '{0}'", row->getName());
+    getOperation()->walk([&](Operation *op) {
+      if (auto linear = dyn_cast<LinearOp>(op))
+        run(linear, features);
+      else if (auto product = dyn_cast<BatchMatmulOp>(op))
+        explain(op, findObstacle(product, features));
     });
+  }
+
+  static void run(LinearOp op, const TargetFeatures &features) {
+    StringRef obstacle = findObstacle(op, features);
+    if (!obstacle.empty())
+      return explain(op, obstacle);
+    const MicroKernel &row = *select(op, features);
+    op->setAttr(kConfigAttrName, configure(op, row));
+    if (DictionaryAttr attr = partition(op, row).getAttr(op.getContext()))
+      op->setAttr(kPartitionAttrName, attr);
+    remark::passed(op.getLoc(), kRemark)
+        << remark::add("runs on '{0}'", row.getName());
+  }
+
+  static void explain(Operation *op, StringRef obstacle) {
+    remark::missed(op->getLoc(), kMissedRemark)
+        << remark::reason("{0}", obstacle);
   }
 };
 } // namespace

@@ -16,6 +16,7 @@
 #include "qtx/Dialect/Qtx/IR/QtxOps.h"
 #include "qtx/Kernel/Passes.h"
 #include "qtx/Kernel/Threads.h"
+#include "qtx/Support/Remarks.h"
 
 namespace qtx {
 #define GEN_PASS_DEF_QTXPACKATTENTIONPASS
@@ -24,6 +25,11 @@ namespace qtx {
 
 using namespace mlir;
 using namespace qtx;
+
+static constexpr auto kRemark =
+    remark::RemarkOpts::name("PackAttention").category("qtx-pack-attention");
+static constexpr auto kMissedRemark =
+    remark::RemarkOpts::name(kReferenceRemark).category("qtx-pack-attention");
 
 /// Whether kernels take tensors with these parameters as they are.
 static bool isTaken(const QuantParams &params) {
@@ -43,6 +49,11 @@ static StringRef check(AttentionOp op) {
   return {};
 }
 
+static bool areIntegers(const std::optional<QuantParams> &lhs,
+                        const std::optional<QuantParams> &rhs) {
+  return lhs && rhs && isTaken(*lhs) && isTaken(*rhs);
+}
+
 /// The fastest row of a target; null if there is none.
 static const MicroKernel *select(bool isFloat, bool hasTiles,
                                  const TargetFeatures &features) {
@@ -53,6 +64,26 @@ static const MicroKernel *select(bool isFloat, bool hasTiles,
   return nullptr;
 }
 
+std::pair<const MicroKernel *, const MicroKernel *>
+qtx::getMicroKernels(AttentionOp op, const TargetFeatures &features) {
+  bool areScores = areIntegers(op.getQueryParams(), op.getKeyParams());
+  bool areProbs = areIntegers(op.getProbsParams(), op.getValueParams());
+  // Blocks of queries are as tall as tiles, in both products.
+  bool hasTiles = areScores && areProbs;
+  return {select(!areScores, hasTiles, features),
+          select(!areProbs, hasTiles, features)};
+}
+
+StringRef qtx::findObstacle(AttentionOp op, const TargetFeatures &features) {
+  if (StringRef reason = check(op); !reason.empty())
+    return reason;
+  // Their vectors have one size.
+  auto [scores, context] = getMicroKernels(op, features);
+  if (scores && context && scores->getNumLanes() == context->getNumLanes())
+    return {};
+  return "the target has no micro-kernel";
+}
+
 namespace {
 
 /// Makes the kernel of one attention.
@@ -60,18 +91,7 @@ class AttentionPacker {
 public:
   AttentionPacker(AttentionOp op, const TargetFeatures &features)
       : op(op), builder(op), loc(op.getLoc()), threads(getMaxThreads(op)) {
-    bool areScores = areIntegers(op.getQueryParams(), op.getKeyParams());
-    bool areProbs = areIntegers(op.getProbsParams(), op.getValueParams());
-    // Blocks of queries are as tall as tiles, in both products.
-    bool hasTiles = areScores && areProbs;
-    scoresRow = select(!areScores, hasTiles, features);
-    contextRow = select(!areProbs, hasTiles, features);
-  }
-
-  /// Whether the target has rows, with vectors of one size.
-  bool hasRows() {
-    return scoresRow && contextRow &&
-           scoresRow->getNumLanes() == contextRow->getNumLanes();
+    std::tie(scoresRow, contextRow) = getMicroKernels(op, features);
   }
 
   void pack() {
@@ -114,10 +134,6 @@ public:
   }
 
 private:
-  static bool areIntegers(const std::optional<QuantParams> &lhs,
-                          const std::optional<QuantParams> &rhs) {
-    return lhs && rhs && isTaken(*lhs) && isTaken(*rhs);
-  }
   void set(StringRef name, Attribute value) { attrs.set(name, value); }
 
   /// The operand for a micro-kernel: dequantized where that is a float one, and
@@ -229,21 +245,19 @@ struct QtxPackAttentionPass
     : qtx::impl::QtxPackAttentionPassBase<QtxPackAttentionPass> {
   void runOnOperation() override {
     TargetFeatures features(getOperation());
-    auto options = remark::RemarkOpts::name("PackAttention")
-                       .category("qtx-pack-attention");
     SmallVector<AttentionOp> ops;
     getOperation()->walk([&](AttentionOp op) { ops.push_back(op); });
     for (AttentionOp op : ops) {
-      StringRef reason = check(op);
-      AttentionPacker packer(op, features);
-      if (reason.empty() && !packer.hasRows())
-        reason = "the target has no micro-kernel";
-      if (!reason.empty()) {
-        remark::missed(op.getLoc(), options) << remark::reason("{0}", reason);
+      StringRef obstacle = findObstacle(op, features);
+      if (!obstacle.empty()) {
+        remark::missed(op.getLoc(), kMissedRemark)
+            << remark::reason("{0}", obstacle);
         continue;
       }
-      remark::passed(op.getLoc(), options) << remark::add("runs on a kernel");
-      packer.pack();
+      auto [scores, context] = getMicroKernels(op, features);
+      remark::passed(op.getLoc(), kRemark) << remark::add(
+          "runs on '{0}' and '{1}'", scores->getName(), context->getName());
+      AttentionPacker(op, features).pack();
     }
   }
 };

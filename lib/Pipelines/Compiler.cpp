@@ -23,6 +23,7 @@
 #include "qtx/Support/Hash.h"
 #include "qtx/Target/Passes.h"
 #include "llvm/ADT/ScopeExit.h"
+#include "llvm/ADT/StringSet.h"
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
@@ -230,7 +231,9 @@ namespace {
 class StageRunner {
 public:
   StageRunner(ModuleOp module, const CompileOptions &options)
-      : module(module), options(options), versions{module} {}
+      : module(module), options(options), versions{module},
+        remarks(module.getContext(),
+                [this](const PassRemark &remark) { pass(remark); }) {}
 
   FailureOr<CompileResult> run(std::optional<Stage> done) {
     for (Stage stage : getStages()) {
@@ -247,8 +250,30 @@ public:
   }
 
 private:
+  /// Versions of the code share most remarks.
+  void pass(const PassRemark &remark) {
+    std::string key;
+    llvm::raw_string_ostream(key) << remark.pass << '\0' << remark.name << '\0'
+                                  << remark.location << '\0' << remark.text;
+    if (!knownRemarks.insert(key).second)
+      return;
+    if (options.remark)
+      options.remark(remark);
+    if (options.report && remark.kind == "missed")
+      addRemark(*options.report, remark);
+  }
+
+  /// The pass whose remarks are about the model; empty for all. What runs over
+  /// data is a model of its own.
+  static StringRef getRemarkingPass(Stage stage) {
+    if (stage == Stage::Calibrate)
+      return "qtx-calibrate";
+    return stage == Stage::Quantize ? "qtx-quantize" : "";
+  }
+
   LogicalResult runAndCheck(Stage stage) {
     auto start = std::chrono::steady_clock::now();
+    remarks.listenTo(getRemarkingPass(stage));
     if (failed(runStage(stage)) || failed(verifyStage(module, stage)) ||
         failed(dump(stage)))
       return failure();
@@ -542,6 +567,8 @@ private:
   SmallVector<ModuleOp> versions;
   std::vector<std::unique_ptr<llvm::TargetMachine>> machines;
   CompileResult result;
+  llvm::StringSet<> knownRemarks;
+  RemarkListener remarks;
 };
 } // namespace
 

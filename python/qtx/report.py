@@ -53,7 +53,7 @@ class Edge:
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """An operation with weights."""
+    """An operation with weights, or a product of activations."""
 
     name: str
     block: str
@@ -64,11 +64,22 @@ class Layer:
     weight_error: float | None = None
     output_sqnr_db: float | None = None
     kernel: str = ""
+    kernel_reason: str = ""
     reason: str = ""
 
     @property
     def quantized(self) -> bool:
         return self.type != "f32"
+
+
+@dataclasses.dataclass(frozen=True)
+class Remark:
+    """Why a pass left something as it was."""
+
+    # `pass` in the file, which is no name in Python.
+    pass_name: str
+    name: str
+    text: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,6 +100,7 @@ class Report:
     totals: dict[str, float]
     stages: dict[str, float]
     calibration: Calibration | None = None
+    remarks: tuple[Remark, ...] = ()
 
     def noisiest(self, count: int) -> list[Edge]:
         """The quantized edges with the least signal over noise, worst first."""
@@ -111,6 +123,10 @@ def _build_edge(fields: dict[str, Any]) -> Edge:
     return _build(Edge, {**fields, "groups": groups})
 
 
+def _build_remark(fields: dict[str, Any]) -> Remark:
+    return _build(Remark, {**fields, "pass_name": fields["pass"]})
+
+
 def loads(text: str) -> Report:
     """The report in a JSON text; ValueError if it is none of this version."""
     root = json.loads(text)
@@ -126,6 +142,7 @@ def loads(text: str) -> Report:
         totals=root["totals"],
         stages={stage["name"]: stage["seconds"] for stage in root["stages"]},
         calibration=_build(Calibration, calibration) if calibration else None,
+        remarks=tuple(map(_build_remark, root.get("remarks", []))),
     )
 
 

@@ -24,7 +24,10 @@ TEXT = {
         {"name": "c", "block": "", "op": "qtx.gelu", "type": "i8", "sqnr_db": 20},
     ],
     "layers": [{"name": "l", "block": "", "op": "qtx.linear", "shape": [4, 2], "type": "i8",
-                "method": "gptq", "weight_error": 0.01}],
+                "method": "gptq", "weight_error": 0.01},
+               {"name": "m", "block": "", "op": "qtx.batch_matmul", "shape": [], "type": "f32",
+                "kernel": "reference", "kernel_reason": "no kernel"}],
+    "remarks": [{"pass": "qtx-configure", "name": "m", "text": "no kernel"}],
 }
 
 
@@ -40,6 +43,9 @@ def test_load(tmp_path):
     assert [edge.name for edge in report.noisiest(5)] == ["c", "b"]
     assert report.noisiest(1) == [c]
     assert report.layers[0].shape == (4, 2) and report.layers[0].weight_error == 0.01
+    assert report.layers[1].kernel == "reference" and report.layers[1].shape == ()
+    assert report.layers[1].kernel_reason == "no kernel"
+    assert report.remarks == (qtx.report.Remark("qtx-configure", "m", "no kernel"),)
 
 
 def test_without_calibration():

@@ -1,9 +1,9 @@
 // RUN: qtx-opt %s --qtx-pack-attention --canonicalize --split-input-file | FileCheck %s
 // RUN: qtx-opt %s --qtx-pack-attention --split-input-file --remarks-filter-missed=qtx-pack-attention --remarks-filter-passed=qtx-pack-attention 2>&1 | FileCheck %s --check-prefix=REMARK
 
-// REMARK: runs on a kernel
-// REMARK: runs on a kernel
-// REMARK: runs on a kernel
+// REMARK: runs on 'x86-avx512-fma' and 'x86-avx512-fma'
+// REMARK: runs on
+// REMARK: runs on
 // REMARK: a stage inside has groups, or not 8 bits
 // REMARK: it is not in storage form
 // REMARK: the target has no micro-kernel

@@ -28,6 +28,8 @@ defm observer : Value<"observer", "<NAME>",
 defm recipe : Value<"recipe", "<NAME[:K]>",
     "How to quantize: int8 (default), int8-all, w8a8, w8a8-dynamic, peg:K, peg-opt:K, peg-dynamic:K, w4a8, none, or a file (.json)">;
 defm report : Value<"report", "<FILE>", "Write what became of each edge and layer (.json or .html)">;
+defm remarks : Value<"remarks", "<KIND>",
+    "Print what passes did or did not do, and why: missed, passed, analysis or all">;
 defm emit : Value<"emit", "<KIND>",
     "What to write: mlir, linalg, llvm, asm, obj, lib or header (default: from the suffix of OUT)">;
 defm name : Value<"name", "<NAME>", "Prefix of the C functions (default: the stem of OUT)">;

@@ -40,6 +40,38 @@ static void printBar(Stage stage, size_t done, size_t total) {
     llvm::errs() << "\r" << std::string(kWidth + 28, ' ') << "\r";
 }
 
+static void printRemark(const PassRemark &remark) {
+  llvm::WithColor::remark(llvm::errs(), describeLocation(remark.location))
+      << remark.text << " [" << remark.kind << ": " << remark.pass << "]\n";
+}
+
+/// What to do with remarks, from `--remarks`.
+static llvm::Expected<std::function<void(const PassRemark &)>>
+getRemarkPrinter(const InputArgList &arguments) {
+  if (!arguments.hasArg(OPT_remarks))
+    return nullptr;
+  StringRef kind = arguments.getLastArgValue(OPT_remarks);
+  if (!llvm::is_contained({"missed", "passed", "analysis", "all"}, kind))
+    return llvm::createStringError("--remarks: expected missed, passed, "
+                                   "analysis or all, found '" +
+                                   kind + "'");
+  return [kind](const PassRemark &remark) {
+    if (kind == "all" || kind == remark.kind)
+      printRemark(remark);
+  };
+}
+
+static void printSummary(const Report &report, bool hasRemarks) {
+  report.writeSummary(llvm::errs());
+  unsigned count = report.numReferenceRemarks;
+  if (count == 0)
+    return;
+  llvm::errs() << count
+               << (count == 1 ? " operation takes" : " operations take")
+               << " the reference lowering"
+               << (hasRemarks ? "\n" : "; --remarks=missed says why\n");
+}
+
 /// What to write, from `--emit`, `--stop-after` or the name of the file.
 static llvm::Expected<OutputKind> getKind(const InputArgList &arguments) {
   StringRef output = arguments.getLastArgValue(OPT_output);
@@ -105,6 +137,10 @@ static llvm::Expected<CompileOptions> getOptions(const InputArgList &arguments,
   options.lastStage = *lastStage;
   if (llvm::Error error = addTextOptions(options, arguments))
     return error;
+  auto remarkPrinter = getRemarkPrinter(arguments);
+  if (!remarkPrinter)
+    return remarkPrinter.takeError();
+  options.remark = std::move(*remarkPrinter);
   if (!arguments.hasArg(OPT_quiet)) {
     options.stageDone = printProgress;
     if (llvm::errs().is_displayed())
@@ -174,7 +210,7 @@ static llvm::Expected<bool> run(llvm::ArrayRef<const char *> commandLine) {
   if (!done || !*done)
     return done;
   if (options->stageDone && options->lastStage >= Stage::Quantize)
-    report.writeSummary(llvm::errs());
+    printSummary(report, bool(options->remark));
   for (StringRef path : reportPaths)
     if (llvm::Error error = writeReport(report, path))
       return error;

@@ -16,6 +16,7 @@
 
 #include "qtx/Analysis/Report.h"
 #include "qtx/Analysis/Streaming.h"
+#include "qtx/Support/Remarks.h"
 
 namespace qtx {
 
@@ -38,7 +39,11 @@ void reportQuantization(mlir::func::FuncOp function, Report &report);
 void reportWeightErrors(mlir::func::FuncOp model, mlir::func::FuncOp quantized,
                         Report &report);
 
-/// Adds the kernels that run layers in `function`, which is configured.
+/// Adds a remark, under the name that entries of its location have.
+void addRemark(Report &report, const PassRemark &remark);
+
+/// Adds what runs the layers in `function`, which is configured, and why the
+/// reference lowering does where no kernel can.
 void reportKernels(mlir::func::FuncOp function, Report &report);
 
 /// Runs the quantized form on data and adds the noise of each edge that it

@@ -53,12 +53,14 @@ struct EdgeReport {
   std::string reason;
 };
 
-/// An operation with weights.
+/// An operation with weights, or a product of activations.
 struct LayerReport {
   std::string name;
   std::string op;
+  /// Of the weights; empty if there are none.
   std::vector<int64_t> shape;
-  /// Element type of the weights in the compiled model.
+  /// Element type of the weights, or else of the second factor, in the compiled
+  /// model.
   std::string type = "f32";
   /// How the weights were rounded: `nearest`, `gptq`, ...; empty if float.
   std::string method;
@@ -67,9 +69,20 @@ struct LayerReport {
   /// Signal over noise of the result against the float model, in dB: with all
   /// that went before.
   std::optional<double> outputSqnr;
-  /// The micro-kernel, or the lowering, that runs it.
+  /// The micro-kernels, or the lowering, that run it.
   std::string kernel;
+  /// Why that is the reference lowering; empty if it is not.
+  std::string kernelReason;
+  /// Why the layer is float; empty if it is not, or if nobody knows.
   std::string reason;
+};
+
+/// Why a pass left something as it was.
+struct RemarkReport {
+  std::string pass;
+  /// The operation, by the name of its location.
+  std::string name;
+  std::string text;
 };
 
 struct StageReport {
@@ -97,6 +110,9 @@ public:
   std::string recipe;
   std::optional<CalibrationReport> calibration;
   std::vector<StageReport> stages;
+  std::vector<RemarkReport> remarks;
+  /// Those of the remarks that say why an operation runs on no kernel.
+  unsigned numReferenceRemarks = 0;
 
   /// The entry of that name; appended if there is none. References stay valid.
   EdgeReport &getEdge(llvm::StringRef name);

@@ -20,6 +20,10 @@
 
 namespace qtx {
 
+class AttentionOp;
+class BatchMatmulOp;
+class LinearOp;
+
 /// The elements that a row multiplies: input and weight.
 enum class MicroKernelOperands {
   F32,    // f32, f32; sums in f32
@@ -100,6 +104,16 @@ public:
 
 /// The attribute of an operation that names its micro-kernel and tile sizes.
 inline constexpr llvm::StringLiteral kConfigAttrName = "qtx.config";
+
+/// Why no micro-kernel of a target runs an operation in storage form, as
+/// remarks have it; empty if one does.
+llvm::StringRef findObstacle(LinearOp op, const TargetFeatures &features);
+llvm::StringRef findObstacle(BatchMatmulOp op, const TargetFeatures &features);
+llvm::StringRef findObstacle(AttentionOp op, const TargetFeatures &features);
+
+/// The rows of both products of an attention that micro-kernels run.
+std::pair<const MicroKernel *, const MicroKernel *>
+getMicroKernels(AttentionOp op, const TargetFeatures &features);
 
 /// Has the linear layers of `other`, a configured copy of `module` for a lesser
 /// target, take weights in the format of `module` where their instructions can,

@@ -16,6 +16,7 @@
 #include "qtx/Analysis/Report.h"
 #include "qtx/Pipelines/Stages.h"
 #include "qtx/Quantize/Recipe.h"
+#include "qtx/Support/Remarks.h"
 #include "qtx/Target/Object.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Target/TargetMachine.h"
@@ -52,6 +53,8 @@ struct CompileOptions {
   Report *report = nullptr;
   /// Also measures the noise of quantization on some of the samples.
   bool measureNoise = false;
+  /// Called for what passes remark on the model, once for each text and place.
+  std::function<void(const PassRemark &remark)> remark;
   /// Called while a stage runs over data.
   std::function<void(Stage stage, size_t done, size_t total)> stageProgress;
   /// Called when a stage is done, with the seconds it took.

@@ -14,13 +14,17 @@
 #include "qtx/Conversion/QtxToRows/QtxToRows.h"
 #include "../QtxToLinalg/LoweringUtils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Remarks.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
+#include "qtx/Dialect/Qtx/IR/KernelOps.h"
 #include "qtx/Dialect/Qtx/IR/QtxDialect.h"
 #include "qtx/Dialect/Qtx/IR/QtxOps.h"
+#include "qtx/Dialect/Qtx/IR/RowOps.h"
 #include "qtx/Support/Polynomials.h"
+#include "qtx/Support/Remarks.h"
 #include <limits>
 
 namespace qtx {
@@ -61,6 +65,15 @@ static StringRef findProblem(Operation *op) {
       if (StringRef problem = findProblem(*params); !problem.empty())
         return problem;
   return {};
+}
+
+StringRef qtx::findRowsObstacle(Operation *op) {
+  bool worksOnRows =
+      isa<QuantizeOp, DequantizeOp, RequantizeOp, DynamicQuantizeOp, ReluOp,
+          GeluOp, SiluOp, ScaleShiftOp, AddOp, EmbeddingOp, LayerNormOp,
+          RmsNormOp, SoftmaxOp, ClippedSoftmaxOp, SplitHeadsOp, MergeHeadsOp,
+          RowsOp, KernelOp>(op);
+  return worksOnRows ? findProblem(op) : "it does not work row by row";
 }
 
 static LogicalResult requireRows(Operation *op, PatternRewriter &rewriter) {
@@ -707,6 +720,21 @@ void qtx::populateQtxToRowsPatterns(RewritePatternSet &patterns) {
           patterns.getContext());
 }
 
+static constexpr auto kMissedRemark =
+    remark::RemarkOpts::name(kReferenceRemark).category("convert-qtx-to-rows");
+
+/// Whether loops over scalars compute floats for `op`.
+static bool isFloatLoop(Operation *op) {
+  auto isFloat = [](Type type) {
+    auto tensor = dyn_cast<RankedTensorType>(type);
+    return tensor && isa<FloatType>(tensor.getElementType());
+  };
+  bool isLoop = isa<linalg::LinalgOp>(op) && !isa<linalg::FillOp>(op);
+  return (isLoop || OpTrait::hasElementwiseMappableTraits(op)) &&
+         (llvm::any_of(op->getOperandTypes(), isFloat) ||
+          llvm::any_of(op->getResultTypes(), isFloat));
+}
+
 namespace {
 struct ConvertQtxToRowsPass
     : qtx::impl::ConvertQtxToRowsPassBase<ConvertQtxToRowsPass> {
@@ -714,14 +742,22 @@ struct ConvertQtxToRowsPass
     RewritePatternSet patterns(&getContext());
     populateQtxToRowsPatterns(patterns);
     walkAndApply(std::move(patterns));
-    getOperation()->walk([](Operation *op) {
-      StringRef problem = findProblem(op);
-      if (isa_and_present<QtxDialect>(op->getDialect()) && !problem.empty())
-        remark::missed(op->getLoc(), remark::RemarkOpts::name("rows").category(
-                                         "convert-qtx-to-rows"))
-            << remark::add("kept '{0}': {1}", op->getName().getStringRef(),
-                           problem);
-    });
+    getOperation()->walk(explain);
+  }
+
+  /// Micro-kernels explain themselves why they do not take an operation.
+  static void explain(Operation *op) {
+    if (isa<LinearOp, BatchMatmulOp, AttentionOp, RowReduceOp, YieldOp>(op))
+      return;
+    std::string obstacle;
+    if (isa_and_present<QtxDialect>(op->getDialect()))
+      obstacle = findRowsObstacle(op).str();
+    else if (isFloatLoop(op))
+      obstacle =
+          ("scalar loops compute '" + op->getName().getStringRef() + "'").str();
+    if (!obstacle.empty())
+      remark::missed(op->getLoc(), kMissedRemark)
+          << remark::reason("{0}", obstacle);
   }
 
   void walkAndApply(RewritePatternSet patterns) {

@@ -1,9 +1,12 @@
 // RUN: qtx-opt %s --qtx-to-storage --convert-qtx-to-rows --split-input-file | FileCheck %s
 // RUN: qtx-opt %s --qtx-to-storage --convert-qtx-to-rows --split-input-file --remarks-filter-missed=convert-qtx-to-rows 2>&1 | FileCheck %s --check-prefix=REMARK
 
-// REMARK: kept 'qtx.quantize': storage has less than 8 bits
-// REMARK: kept 'qtx.dynamic_quantize': several groups have run-time parameters
-// REMARK: kept 'qtx.relu': the tensor has no dimensions
+// REMARK: [Missed] ReferenceLowering | Category:convert-qtx-to-rows | Reason="storage has less than 8 bits"
+// REMARK: Reason="several groups have run-time parameters"
+// REMARK: Reason="the tensor has no dimensions"
+// REMARK: Reason="it does not work row by row"
+// REMARK: Reason="scalar loops compute 'math.sin'"
+// REMARK-NOT: Reason=
 
 // Two reductions: the mean, and the squares of what differs from it.
 // CHECK-LABEL: func @layer_norm(
@@ -82,4 +85,20 @@ func.func @kept(%x: tensor<?x8xf32>, %y: tensor<f32>) -> (tensor<?x8xi4>, tensor
   %d, %s = qtx.dynamic_quantize %x symmetric to !qtx.grouped<i8:f32, axis=-1, [6, 2], ?> : (tensor<?x8xf32>) -> (tensor<?x8xi8>, tensor<?x2xf32>)
   %r = qtx.relu %y : (tensor<f32>) -> tensor<f32>
   return %q, %d, %r : tensor<?x8xi4>, tensor<?x8xi8>, tensor<f32>
+}
+
+// -----
+
+// What is not for rows stays; masks and positions are integers.
+// CHECK-LABEL: func @others(
+// CHECK: qtx.linear
+// CHECK: qtx.gate_projection
+// CHECK: math.sin
+// CHECK: arith.addi
+func.func @others(%x: tensor<?x?x2xf32>, %w: tensor<2x2xf32>, %b: tensor<2xf32>, %n: tensor<4xi64>) -> (tensor<?x2x?xf32>, tensor<4xi64>) {
+  %0 = qtx.linear %x, %w : (tensor<?x?x2xf32>, tensor<2x2xf32>) -> tensor<?x?x2xf32>
+  %1 = qtx.gate_projection all_heads %0 weight(%w) bias(%b) : (tensor<?x?x2xf32>, tensor<2x2xf32>, tensor<2xf32>) -> tensor<?x2x?xf32>
+  %2 = math.sin %1 : tensor<?x2x?xf32>
+  %3 = arith.addi %n, %n : tensor<4xi64>
+  return %2, %3 : tensor<?x2x?xf32>, tensor<4xi64>
 }

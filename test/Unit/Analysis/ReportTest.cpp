@@ -74,6 +74,9 @@ TEST(ReportTest, JSON) {
   layer.method = "gptq";
   layer.weightError = 0.25;
   layer.kernel = "k";
+  layer.kernelReason = "no row";
+  report.remarks = {{"qtx-configure", "l", "no row"}};
+  report.numReferenceRemarks = 1;
   auto parsed = json::parse(write(report));
   ASSERT_TRUE(bool(parsed));
   const json::Object &root = *parsed->getAsObject();
@@ -94,6 +97,12 @@ TEST(ReportTest, JSON) {
   EXPECT_EQ(second.getNumber("weight_error"), 0.25);
   EXPECT_EQ(second.getString("method"), "gptq");
   EXPECT_EQ(second.getString("kernel"), "k");
+  EXPECT_EQ(second.getString("kernel_reason"), "no row");
+  EXPECT_EQ(root.getObject("totals")->getInteger("reference_operations"), 1);
+  const json::Object &remark = *(*root.getArray("remarks"))[0].getAsObject();
+  EXPECT_EQ(remark.getString("pass"), "qtx-configure");
+  EXPECT_EQ(remark.getString("name"), "l");
+  EXPECT_EQ(remark.getString("text"), "no row");
 }
 
 TEST(ReportTest, NamesThatAreNoText) {

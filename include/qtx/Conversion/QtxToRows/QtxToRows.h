@@ -21,6 +21,10 @@ namespace qtx {
 /// `qtx.rows`.
 void populateQtxToRowsPatterns(mlir::RewritePatternSet &patterns);
 
+/// Why `op`, in storage form, does not become rows, as remarks have it; empty
+/// if it does.
+llvm::StringRef findRowsObstacle(mlir::Operation *op);
+
 /// Patterns that join `qtx.rows` with those that compute their inputs.
 void populateFuseRowsPatterns(mlir::RewritePatternSet &patterns);
 } // namespace qtx
