@@ -337,3 +337,10 @@ def test_concurrent_calls():
 
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
         assert all(pool.map(call, range(100)))
+
+
+def test_foreign_target():
+    """The code is for the target of the module: that has to be some machine of this kind."""
+    target = '#llvm.target<triple = "riscv64-unknown-linux-gnu", chip = "generic">'
+    with pytest.raises(qtx.CompileError, match="expected a target of .*, found 'riscv64-unknown-linux-gnu'"):
+        qtx.compile_ir(f"module attributes {{llvm.target = {target}}} {{ func.func @main() {{ return }} }}")

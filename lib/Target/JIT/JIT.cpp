@@ -123,23 +123,46 @@ static void markArgumentsReadOnly(func::FuncOp function) {
           i, bufferization::BufferizationDialect::kWritableAttrName, no);
 }
 
-static llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
-createTargetMachine() {
+static llvm::Expected<llvm::orc::JITTargetMachineBuilder>
+createMachineBuilder() {
   static const bool initialized = [] {
     llvm::InitializeNativeTarget();
     llvm::InitializeNativeTargetAsmPrinter();
     return true;
   }();
   (void)initialized;
-  auto builder = llvm::orc::JITTargetMachineBuilder::detectHost();
+  return llvm::orc::JITTargetMachineBuilder::detectHost();
+}
+
+/// The machine that code of `module` is for: that of its target, which need not
+/// have all that this one has.
+static llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
+createTargetMachine(ModuleOp module) {
+  auto builder = createMachineBuilder();
   if (!builder)
     return builder.takeError();
+  auto target = module->getAttrOfType<LLVM::TargetAttr>(
+      LLVM::LLVMDialect::getTargetAttrName());
+  if (!target)
+    return builder->createTargetMachine();
+  llvm::Triple triple(target.getTriple().getValue());
+  if (triple.getArch() != builder->getTargetTriple().getArch())
+    return llvm::createStringError("expected a target of " +
+                                   builder->getTargetTriple().getArchName() +
+                                   ", found '" + triple.str() + "'");
+  builder->setCPU(target.getChip().getValue().str());
+  std::vector<std::string> features;
+  if (target.getFeatures())
+    for (StringAttr feature : target.getFeatures().getFeatures())
+      features.push_back(feature.getValue().str());
+  builder->getFeatures() = llvm::SubtargetFeatures();
+  builder->addFeatures(features);
   return builder->createTargetMachine();
 }
 
 static llvm::Expected<std::unique_ptr<ExecutionEngine>>
 createEngine(ModuleOp module, const JITOptions &options) {
-  auto machine = createTargetMachine();
+  auto machine = createTargetMachine(module);
   if (!machine)
     return machine.takeError();
   auto optimize = makeOptimizingTransformer(options.optLevel, /*sizeLevel=*/0,
@@ -218,7 +241,7 @@ static llvm::Error setHostTarget(ModuleOp module) {
   bool allowAMX = requestAMX();
   if (module->hasAttr(LLVM::LLVMDialect::getTargetAttrName()))
     return llvm::Error::success();
-  auto machine = createTargetMachine();
+  auto machine = createTargetMachine(module);
   if (!machine)
     return machine.takeError();
   setTarget(module, **machine, allowAMX);
