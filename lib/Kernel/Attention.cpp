@@ -284,7 +284,8 @@ private:
   //===--------------------------------------------------------------------===//
 
   /// How the micro-kernel takes the codes of a quantized operand: the first one
-  /// unsigned and the second one signed, or both less their zero points.
+  /// unsigned or signed and the second one signed, or both less their zero
+  /// points.
   static OperandParams getOperandParams(std::optional<Type> type,
                                         const MicroKernel &row, bool isFirst) {
     if (!type)
@@ -292,17 +293,23 @@ private:
     QuantParams params = *QuantParams::get(*type);
     OperandParams result = {params.getScale(0), params.getZeroPoint(0),
                             params.isSigned(), false};
-    if (row.getOperands() == MicroKernelOperands::U8S8 &&
-        params.isSigned() == isFirst) {
+    bool isUnsignedTaken =
+        isFirst && row.getOperands() == MicroKernelOperands::U8S8;
+    if (hasSeeds(row) && params.isSigned() == isUnsignedTaken) {
       result.isFlipped = true;
-      result.zeroPoint += isFirst ? 128 : -128;
+      result.zeroPoint += isUnsignedTaken ? 128 : -128;
     }
     return result;
   }
 
-  /// Whether zero points come in by seeds.
-  static bool hasSeeds(const MicroKernel &row) {
-    return row.getOperands() == MicroKernelOperands::U8S8;
+  /// Whether zero points come in by seeds: codes stay bytes.
+  static bool hasSeeds(const MicroKernel &row) { return row.getStep() == 4; }
+
+  /// Bytes as the first operand of the micro-kernel, in words.
+  Value widenFirst(Value bytes, VectorType type, const MicroKernel &row) {
+    if (row.getOperands() == MicroKernelOperands::S8S8)
+      return arith::ExtSIOp::create(b, type, bytes);
+    return arith::ExtUIOp::create(b, type, bytes);
   }
 
   /// `count` neighbours of a row from `column` on, the others zero; those
@@ -902,12 +909,11 @@ private:
                           query.zeroPoint);
   }
 
-  /// The sum of the unsigned bytes of `count` words.
+  /// The sum of the bytes of `count` words of a query.
   Value createByteSums(Value vector, int64_t count) {
     auto bytes = VectorType::get(count * 4, b.getI8Type());
     Value unpacked = vector::BitCastOp::create(b, bytes, vector);
-    Value wide =
-        arith::ExtUIOp::create(b, bytes.clone(b.getI32Type()), unpacked);
+    Value wide = widenFirst(unpacked, bytes.clone(b.getI32Type()), plan.scores);
     return vector::ReductionOp::create(b, vector::CombiningKind::ADD, wide);
   }
 
@@ -1383,7 +1389,7 @@ private:
       vector::StoreOp::create(b, stored, narrowProbs, position);
       if (hasProbSums())
         sums.back() = arith::AddIOp::create(
-            b, sums.back(), arith::ExtUIOp::create(b, words, stored));
+            b, sums.back(), widenFirst(stored, words, plan.context));
       return;
     }
     word = joinCodes(codes);

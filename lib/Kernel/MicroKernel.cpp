@@ -8,6 +8,7 @@
 
 #include "qtx/Kernel/MicroKernel.h"
 #include "mlir/IR/BuiltinTypes.h"
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
@@ -18,6 +19,7 @@ int64_t MicroKernel::getStep() const {
   case MicroKernelOperands::F32:
     return 1;
   case MicroKernelOperands::U8S8:
+  case MicroKernelOperands::S8S8:
     return 4;
   case MicroKernelOperands::S16S16:
     return 2;
@@ -45,10 +47,35 @@ VectorType MicroKernel::getVectorType(MLIRContext *context) const {
   return VectorType::get(getNumLanes() * getStep(), getElementType(context));
 }
 
+#define QTX_MICRO_KERNEL(NAME)                                                 \
+  namespace qtx::rows {                                                        \
+  const MicroKernel &get##NAME();                                              \
+  }
+#include "MicroKernels.inc"
+#undef QTX_MICRO_KERNEL
+
+/// Whether `a` is to be taken rather than `b`. Storage is signed, so of two as
+/// fast ones that which takes signed bytes converts none.
+static bool isBetter(const MicroKernel *a, const MicroKernel *b) {
+  auto getRank = [](const MicroKernel *row) {
+    return std::tuple(row->getProductsPerCycle(),
+                      row->getOperands() != MicroKernelOperands::U8S8,
+                      row->getName());
+  };
+  return getRank(a) > getRank(b);
+}
+
 ArrayRef<const MicroKernel *> qtx::getMicroKernels() {
-  static const MicroKernel *const rows[] = {&avx512Fma,  &avx2Fma, &amxInt8,
-                                            &avx512Vnni, &avxVnni, &avx2Int16};
-  return rows;
+  static const SmallVector<const MicroKernel *> sorted = [] {
+    SmallVector<const MicroKernel *> all = {
+#define QTX_MICRO_KERNEL(NAME) &rows::get##NAME(),
+#include "MicroKernels.inc"
+#undef QTX_MICRO_KERNEL
+    };
+    llvm::sort(all, isBetter);
+    return all;
+  }();
+  return sorted;
 }
 
 const MicroKernel *qtx::lookupMicroKernel(StringRef name) {

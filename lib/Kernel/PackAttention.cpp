@@ -54,14 +54,24 @@ static bool areIntegers(const std::optional<QuantParams> &lhs,
   return lhs && rhs && isTaken(*lhs) && isTaken(*rhs);
 }
 
-/// The fastest row of a target; null if there is none.
-static const MicroKernel *select(bool isFloat, bool hasTiles,
+/// The fastest row of a target; null if there is none. Of equally fast ones
+/// that which takes the first operand as it is stored.
+static const MicroKernel *select(const std::optional<QuantParams> &first,
+                                 bool hasTiles,
                                  const TargetFeatures &features) {
-  for (const MicroKernel *row : getMicroKernels())
-    if (row->isFloat() == isFloat && (hasTiles || row->getNumTileRows() == 0) &&
-        row->isSupported(features))
+  const MicroKernel *best = nullptr;
+  for (const MicroKernel *row : getMicroKernels()) {
+    if (row->isFloat() == first.has_value() ||
+        (!hasTiles && row->getNumTileRows() > 0) || !row->isSupported(features))
+      continue;
+    if (best && row->getProductsPerCycle() < best->getProductsPerCycle())
+      break;
+    bool isUnsigned = row->getOperands() == MicroKernelOperands::U8S8;
+    if (!first || first->isSigned() != isUnsigned)
       return row;
-  return nullptr;
+    best = best ? best : row;
+  }
+  return best;
 }
 
 std::pair<const MicroKernel *, const MicroKernel *>
@@ -70,8 +80,10 @@ qtx::getMicroKernels(AttentionOp op, const TargetFeatures &features) {
   bool areProbs = areIntegers(op.getProbsParams(), op.getValueParams());
   // Blocks of queries are as tall as tiles, in both products.
   bool hasTiles = areScores && areProbs;
-  return {select(!areScores, hasTiles, features),
-          select(!areProbs, hasTiles, features)};
+  return {select(areScores ? op.getQueryParams() : std::nullopt, hasTiles,
+                 features),
+          select(areProbs ? op.getProbsParams() : std::nullopt, hasTiles,
+                 features)};
 }
 
 StringRef qtx::findObstacle(AttentionOp op, const TargetFeatures &features) {

@@ -25,7 +25,8 @@ namespace qtx {
 using namespace mlir;
 using namespace qtx;
 
-/// What is added to signed bytes for an instruction that takes unsigned ones.
+/// What is added to signed bytes for an instruction that takes unsigned ones,
+/// and taken from unsigned bytes for one that takes signed ones.
 static constexpr int64_t kUnsignedOffset = 128;
 
 namespace {
@@ -85,8 +86,12 @@ private:
 
   /// What has to be added to elements of `x` for the micro-kernel.
   int64_t getInputOffset() {
-    bool isUnsigned = row.getOperands() == MicroKernelOperands::U8S8;
-    return isUnsigned && input->isSigned() ? kUnsignedOffset : 0;
+    MicroKernelOperands operands = row.getOperands();
+    if (operands == MicroKernelOperands::U8S8 && input->isSigned())
+      return kUnsignedOffset;
+    if (operands == MicroKernelOperands::S8S8 && !input->isSigned())
+      return -kUnsignedOffset;
+    return 0;
   }
 
   /// `x` with the elements that the micro-kernel multiplies.
@@ -103,7 +108,7 @@ private:
             return arith::ExtSIOp::create(b, loc, elementType, value);
           if (isWide)
             return arith::ExtUIOp::create(b, loc, elementType, value);
-          // Adds 128: the highest bit has no carry to hand on.
+          // Adds or takes 128: the highest bit has no carry to hand on.
           Value bit = arith::ConstantIntOp::create(b, loc, -128, 8);
           return arith::XOrIOp::create(b, loc, value, bit);
         });

@@ -4,6 +4,7 @@
 // REMARK: runs on 'x86-avx512-fma' and 'x86-avx512-fma'
 // REMARK: runs on
 // REMARK: runs on
+// REMARK: runs on
 // REMARK: a stage inside has groups, or not 8 bits
 // REMARK: it is not in storage form
 // REMARK: the target has no micro-kernel
@@ -70,6 +71,23 @@ module attributes {llvm.target = #avx512} {
         : (tensor<1x2x8x4xi8>, tensor<1x2x8x4xf32>, tensor<1x2x8x4xf32>) -> tensor<1x2x8x4xi8>
     %1 = qtx.merge_heads %0 : tensor<1x2x8x4xi8> -> tensor<1x8x8xi8>
     return %1 : tensor<1x8x8xi8>
+  }
+}
+
+// -----
+
+#int8 = #llvm.target<triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <["+avx2", "+fma", "+avxvnni", "+avxvnniint8"]>>
+
+// Of two instructions as fast, each product has the one that takes its first operand as it
+// is: queries are signed, probabilities are not.
+// CHECK-LABEL: func @signedness(
+// CHECK: context_kernel = "x86-avx-vnni"
+// CHECK-SAME: scores_kernel = "x86-avx-vnni-int8"
+module attributes {llvm.target = #int8} {
+  func.func @signedness(%x: tensor<1x2x8x16xi8>) -> tensor<1x2x8x16xf32> {
+    %0 = qtx.attention %x as !quant.uniform<i8:f32, 0.5>, %x as !quant.uniform<i8:f32, 0.5>, %x as !quant.uniform<i8:f32, 0.5> scale 0.25
+        probs !quant.uniform<u8:f32, 0.004> : (tensor<1x2x8x16xi8>, tensor<1x2x8x16xi8>, tensor<1x2x8x16xi8>) -> tensor<1x2x8x16xf32>
+    return %0 : tensor<1x2x8x16xf32>
   }
 }
 

@@ -28,6 +28,7 @@ class LinearOp;
 enum class MicroKernelOperands {
   F32,    // f32, f32; sums in f32
   U8S8,   // unsigned and signed bytes; sums in i32
+  S8S8,   // signed bytes; sums in i32
   S16S16, // signed 16 bits; sums in i32
 };
 
@@ -55,6 +56,8 @@ public:
   virtual llvm::StringRef getName() const = 0;
   virtual bool isSupported(const TargetFeatures &features) const = 0;
   virtual MicroKernelOperands getOperands() const = 0;
+  /// Products that a core adds up in a cycle at best: the more, the faster.
+  virtual int64_t getProductsPerCycle() const = 0;
   /// 32-bit lanes of a vector.
   virtual int64_t getNumLanes() const = 0;
   /// The tile of sums: rows times vectors.
@@ -127,16 +130,15 @@ llvm::ArrayRef<const MicroKernel *> getMicroKernels();
 /// The row of that name; null if there is none.
 const MicroKernel *lookupMicroKernel(llvm::StringRef name);
 
-//===----------------------------------------------------------------------===//
-// Rows, each in a file of lib/Kernel
-//===----------------------------------------------------------------------===//
-
-extern const MicroKernel &avx512Fma;
-extern const MicroKernel &amxInt8;
-extern const MicroKernel &avx2Fma;
-extern const MicroKernel &avx2Int16;
-extern const MicroKernel &avx512Vnni;
-extern const MicroKernel &avxVnni;
+/// Ends lib/Kernel/X86/NAME.cpp, whose class `NAME` is a row. CMake makes the
+/// list of rows from the names of the files.
+#define QTX_DEFINE_MICRO_KERNEL(NAME)                                          \
+  namespace qtx::rows {                                                        \
+  const MicroKernel &get##NAME() {                                             \
+    static const NAME row;                                                     \
+    return row;                                                                \
+  }                                                                            \
+  }
 
 } // namespace qtx
 

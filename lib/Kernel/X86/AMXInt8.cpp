@@ -145,6 +145,8 @@ private:
   Type tileType;
 };
 
+const MicroKernel &getDotRow() { return *lookupMicroKernel("x86-avx512-vnni"); }
+
 /// Tiles of 32 rows; what they leave takes VPDPBUSD, which reads the same
 /// panels.
 class AMXInt8 : public MicroKernel {
@@ -152,18 +154,19 @@ public:
   StringRef getName() const override { return "x86-amx-int8"; }
   bool isSupported(const TargetFeatures &features) const override {
     return features.has("amx-int8") && features.has("amx-tile") &&
-           avx512Vnni.isSupported(features);
+           getDotRow().isSupported(features);
   }
   MicroKernelOperands getOperands() const override {
     return MicroKernelOperands::U8S8;
   }
+  int64_t getProductsPerCycle() const override { return 1024; }
   int64_t getNumLanes() const override { return 16; }
   int64_t getNumRows() const override { return 8; }
   // Four tiles of sums, two of the input, two of the weight: all eight.
   int64_t getNumVectors() const override { return 2; }
   Value emitDot(ImplicitLocOpBuilder &builder, Value sums, Value x,
                 Value weight) const override {
-    return avx512Vnni.emitDot(builder, sums, x, weight);
+    return getDotRow().emitDot(builder, sums, x, weight);
   }
 
   int64_t getNumTileRows() const override { return kTilesOfRows * kRows; }
@@ -188,5 +191,4 @@ public:
 
 } // namespace
 
-static const AMXInt8 row;
-const MicroKernel &qtx::amxInt8 = row;
+QTX_DEFINE_MICRO_KERNEL(AMXInt8)

@@ -22,6 +22,7 @@ public:
   MicroKernelOperands getOperands() const override {
     return MicroKernelOperands::F32;
   }
+  int64_t getProductsPerCycle() const override { return 16; }
   int64_t getNumLanes() const override { return 8; }
   // 12 sums, 2 weights and a broadcast, of 16 registers.
   int64_t getNumRows() const override { return 6; }
@@ -33,5 +34,4 @@ public:
 };
 } // namespace
 
-static const AVX2Fma row;
-const MicroKernel &qtx::avx2Fma = row;
+QTX_DEFINE_MICRO_KERNEL(AVX2Fma)

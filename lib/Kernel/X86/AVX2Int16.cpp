@@ -23,6 +23,7 @@ public:
   MicroKernelOperands getOperands() const override {
     return MicroKernelOperands::S16S16;
   }
+  int64_t getProductsPerCycle() const override { return 32; }
   int64_t getNumLanes() const override { return 8; }
   // 12 sums, 2 weights and a broadcast, of 16 registers; the products take one.
   int64_t getNumRows() const override { return 6; }
@@ -40,5 +41,4 @@ public:
 };
 } // namespace
 
-static const AVX2Int16 row;
-const MicroKernel &qtx::avx2Int16 = row;
+QTX_DEFINE_MICRO_KERNEL(AVX2Int16)

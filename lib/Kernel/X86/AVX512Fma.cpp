@@ -22,6 +22,7 @@ public:
   MicroKernelOperands getOperands() const override {
     return MicroKernelOperands::F32;
   }
+  int64_t getProductsPerCycle() const override { return 32; }
   int64_t getNumLanes() const override { return 16; }
   // 24 sums, 3 weights and a broadcast, of 32 registers.
   int64_t getNumRows() const override { return 8; }
@@ -33,5 +34,4 @@ public:
 };
 } // namespace
 
-static const AVX512Fma row;
-const MicroKernel &qtx::avx512Fma = row;
+QTX_DEFINE_MICRO_KERNEL(AVX512Fma)

@@ -22,6 +22,7 @@ public:
   MicroKernelOperands getOperands() const override {
     return MicroKernelOperands::U8S8;
   }
+  int64_t getProductsPerCycle() const override { return 128; }
   int64_t getNumLanes() const override { return 16; }
   // 24 sums, 3 weights and a broadcast, of 32 registers.
   int64_t getNumRows() const override { return 8; }
@@ -37,5 +38,4 @@ public:
 };
 } // namespace
 
-static const AVX512Vnni row;
-const MicroKernel &qtx::avx512Vnni = row;
+QTX_DEFINE_MICRO_KERNEL(AVX512Vnni)

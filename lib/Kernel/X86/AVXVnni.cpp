@@ -22,6 +22,7 @@ public:
   MicroKernelOperands getOperands() const override {
     return MicroKernelOperands::U8S8;
   }
+  int64_t getProductsPerCycle() const override { return 64; }
   int64_t getNumLanes() const override { return 8; }
   // 12 sums, 2 weights and a broadcast, of 16 registers.
   int64_t getNumRows() const override { return 6; }
@@ -37,5 +38,4 @@ public:
 };
 } // namespace
 
-static const AVXVnni row;
-const MicroKernel &qtx::avxVnni = row;
+QTX_DEFINE_MICRO_KERNEL(AVXVnni)

@@ -76,9 +76,9 @@ static constexpr Feature kFeatures[] = {
     {"xop", kExtendedLeaf1C, 11, kAVXState},
     {"avx2", kLeaf7B, 5, kAVXState},
     {"avxifma", kLeaf7Sub1A, 23, kAVXState},
-    {"avxvnniint8", kLeaf7Sub1D, 4, kAVXState},
     {"avxvnniint16", kLeaf7Sub1D, 10, kAVXState},
     {"avxvnni", kLeaf7Sub1A, 4, kAVXState},
+    {"avxvnniint8", kLeaf7Sub1D, 4, kAVXState},
     {"avx512f", kLeaf7B, 16, kAVX512State},
     {"avx512dq", kLeaf7B, 17, kAVX512State},
     {"avx512ifma", kLeaf7B, 21, kAVX512State},
@@ -121,7 +121,7 @@ CodeVersion qtx::describeVersion(const llvm::TargetMachine &machine) {
     return version;
   const llvm::MCSubtargetInfo &subtarget = *machine.getMCSubtargetInfo();
   static constexpr StringLiteral kKernelFeatures[] = {
-      "avx2", "avxvnni", "avx512f", "avx512vnni", "amx-int8"};
+      "avx2", "avxvnni", "avxvnniint8", "avx512f", "avx512vnni", "amx-int8"};
   for (const Feature &feature : kFeatures) {
     if (!subtarget.checkFeatures(("+" + feature.name).str()))
       continue;
