@@ -7,6 +7,7 @@ import os
 import pathlib
 import sys
 
+import pytest
 from hypothesis import settings
 
 # The package of this repository, whether or not another one is installed.
@@ -20,3 +21,20 @@ os.environ.setdefault("QTX_OPT_LEVEL", "0")
 # The same examples in every run; compilation makes the first one slow.
 settings.register_profile("qtx", derandomize=True, deadline=None, max_examples=40)
 settings.load_profile("qtx")
+
+
+@pytest.fixture(scope="session")
+def emulator(tmp_path_factory):
+    """The library that executes AMX and AVX-VNNI in software (`emulation.py`)."""
+    import emulation
+
+    return emulation.build(tmp_path_factory.mktemp("emulator"))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What software executed, for `test_emulation.py`."""
+    if "EMULATED_CPU" in os.environ:
+        import emulation
+
+        for name in ("emulatedTiles", "emulatedDots"):
+            terminalreporter.write_line(f"{name}: {emulation.count(name)}")

@@ -2,7 +2,8 @@
  * See LICENSE for license information.
  * SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
  *
- * Runs a model from the files in0, in1, ... and writes out0, out1, ...
+ * Runs a model from the files in0, in1, ..., and model.weights if it has some,
+ * and writes out0, out1, ...
  *
  *     program THREADS DIMS...
  *
@@ -56,7 +57,9 @@ static char *guarded(size_t size, int at_end) {
 
 struct call {
   char **inputs;
-  size_t *sizes; /* of all buffers, in bytes */
+  size_t *sizes;       /* of all buffers, in bytes */
+  const char *weights; /* the content of the file */
+  size_t weights_size;
   const int64_t *dims;
   size_t num_dims;
   size_t workspace;
@@ -73,6 +76,8 @@ static void run_guarded(struct call *call, int at_end, size_t shift,
     else
       memset(call->buffers[i], poison, call->sizes[i]);
   }
+  char *weights = guarded(call->weights_size, at_end);
+  memcpy(weights, call->weights, call->weights_size);
   int64_t *dims = (int64_t *)guarded(call->num_dims * 8, at_end);
   if (call->num_dims)
     memcpy(dims, call->dims, call->num_dims * 8);
@@ -81,7 +86,9 @@ static void run_guarded(struct call *call, int at_end, size_t shift,
   workspace += at_end ? 0 : shift;
   size_t bytes = call->workspace + (at_end ? shift : 0);
   memset(workspace, poison, bytes);
-  call->status = call_model(call->buffers, dims, workspace, bytes);
+  call->status = call_model(call->buffers, weights, dims, workspace, bytes);
+  if (memcmp(weights, call->weights, call->weights_size))
+    fail("the weights were changed");
   for (int i = 0; i < NUM_INPUTS; ++i)
     if (memcmp(call->buffers[i], call->inputs[i], call->sizes[i]))
       fail("an input was changed");
@@ -95,8 +102,8 @@ static void *run_thread(void *argument) {
   char *workspace = malloc(call->workspace);
   memset(workspace, 0xFF, call->workspace);
   for (int i = 0; i < 10; ++i)
-    call->status =
-        call_model(call->buffers, call->dims, workspace, call->workspace);
+    call->status = call_model(call->buffers, call->weights, call->dims,
+                              workspace, call->workspace);
   free(workspace);
   return NULL;
 }
@@ -169,7 +176,15 @@ int main(int argc, char **argv) {
   }
   if (m_workspace_size(dims, &bytes))
     fail("expected the size of the workspace");
-  struct call call = {inputs, sizes, dims, num_dims, (size_t)bytes, {NULL}, 0};
+  size_t weights_size = 0;
+  char *weights = HAS_WEIGHTS ? read_file("model.weights", &weights_size) : "";
+  struct call call = {.inputs = inputs,
+                      .sizes = sizes,
+                      .weights = weights,
+                      .weights_size = weights_size,
+                      .dims = dims,
+                      .num_dims = num_dims,
+                      .workspace = (size_t)bytes};
   int threads = atoi(argv[1]);
   if (threads)
     run_threads(&call, threads);

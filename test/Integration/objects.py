@@ -127,26 +127,42 @@ def _adapter(signature):
     inputs, outputs = len(signature["inputs"]), len(signature["outputs"])
     sizes = [DTYPES[v["element"]]().itemsize for v in signature["inputs"] + signature["outputs"]]
     ranks = [len(v["shape"]) for v in signature["outputs"]]
-    buffers = ", ".join(f"buffers[{i}]" for i in range(inputs + outputs))
+    arguments = [f"buffers[{i}]" for i in range(inputs + outputs)]
+    has_weights = signature.get("weights") is not None
+    if has_weights:
+        arguments.append("weights")
     return f"""
 #include "model.h"
 #define NUM_INPUTS {inputs}
 #define NUM_OUTPUTS {outputs}
+#define HAS_WEIGHTS {int(has_weights)}
 static const size_t element_sizes[] = {{{', '.join(map(str, sizes))}}};
 static const int output_ranks[] = {{{', '.join(map(str, ranks))}}};
-static int32_t call_model(void **buffers, const int64_t *dims, void *workspace, size_t bytes) {{
-  return m_run({buffers}, dims, workspace, bytes);
+static int32_t call_model(void **buffers, const void *weights, const int64_t *dims, void *workspace,
+                          size_t bytes) {{
+  (void)weights;
+  return m_run({', '.join(arguments)}, dims, workspace, bytes);
 }}
 """
 
 
+def _link_signature(path):
+    """The signature of an object for this machine."""
+    library = path.with_suffix(".signature.so")
+    run(CLANG, "-shared", path, "-o", library)
+    return read_signature(ctypes.CDLL(str(library)))
+
+
 class Program:
-    """A C program that is linked with the object of a model."""
+    """A C program that is linked with the object of a model, which `change` may edit."""
 
     def __init__(self, text, signature, folder, compiler=(CLANG,), flags=(), options=(),
-                 emulator=()):
-        self._folder, self._signature, self._emulator = folder, signature, emulator
+                 emulator=(), change=None):
+        self._folder, self._emulator = folder, emulator
         self.object = compile_model(text, folder / "model.o", *options)
+        self.signature = signature = signature or _link_signature(self.object)
+        if change:
+            change(self.object)
         (folder / "adapter.h").write_text(_adapter(signature))
         self._program = folder / "program"
         run(*compiler, "-std=c11", "-D_GNU_SOURCE", "-O1", *WARNINGS, *flags, f"-I{folder}",
@@ -159,7 +175,7 @@ class Program:
         text = run(*self._emulator, self._program, threads, *dims, cwd=self._folder)
         status, *shapes = text.strip().split("\n")
         outputs = []
-        for i, (shape, value) in enumerate(zip(shapes, self._signature["outputs"])):
+        for i, (shape, value) in enumerate(zip(shapes, self.signature["outputs"])):
             data = np.fromfile(self._folder / f"out{i}", DTYPES[value["element"]])
             outputs.append(data.reshape([int(size) for size in shape.split()[1:]]))
         return int(status), outputs

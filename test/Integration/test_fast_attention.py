@@ -5,8 +5,8 @@
 
 import functools
 import os
-import pathlib
 
+import cpus
 import numpy as np
 import pytest
 import qtx
@@ -52,32 +52,17 @@ INTEGERS = [
     Attention(query=Q, key=K, probs=UNSIGNED),
 ]
 
-AVX512 = ["avx512f", "avx512bw", "avx512vl", "avx512vnni", "avx2", "fma"]
-ROWS = {
-    "x86-amx": (["amx-int8", "amx-tile", *AVX512], "amx_int8"),
-    "x86-avx512": (AVX512, "avx512_vnni"),
-    "x86-avx-vnni": (["avxvnni", "avx2", "fma"], "avx_vnni"),
-    "x86-avx2": (["avx2", "fma"], "avx2"),
-}
-
-
 @functools.lru_cache(maxsize=None)
-def compile_for(text, row):
-    """Attention by the kernels of a CPU with the features of `row`."""
-    features = ", ".join(f'"+{feature}"' for feature in ROWS[row][0])
-    target = f'triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <[{features}]>'
-    packed = qtx.run_passes(
-        f"module attributes {{llvm.target = #llvm.target<{target}>}} {{ {text} }}",
-        "builtin.module(qtx-to-storage,qtx-pack-attention)")
+def compile_for(text, cpu):
+    """Attention by the kernels of a CPU."""
+    packed = qtx.run_passes(f"module attributes {{{cpus.target(cpu)}}} {{ {text} }}",
+                            "builtin.module(qtx-to-storage,qtx-pack-attention)")
     assert 'qtx.kernel "qtx.attention"' in packed
     return qtx.compile_ir(packed, opt_level=1, fast=True)
 
 
-@pytest.fixture(params=ROWS)
+@pytest.fixture(params=cpus.params(cpus.CPUS, str))
 def cpu_row(request, monkeypatch):
-    flags = pathlib.Path("/proc/cpuinfo").read_text().split()
-    if ROWS[request.param][1] not in flags:
-        pytest.skip(f"no {ROWS[request.param][1]}")
     monkeypatch.setattr(test_attention, "compile_text",
                         lambda text: compile_for(text, request.param))
     return request.param
@@ -180,10 +165,8 @@ def test_scaled_context(value_size, cpu_row):
     width = 3 * value_size
     heads, merged = f"tensor<?x3x?x{value_size}x{{}}>", f"tensor<?x?x{width}x{{}}>"
     channels = f"tensor<{width}xf32>"
-    features = ", ".join(f'"+{feature}"' for feature in ROWS[cpu_row][0])
     text = f"""
-    module attributes {{llvm.target = #llvm.target<triple = "x86_64-unknown-linux-gnu",
-        chip = "x86-64", features = <[{features}]>>}} {{
+    module attributes {{{cpus.target(cpu_row)}}} {{
       func.func @main(%x: {heads.format("i8")}, %gain: {channels}, %shift: {channels})
           -> (RESULTS) {{
         %c = qtx.attention %x as {Q.type}, %x as {Q.type}, %x as {Q.type} scale 0.25 unnormalised

@@ -7,9 +7,9 @@ import ctypes
 import functools
 import mmap
 import os
-import pathlib
 from typing import NamedTuple, Tuple
 
+import cpus
 import numpy as np
 import pytest
 import qtx
@@ -22,37 +22,14 @@ ROWS = (1, 2, 3, 5, 6, 7, 8, 9, 13, 16, 23, 32, 40, 75)
 OUTPUTS = (1, 7, 8, 15, 16, 17, 31, 32, 33, 47, 48, 49, 64, 96, 100, 113)
 SIZES = (1, 2, 3, 4, 5, 7, 16, 31, 33, 64, 129)
 
-# The rows, each by the CPU features that make it the fastest.
-FEATURES = {
-    "x86-avx512-fma": ("avx512f",),
-    "x86-avx2-fma": ("avx2", "fma"),
-    "x86-amx-int8": ("amx-int8", "amx-tile", "avx512vnni", "avx512bw"),
-    "x86-avx512-vnni": ("avx512vnni", "avx512bw"),
-    "x86-avx-vnni": ("avxvnni",),
-    "x86-avx2-int16": ("avx2",),
-}
-# What /proc/cpuinfo calls them, where that differs.
-FLAGS = {
-    "amx-int8": "amx_int8",
-    "amx-tile": "amx_tile",
-    "avx512vnni": "avx512_vnni",
-    "avxvnni": "avx_vnni",
-}
+
+def params(suffix, is_last):
+    names = [name for name in cpus.MICRO_KERNELS if name.endswith(suffix) == is_last]
+    return cpus.params(names, cpus.MICRO_KERNELS.get)
 
 
-def cpu_flags():
-    lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    return next((set(line.split()) for line in lines if line.startswith("flags")), set())
-
-
-def make_param(row):
-    flags = {FLAGS.get(feature, feature) for feature in FEATURES[row]}
-    is_missing = not cpu_flags().issuperset(flags)
-    return pytest.param(row, marks=pytest.mark.skipif(is_missing, reason=f"no {flags}"))
-
-
-FLOAT_ROWS = [make_param(row) for row in FEATURES if row.endswith("-fma")]
-INTEGER_ROWS = [make_param(row) for row in FEATURES if not row.endswith("-fma")]
+FLOAT_ROWS = params("-fma", True)
+INTEGER_ROWS = params("-fma", False)
 
 
 def dense(array):
@@ -62,19 +39,17 @@ def dense(array):
 
 
 @functools.lru_cache(maxsize=None)
-def compile_both(text, row):
-    features = ", ".join(f'"+{feature}"' for feature in FEATURES[row])
-    target = f'triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <[{features}]>'
-    fast = f"module attributes {{llvm.target = #llvm.target<{target}>}} {{ {text} }}"
+def compile_both(text, row, opt_level=None):
+    fast = f"module attributes {{{cpus.target(cpus.MICRO_KERNELS[row])}}} {{ {text} }}"
     configured = qtx.run_passes(fast, "builtin.module(qtx-to-storage,any(qtx-configure))")
     # Tile registers leave what they would mostly pad to the dot product.
     rows = (row, "x86-avx512-vnni") if row == "x86-amx-int8" else (row,)
     assert any(row in configured for row in rows), "expected the row to be taken"
-    return qtx.compile_ir(text), qtx.compile_ir(fast, fast=True)
+    return qtx.compile_ir(text), qtx.compile_ir(fast, opt_level=opt_level, fast=True)
 
 
-def run_both(text, row, *arrays):
-    reference, fast = compile_both(text, row)
+def run_both(text, row, *arrays, opt_level=None):
+    reference, fast = compile_both(text, row, opt_level)
     return reference.run("main", *arrays)[0], fast.run("main", *arrays)[0]
 
 
@@ -367,9 +342,9 @@ def integer_linear(case, seed):
     return text, arrays
 
 
-def check_integer_linear(case, row, seed):
+def check_integer_linear(case, row, seed, opt_level=None):
     text, arrays = integer_linear(case, seed)
-    reference, fast = run_both(text, row, *arrays)
+    reference, fast = run_both(text, row, *arrays, opt_level=opt_level)
     # Bits, for NaN and the sign of zero too.
     np.testing.assert_array_equal(fast.view(np.uint8), reference.view(np.uint8))
 
@@ -378,20 +353,54 @@ PARTITIONS = ((1,), (2,), (3,), (4,), (7,), (64,), (129,), (6, 1), (5, 3, 9), (8
               (1,) * 5, (3,) * 11, (32, 32, 32, 32, 1), (4, 4, 5, 5, 5, 4), (192,), (64, 64, 128, 3), (130, 62), (65, 60, 70))
 
 
-# Each example compiles a module of its own.
-@pytest.mark.parametrize("row", INTEGER_ROWS)
-@settings(max_examples=25)
-@given(st.builds(
+LINEARS = st.builds(
     IntegerLinear, st.sampled_from(ROWS), st.sampled_from(PARTITIONS), st.sampled_from(OUTPUTS),
     dynamic=st.sampled_from(("", "", "scale", "zero_point")), per_token=st.booleans(),
     unsigned=st.booleans(), weight=st.sampled_from(("i8", "i8", "i4")),
     block=st.sampled_from((0, 0, 3, 32)), seed=st.booleans(),
-    bias=st.sampled_from(("none", "vector", "constant", "full")), activation=st.sampled_from(("none", "relu")),
+    bias=st.sampled_from(("none", "vector", "constant", "full")),
+    activation=st.sampled_from(("none", "relu", "gelu", "gelu_tanh", "silu")),
     result=st.sampled_from(("f32", "tensor", "groups", "unsigned")),
     values=st.sampled_from(("random", "random", "low", "high")),
-    scale=st.sampled_from((1.0, 1.0, 1e30)), scaled=st.booleans()), st.integers(0, 2**32 - 1))
+    scale=st.sampled_from((1.0, 1.0, 1e30)), scaled=st.booleans())
+
+
+# Each example compiles a module of its own.
+@pytest.mark.parametrize("row", INTEGER_ROWS)
+@settings(max_examples=8 if cpus.is_emulated() else 25)
+@given(LINEARS, st.integers(0, 2**32 - 1))
 def test_integer_linear(row, case, seed):
     check_integer_linear(case, row, seed)
+
+
+@pytest.mark.parametrize("row", INTEGER_ROWS)
+@settings(max_examples=5)
+@given(LINEARS, st.integers(0, 2**32 - 1))
+def test_optimized_linear(row, case, seed):
+    """As objects are compiled."""
+    check_integer_linear(case, row, seed, opt_level=2)
+
+
+# Rows and channels that tile registers take, and what they leave.
+TILED = [
+    # Tiles alone; rows that are left; the last step moves back.
+    IntegerLinear(32, (64,), 32, bias="vector", result="tensor"),
+    IntegerLinear(75, (129,), 49, bias="full", activation="relu"),
+    IntegerLinear(64, (192,), 33, unsigned=True, result="groups", activation="gelu"),
+    # Segments: equal ones, a small one, steps that read the next one.
+    IntegerLinear(64, (64, 64, 64, 64), 64, bias="vector"),
+    IntegerLinear(96, (130, 62), 48, bias="full", result="unsigned"),
+    IntegerLinear(40, (65, 60, 70), 17, dynamic="zero_point", per_token=True),
+    IntegerLinear(33, (100,), 32, dynamic="scale", weight="i4", seed=True),
+    # Sums that wrap around.
+    IntegerLinear(32, (192,), 32, seed=True, values="high"),
+]
+
+
+@pytest.mark.parametrize("row", cpus.params(["x86-amx-int8"], cpus.MICRO_KERNELS.get))
+@pytest.mark.parametrize("number", range(len(TILED)))
+def test_tiles(row, number):
+    check_integer_linear(TILED[number], row, number)
 
 
 @pytest.mark.parametrize("row", INTEGER_ROWS)
@@ -444,7 +453,7 @@ def test_reads_stay_inside(row, at_end):
         assert os.waitpid(child, 0)[1] == 0
 
 
-@pytest.mark.parametrize("row", INTEGER_ROWS[:1])
+@pytest.mark.parametrize("row", INTEGER_ROWS)
 def test_fused_epilogue(row):
     """Activations and quantizers that become epilogues compute the same bits."""
     rng = np.random.default_rng(3)

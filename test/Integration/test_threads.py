@@ -10,14 +10,15 @@ import pathlib
 import re
 import subprocess
 
+import cpus
 import numpy as np
 import objects
 import pytest
 import qtx
 from objects import OK
 from test_attention import Attention, Quant
-from test_fast_attention import K, Q, ROWS, UNSIGNED, V, Y
-from test_kernels import cpu_flags, dense
+from test_fast_attention import K, Q, UNSIGNED, V, Y
+from test_kernels import dense
 
 pytestmark = pytest.mark.skipif(not objects.QTXC.exists() or not objects.CLANG.exists(),
                                 reason="qtxc or clang is not there")
@@ -106,9 +107,9 @@ def check_pair(pair, openmp, inputs, dims):
             assert first.tobytes() == second.tobytes(), (dims, threads)
 
 
-@pytest.mark.parametrize("row", [row for row, (_, flag) in ROWS.items() if flag in cpu_flags()])
-def test_linears(row, openmp, tmp_path):
-    features = ",".join(f"+{feature}" for feature in ROWS[row][0])
+@pytest.mark.parametrize("cpu", cpus.params(cpus.CPUS, str))
+def test_linears(cpu, openmp, tmp_path):
+    features = ",".join(f"+{feature}" for feature in cpus.CPUS[cpu])
     pair = compile_pair(linears(), tmp_path, "-mcpu=x86-64", f"-mattr={features}")
     for rows in COUNTS:
         check_pair(pair, openmp, make_linear_inputs(rows), (rows,))

@@ -3,12 +3,14 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Objects that hold several versions of the code and pick one."""
 
-import pathlib
+import os
 import platform
 import shutil
 import subprocess
 import sys
 
+import cpus
+import emulation
 import numpy as np
 import objects
 import pytest
@@ -20,7 +22,7 @@ pytestmark = pytest.mark.skipif(
 RNG = np.random.default_rng(20271)
 WEIGHT = RNG.integers(-127, 128, (256, 512)).astype(np.int8)
 MULTI = ["avx2", "avxvnni", "avx512vnni", "amx-int8"]
-CPU_FEATURES = pathlib.Path("/proc/cpuinfo").read_text().split("flags", 1)[-1].split("\n", 1)[0].split()
+NEEDS = ["avx2", "avx-vnni", "avx512", "amx"]
 
 # Integers in, integers out: every version gives the same bits.
 MODEL = f"""
@@ -52,8 +54,7 @@ def get_inputs():
 
 def get_best():
     """The number of the version that this machine runs."""
-    needs = [["avx2", "fma", "bmi2"], ["avx_vnni"], ["avx512_vnni", "avx512vl"], ["amx_int8"]]
-    return max([i for i, names in enumerate(needs) if set(names) <= set(CPU_FEATURES)], default=-1)
+    return max([i for i, cpu in enumerate(NEEDS) if not cpus.missing(cpu)], default=-1)
 
 
 @pytest.fixture(scope="module")
@@ -91,28 +92,53 @@ def test_versions_agree(multi, tmp_path):
     inputs = get_inputs()
     _, expected = multi.run(inputs, (37,))
     for i, features in enumerate(["x86-64-v3", "x86-64-v3 -mattr=+avxvnni",
-                                  "x86-64-v4 -mattr=+avx512vnni"][:get_best() + 1]):
+                                  "x86-64-v4 -mattr=+avx512vnni"]):
+        if cpus.missing(NEEDS[i]):
+            continue
         folder = tmp_path / str(i)
         folder.mkdir()
         library = objects.Library(MODEL, folder, *f"-mcpu={features}".split())
         np.testing.assert_array_equal(library.run(inputs, (37,))[1][0], expected[0])
 
 
+# Calls a library from a process of its own: the version that it picks, what it computes,
+# and how often it asked for AMX where the emulator counts.
+CALL = """
+import ctypes, sys
+library = ctypes.CDLL(sys.argv[1])
+rows = 37
+x, y = (ctypes.c_int8 * (512 * rows)), (ctypes.c_int8 * (256 * rows))()
+x = x.from_buffer_copy(open(sys.argv[2], "rb").read())
+workspace, dims = ctypes.create_string_buffer(1 << 20), (ctypes.c_int64 * 1)(rows)
+for _ in range(2):
+    status = library.m_run(x, y, dims, workspace, ctypes.c_size_t(1 << 20))
+asked = getattr(ctypes.CDLL(None), "askedForTiles", None) and \
+    ctypes.c_long.in_dll(ctypes.CDLL(None), "askedForTiles").value
+print(library.m_code_version(), status, asked or 0, *y)
+"""
 # Linux does not let a process use AMX while the signal stack of one of its threads is too
 # small for the registers.
-REFUSED = """
-import ctypes, sys
+SMALL_STACK = """
+import ctypes
 class Stack(ctypes.Structure):
     _fields_ = [("sp", ctypes.c_void_p), ("flags", ctypes.c_int), ("size", ctypes.c_size_t)]
 memory = ctypes.create_string_buffer(8192)
 stack = Stack(ctypes.addressof(memory), 0, 4096)
 assert ctypes.CDLL(None).sigaltstack(ctypes.byref(stack), None) == 0
-library = ctypes.CDLL(sys.argv[1])
-x, y = (ctypes.c_int8 * 512)(*[1] * 512), (ctypes.c_int8 * 256)()
-workspace, dims = ctypes.create_string_buffer(1 << 20), (ctypes.c_int64 * 1)(1)
-print(library.m_code_version(),
-      library.m_run(x, y, dims, workspace, ctypes.c_size_t(1 << 20)), *y)
 """
+
+
+def call_library(library, folder, program=CALL, **variables):
+    """The number of the version, the count of questions for AMX, input and output."""
+    (x,) = get_inputs()
+    (folder / "x").write_bytes(x.tobytes())
+    done = subprocess.run([sys.executable, "-c", program, library, folder / "x"],
+                          env={**os.environ, **variables}, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    version, status, asked, *found = map(int, done.stdout.split())
+    assert status == objects.OK
+    check(np.array(found).reshape(37, 256), x)
+    return version, asked
 
 
 @pytest.mark.skipif(get_best() < 3, reason="the CPU has no AMX")
@@ -120,11 +146,41 @@ print(library.m_code_version(),
 def test_refused_permission(cpu, versions, tmp_path):
     """The next version runs where the kernel refuses AMX."""
     library = objects.compile_model(MODEL, tmp_path / "library.so", f"-mcpu={cpu}")
-    done = subprocess.run([sys.executable, "-c", REFUSED, library], capture_output=True, text=True,
-                          check=True, timeout=60)
-    version, status, *found = map(int, done.stdout.split())
-    assert versions[version] == "avx512vnni" and status == objects.OK
-    check(np.array(found), np.ones((1, 512), np.int8)[0])
+    version, _ = call_library(library, tmp_path, SMALL_STACK + CALL)
+    assert versions[version] == "avx512vnni"
+
+
+NO_AVX512 = ["-avx512f", "-avx512vnni", "-amx-tile", "-amx-int8"]
+# What the CPU has more or less than this one, and what the kernel says.
+MACHINES = [
+    ("avx2", ["-avxvnni", *NO_AVX512], "granted", "avx2"),
+    ("avx2", ["avxvnni", *NO_AVX512], "granted", "avxvnni"),
+    ("avx512", ["-amx-tile", "-amx-int8"], "granted", "avx512vnni"),
+    ("avx512", ["amx-tile", "amx-int8"], "granted", "amx-int8"),
+    ("avx512", ["amx-tile", "amx-int8"], "refused", "avx512vnni"),
+]
+
+
+@pytest.fixture(scope="module")
+def asking_emulator(tmp_path_factory):
+    """The object for all CPUs, which asks the emulator."""
+    path = tmp_path_factory.mktemp("emulated") / "library.so"
+    objects.compile_model(MODEL, path, "-mcpu=multi")
+    assert emulation.redirect_questions(path) == {"cpuid", "xgetbv", "syscall"}
+    return path
+
+
+@pytest.mark.skipif(bool(os.environ.get("LD_PRELOAD")), reason="another library comes first")
+@pytest.mark.parametrize("host, features, permission, version", MACHINES,
+                         ids=lambda value: value if isinstance(value, str) else "")
+def test_every_version(asking_emulator, emulator, tmp_path, host, features, permission, version):
+    """Each CPU runs its version, in software where this one cannot, and asks once for AMX."""
+    if cpus.missing(host):
+        pytest.skip(f"no {cpus.missing(host)}")
+    variables = emulation.variables(emulator, features, permission)
+    found, asked = call_library(asking_emulator, tmp_path, **variables)
+    assert MULTI[found] == version
+    assert asked == ("amx-int8" in features)
 
 
 def test_weights_are_stored_once(tmp_path):

@@ -1,0 +1,56 @@
+# Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+# See LICENSE for license information.
+# SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+"""Micro-kernels for instructions that this CPU lacks, executed by software.
+
+The tests of linear layers and of attention run again, in a process that may not use the
+instructions. Products of AVX-VNNI take their turn where the CPU has none.
+"""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import cpus
+import emulation
+import pytest
+
+FOLDER = pathlib.Path(__file__).parent
+# Fewer tests than where the CPU executes them: the rest differ by loops that all rows share.
+NAMES = {
+    "test_kernels": "integer_linear or optimized or integer_activations or fused or seed_behind "
+                    "or stay_inside or tiles",
+    "test_fast_attention": "integer_rows or without or extreme or stay_inside or test_rows",
+}
+# Executed by each test, at least: a few products of each of its cases.
+FEWEST = 500
+
+
+# What software executes.
+ADDED = {"amx": {"amx-tile", "amx-int8"}, "avx-vnni": {"avxvnni"},
+         "avx-vnni-int8": {"avxvnni", "avxvnniint8"}}
+
+
+def needs_emulation(cpu):
+    """Tiles always do, since a process could be refused them; the host has the others or not."""
+    lacks = cpus.missing(cpu) - ADDED[cpu]
+    is_native = cpu != "amx" and not cpus.missing(cpu)
+    reason = f"no {', '.join(sorted(lacks))}" if lacks else "the CPU executes it itself"
+    return pytest.param(cpu, marks=pytest.mark.skipif(bool(lacks) or is_native, reason=reason))
+
+
+@pytest.mark.skipif(bool(os.environ.get("LD_PRELOAD")), reason="another library comes first")
+@pytest.mark.parametrize("module", NAMES)
+@pytest.mark.parametrize("cpu", [needs_emulation(cpu) for cpu in ADDED])
+def test_in_software(emulator, cpu, module):
+    # The fault handler would take the signals from the emulator.
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:faulthandler",
+               FOLDER / f"{module}.py", "-k", NAMES[module]]
+    environment = {**os.environ, **emulation.variables(emulator, ADDED[cpu]), "EMULATED_NAME": cpu}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "skipped" not in done.stdout
+    counts = dict(re.findall(r"(emulated\w+): (\d+)", done.stdout))
+    assert int(counts["emulatedTiles" if cpu == "amx" else "emulatedDots"]) > FEWEST
