@@ -29,12 +29,3 @@ def emulator(tmp_path_factory):
     import emulation
 
     return emulation.build(tmp_path_factory.mktemp("emulator"))
-
-
-def pytest_terminal_summary(terminalreporter):
-    """What software executed, for `test_emulation.py`."""
-    if "EMULATED_CPU" in os.environ:
-        import emulation
-
-        for name in ("emulatedTiles", "emulatedDots"):
-            terminalreporter.write_line(f"{name}: {emulation.count(name)}")

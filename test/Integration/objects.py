@@ -7,6 +7,7 @@ import ctypes
 import json
 import os
 import pathlib
+import re
 import subprocess
 
 import numpy as np
@@ -146,11 +147,14 @@ static int32_t call_model(void **buffers, const void *weights, const int64_t *di
 """
 
 
-def _link_signature(path):
-    """The signature of an object for this machine."""
-    library = path.with_suffix(".signature.so")
-    run(CLANG, "-shared", path, "-o", library)
-    return read_signature(ctypes.CDLL(str(library)))
+def _find_signature(path):
+    """The signature in an object."""
+    listing = run(CLANG.with_name("llvm-readelf"), "-S", "-s", "-W", path)
+    value, size, section = re.search(
+        r" ([0-9a-f]+) +(\d+) OBJECT .* (\d+) m_signature$", listing, re.MULTILINE).groups()
+    position = re.search(rf"\[ *{section}\] \S+ +\S+ +[0-9a-f]+ ([0-9a-f]+)", listing)[1]
+    start = int(position, 16) + int(value, 16)
+    return json.loads(path.read_bytes()[start:start + int(size)].rstrip(b"\0"))
 
 
 class Program:
@@ -160,7 +164,7 @@ class Program:
                  emulator=(), change=None):
         self._folder, self._emulator = folder, emulator
         self.object = compile_model(text, folder / "model.o", *options)
-        self.signature = signature = signature or _link_signature(self.object)
+        self.signature = signature = signature or _find_signature(self.object)
         if change:
             change(self.object)
         (folder / "adapter.h").write_text(_adapter(signature))
@@ -168,11 +172,19 @@ class Program:
         run(*compiler, "-std=c11", "-D_GNU_SOURCE", "-O1", *WARNINGS, *flags, f"-I{folder}",
             _RUNNER, self.object, "-pthread", "-o", self._program)
 
-    def run(self, inputs, dims, threads=0):
-        """The status and the outputs; threads 0 asks for calls with guard pages."""
+    def start(self, inputs, dims, threads=0, **options):
+        """The finished process; threads 0 asks for calls with guard pages."""
         for i, array in enumerate(inputs):
             (self._folder / f"in{i}").write_bytes(np.ascontiguousarray(array).tobytes())
-        text = run(*self._emulator, self._program, threads, *dims, cwd=self._folder)
+        command = [*self._emulator, self._program, threads, *dims]
+        return subprocess.run([str(word) for word in command], cwd=self._folder, capture_output=True,
+                              text=True, timeout=300, **options)
+
+    def run(self, inputs, dims, threads=0):
+        """The status and the outputs of a process that succeeds."""
+        done = self.start(inputs, dims, threads)
+        assert done.returncode == 0, done.stderr
+        text, self.messages = done.stdout, done.stderr
         status, *shapes = text.strip().split("\n")
         outputs = []
         for i, (shape, value) in enumerate(zip(shapes, self.signature["outputs"])):

@@ -11,6 +11,7 @@
 #include <cpuid.h>
 #include <dlfcn.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
 
@@ -118,6 +119,13 @@ __attribute__((constructor)) static void install(void) {
   action.sa_sigaction = handle;
   action.sa_flags = SA_SIGINFO | SA_NODEFER;
   sigaction(SIGILL, &action, NULL);
+}
+
+/// Says what there was to do; tests read it.
+__attribute__((destructor)) static void report(void) {
+  fprintf(stderr, "emulated tiles: %ld\nemulated dots: %ld\n", emulatedTiles,
+          emulatedDots);
+  fprintf(stderr, "emulated questions: %ld\n", askedForTiles);
 }
 
 /// Answers for the kernel where a library asks it for permission to use AMX.

@@ -50,7 +50,7 @@ void readAnswers(void);
 /// Whether the kernel gives permission for tiles, asked once more.
 int askForTiles(void);
 
-/// Executed so far, for tests.
+/// Executed so far, and how often permission was asked for.
 extern long emulatedTiles, emulatedDots, askedForTiles;
 
 #endif // QTX_TEST_EMULATOR_H
