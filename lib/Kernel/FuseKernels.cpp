@@ -7,12 +7,14 @@
 //===----------------------------------------------------------------------===//
 
 #include "../Dialect/Qtx/Transforms/ConstantUtils.h"
+#include "ActivationTable.h"
 #include "PackedConstants.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Remarks.h"
 #include "qtx/Dialect/Qtx/IR/KernelOps.h"
 #include "qtx/Dialect/Qtx/IR/QtxOps.h"
 #include "qtx/Kernel/Kernels.h"
+#include "qtx/Kernel/MicroKernel.h"
 #include "qtx/Kernel/Passes.h"
 
 namespace qtx {
@@ -140,10 +142,26 @@ private:
     params.set("result_range",
                builder.getDenseI64ArrayAttr({epilogue.params.getStorageMin(),
                                              epilogue.params.getStorageMax()}));
-    if (isBounded())
+    if (isBounded()) {
       params.set("bounded", builder.getUnitAttr());
+      if (hasTable())
+        params.set(kTabulatedAttrName, builder.getUnitAttr());
+    }
     inputs.push_back(packReciprocals(builder, loc, epilogue.params));
     inputs.push_back(packZeroPoints(builder, loc, epilogue.params));
+  }
+
+  /// Whether the activation may come from a table, gain and scale considered.
+  bool hasTable() {
+    double gain = 1, codes = 0;
+    if (epilogue.scale)
+      gain = getLargest(*ConstantTensor::get(epilogue.scale.getGain()));
+    for (int64_t group = 0; group < epilogue.params.getNumGroups(); ++group)
+      codes = std::max(codes, gain / epilogue.params.getScale(group));
+    KernelView<LinearOp> view(kernel);
+    auto config = kernel.getParams().getAs<MicroKernelAttr>("config");
+    return isTabulated(view->getActivation(),
+                       *lookupMicroKernel(config.getKernel()), codes);
   }
 
   /// As for a quantizer that the operation had before, see `qtx-pack`.

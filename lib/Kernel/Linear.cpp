@@ -32,6 +32,8 @@ LinearEmitter::LinearEmitter(ImplicitLocOpBuilder &builder, KernelOp op,
     inputOffset = offset.getInt();
   isBounded = op.getParams().contains("bounded");
   isScaled = op.getParams().contains(kScaledAttrName);
+  if (op.getParams().contains(kTabulatedAttrName))
+    table = ActivationTable::get(view->getActivation());
 }
 
 void LinearEmitter::emit() {

@@ -19,6 +19,7 @@
 #ifndef QTX_LIB_KERNEL_LINEAREMITTER_H
 #define QTX_LIB_KERNEL_LINEAREMITTER_H
 
+#include "ActivationTable.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -382,6 +383,9 @@ private:
 
   void addZeroPoint(ResultParams &params, Value zeroPoint);
 
+  /// Gain and shift from an activation to its code: no bits are to be kept.
+  void joinResultParams(ResultParams &params);
+
   /// The parameters that all outputs share, outside the loops.
   void emitResultParams();
 
@@ -402,12 +406,18 @@ private:
 
   Value activate(Value value);
 
+  /// The same by a table.
+  Value lookUpActivation(Value value);
+
   /// Numerics.md, "Quantize". The bounds are integers, so rounding and clamping
   /// may change places.
   Value quantize(Value value, const ResultParams &params);
 
   /// A comparison with NaN is false, which leaves the lower bound.
   Value clamp(Value scaled, const ResultParams &params);
+
+  /// A code as a byte.
+  Value narrow(Value stored);
 
   /// One instruction, where `math.roundeven` and a conversion are three.
   Value roundToInteger(Value value);
@@ -435,6 +445,8 @@ private:
   bool isBounded = false;
   /// Whether a gain and a shift stand before the quantizer.
   bool isScaled = false;
+  /// The table of the activation; null if it is computed.
+  const ActivationTable *table = nullptr;
 
   Matrices m;
   int64_t tileRows = 0;

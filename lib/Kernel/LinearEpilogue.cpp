@@ -53,8 +53,20 @@ LinearEmitter::loadResultParams(const Panel &panel) {
       own.reciprocal = load(view->getYScale(), {}, panel, v);
     if (resultRange && !own.zeroPoint)
       addZeroPoint(own, load(view->getYZeroPoint(), {}, panel, v));
+    if (table)
+      joinResultParams(own);
   }
   return params;
+}
+
+void LinearEmitter::joinResultParams(ResultParams &params) {
+  Value zeroPoint = arith::SIToFPOp::create(b, floatType, params.zeroPoint);
+  params.shift = isScaled ? math::FmaOp::create(b, params.shift,
+                                                params.reciprocal, zeroPoint)
+                          : zeroPoint;
+  params.gain = isScaled
+                    ? arith::MulFOp::create(b, params.gain, params.reciprocal)
+                    : params.reciprocal;
 }
 
 void LinearEmitter::createTiles() {
@@ -100,10 +112,12 @@ void LinearEmitter::emitEpilogue(const Panel &panel, Value first,
 
 void LinearEmitter::finish(const Panel &panel, Value rowIndex, int64_t v,
                            Value value, ArrayRef<ResultParams> params) {
-  value = activate(value);
-  if (isScaled)
+  value = table ? lookUpActivation(value) : activate(value);
+  if (table || isScaled)
     value = math::FmaOp::create(b, value, params[v].gain, params[v].shift);
-  if (resultRange)
+  if (table)
+    value = narrow(roundToInteger(value));
+  else if (resultRange)
     value = quantize(value, params[v]);
   store(panel, rowIndex, v, value);
 }
@@ -142,12 +156,44 @@ Value LinearEmitter::activate(Value value) {
   llvm_unreachable("unknown activation");
 }
 
+Value LinearEmitter::lookUpActivation(Value value) {
+  auto splatOf = [&](float number) -> Value {
+    return arith::ConstantOp::create(b,
+                                     DenseElementsAttr::get(floatType, number));
+  };
+  auto select = [&](arith::CmpFPredicate predicate, Value x, float bound) {
+    Value limit = splatOf(bound);
+    Value isInside = arith::CmpFOp::create(b, predicate, x, limit);
+    return arith::SelectOp::create(b, isInside, x, limit).getResult();
+  };
+  // The number of an interval ends the bits of a sum with 1.5 * 2^23.
+  constexpr int64_t first = -ActivationTable::kIntervals / 2;
+  constexpr int64_t last = first + ActivationTable::kIntervals - 1;
+  Value inside = select(arith::CmpFPredicate::OGT, value, first * table->step);
+  inside = select(arith::CmpFPredicate::OLT, inside, last * table->step);
+  Value number = math::FmaOp::create(b, inside, splatOf(1 / table->step),
+                                     splatOf(12582912.0f - first));
+  Value bits = vector::BitCastOp::create(
+      b, VectorType::get(lanes, b.getI32Type()), number);
+  auto lookUp = [&](int64_t power) {
+    return row.emitLookup(b, table->coefficients[power], bits);
+  };
+  Value result = lookUp(3);
+  for (int64_t power = 2; power >= 0; --power)
+    result = math::FmaOp::create(b, result, value, lookUp(power));
+  return result;
+}
+
 Value LinearEmitter::quantize(Value value, const ResultParams &params) {
   Value scaled = arith::MulFOp::create(b, value, params.reciprocal);
   if (!isBounded)
     scaled = clamp(scaled, params);
   Value stored =
       arith::AddIOp::create(b, roundToInteger(scaled), params.zeroPoint);
+  return narrow(stored);
+}
+
+Value LinearEmitter::narrow(Value stored) {
   if (isBounded)
     stored = saturate(stored);
   return arith::TruncIOp::create(b, VectorType::get(lanes, b.getI8Type()),

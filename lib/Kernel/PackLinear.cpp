@@ -7,12 +7,14 @@
 //===----------------------------------------------------------------------===//
 
 #include "../Dialect/Qtx/Transforms/ConstantUtils.h"
+#include "ActivationTable.h"
 #include "PackedConstants.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Remarks.h"
 #include "qtx/Dialect/Qtx/IR/QtxOps.h"
+#include "qtx/Kernel/Kernels.h"
 #include "qtx/Kernel/MicroKernel.h"
 #include "qtx/Kernel/Passes.h"
 #include "qtx/Kernel/Threads.h"
@@ -168,8 +170,11 @@ private:
       add("result_range",
           builder.getDenseI64ArrayAttr(
               {params->getStorageMin(), params->getStorageMax()}));
-    if (isResultBounded())
+    if (isResultBounded()) {
       add("bounded", builder.getUnitAttr());
+      if (isTabulated(op.getActivation(), row, getCodesPerUnit()))
+        add(kTabulatedAttrName, builder.getUnitAttr());
+    }
     return builder.getDictionaryAttr(attrs);
   }
 
@@ -186,6 +191,15 @@ private:
     return llvm::all_of_zip(bounds, groups, [&](double bound, int64_t group) {
       return bound / result->getScale(group) < kMaxQuotient;
     });
+  }
+
+  /// The finest scale of the result, inverted.
+  double getCodesPerUnit() {
+    auto result = getQuantParams(op, op.getQuantEdges()[1]);
+    double codes = 0;
+    for (int64_t group = 0; group < result->getNumGroups(); ++group)
+      codes = std::max(codes, 1.0 / result->getScale(group));
+    return codes;
   }
 
   /// What each output can come to; empty if inputs do not tell. Activations do

@@ -2,6 +2,7 @@
 // RUN: qtx-opt %s --qtx-configure --qtx-pack --qtx-pack-attention --qtx-fuse-kernels --split-input-file --remarks-filter-missed=qtx-fuse-kernels --remarks-filter-passed=qtx-fuse-kernels 2>&1 | FileCheck %s --check-prefix=REMARK
 
 // REMARK: joined to 'qtx.linear'
+// REMARK: joined to 'qtx.linear'
 // REMARK: joined to 'qtx.attention'
 // REMARK: attention takes no groups
 // REMARK: the groups do not lie along the last axis
@@ -23,6 +24,7 @@
 // CHECK-SAME: operandSegmentSizes = array<i32: 1, 0, 0, 1, 1, 0, 1, 1, 1>
 // CHECK-SAME: result_range = array<i64: -128, 127>
 // CHECK-SAME: scaled
+// CHECK-SAME: tabulated
 // CHECK-SAME: -> tensor<?x3xi8>
 // CHECK-NEXT: return %[[Y]]
 module attributes {llvm.target = #avx512} {
@@ -36,6 +38,20 @@ module attributes {llvm.target = #avx512} {
     %1 = qtx.scale_shift %0 gain(%gain) shift(%shift) : (tensor<?x3xf32>, tensor<3xf32>, tensor<3xf32>) -> tensor<?x3xf32>
     %2 = qtx.quantize %1 to !qtx.grouped<i8:f32, axis=-1, [2, 1], {0.5:7, 0.25:7}> : tensor<?x3xf32> -> tensor<?x3xi8>
     return %2 : tensor<?x3xi8>
+  }
+
+  // Codes this fine would show what a table leaves out.
+  // CHECK-LABEL: func @fine(
+  // CHECK: qtx.kernel "qtx.linear"
+  // CHECK-NOT: tabulated
+  // CHECK: return
+  func.func @fine(%x: tensor<?x8xi8>) -> tensor<?x3xi8> {
+    %w = arith.constant dense<1> : tensor<3x8xi8>
+    %s = arith.constant dense<0.5> : tensor<1xf32>
+    %0 = qtx.linear %x as !quant.uniform<i8:f32, 0.5>, %w scale(%s) activation gelu
+        : (tensor<?x8xi8>, tensor<3x8xi8>, tensor<1xf32>) -> tensor<?x3xf32>
+    %1 = qtx.quantize %0 to !quant.uniform<i8:f32, 0.0001> : tensor<?x3xf32> -> tensor<?x3xi8>
+    return %1 : tensor<?x3xi8>
   }
 }
 

@@ -25,6 +25,10 @@ using KernelEmitter = mlir::LogicalResult (*)(
 /// the result behind its other operands.
 inline constexpr llvm::StringLiteral kScaledAttrName = "scaled";
 
+/// The parameter of a kernel whose activation comes from a table: its result is
+/// quantized so coarsely that codes hardly change.
+inline constexpr llvm::StringLiteral kTabulatedAttrName = "tabulated";
+
 /// The emitter of kernels for the operation named `op`; null if there is none.
 KernelEmitter lookupKernelEmitter(llvm::StringRef op);
 

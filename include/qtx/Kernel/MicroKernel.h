@@ -68,6 +68,16 @@ public:
                               mlir::Value sums, mlir::Value x,
                               mlir::Value weight) const = 0;
 
+  /// Numbers of a table in registers, from which a vector takes one for each
+  /// lane; 0 if the CPU has no instruction for that.
+  virtual int64_t getTableSize() const { return 0; }
+  /// The number of `table` in each lane that the low bits of `indices` say.
+  virtual mlir::Value emitLookup(mlir::ImplicitLocOpBuilder &builder,
+                                 llvm::ArrayRef<float> table,
+                                 mlir::Value indices) const {
+    return {};
+  }
+
   /// Rows that tile registers take at once, and channels of a step; 0 if there
   /// are none. What they leave of rows is the dot product's.
   virtual int64_t getNumTileRows() const { return 0; }

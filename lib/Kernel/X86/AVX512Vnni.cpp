@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "qtx/Kernel/MicroKernel.h"
 
@@ -33,6 +34,22 @@ public:
                builder, sums.getType(),
                builder.getStringAttr("llvm.x86.avx512.vpdpbusd.512"),
                ValueRange{sums, x, weight})
+        .getResult(0);
+  }
+  // Two registers.
+  int64_t getTableSize() const override { return 32; }
+  Value emitLookup(ImplicitLocOpBuilder &builder, ArrayRef<float> table,
+                   Value indices) const override {
+    auto type = VectorType::get(16, builder.getF32Type());
+    auto load = [&](ArrayRef<float> half) -> Value {
+      return arith::ConstantOp::create(builder,
+                                       DenseElementsAttr::get(type, half));
+    };
+    Value low = load(table.take_front(16)), high = load(table.take_back(16));
+    return LLVM::CallIntrinsicOp::create(
+               builder, type,
+               builder.getStringAttr("llvm.x86.avx512.vpermi2var.ps.512"),
+               ValueRange{low, indices, high})
         .getResult(0);
   }
 };

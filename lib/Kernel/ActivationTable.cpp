@@ -1,0 +1,114 @@
+//===- ActivationTable.cpp - Activations by tables ------------------------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "ActivationTable.h"
+#include "llvm/Support/MathExtras.h"
+#include <algorithm>
+#include <cmath>
+
+using namespace qtx;
+
+/// What a table may add to a quotient by the scale, before it is rounded. About
+/// twice as large a share of the codes changes by one.
+static constexpr double kMaxErrorOfCode = 1.0 / 128;
+
+using Function = double (*)(double);
+using Cubic = std::array<double, 4>;
+
+static double gelu(double x) {
+  return x * 0.5 * std::erfc(-x * llvm::numbers::inv_sqrt2);
+}
+static double geluTanh(double x) {
+  double scale = std::sqrt(2 / llvm::numbers::pi);
+  return x * 0.5 * (1 + std::tanh(scale * (x + 0.044715 * x * x * x)));
+}
+static double silu(double x) { return x / (1 + std::exp(-x)); }
+
+/// The polynomial through four Chebyshev nodes, by powers of `x`.
+static Cubic interpolate(Function function, double center, double step) {
+  Cubic nodes, differences;
+  for (int i = 0; i < 4; ++i) {
+    nodes[i] =
+        center + step / 2 * std::cos((2 * i + 1) * llvm::numbers::pi / 8);
+    differences[i] = function(nodes[i]);
+  }
+  for (int order = 1; order < 4; ++order)
+    for (int i = 3; i >= order; --i)
+      differences[i] =
+          (differences[i] - differences[i - 1]) / (nodes[i] - nodes[i - order]);
+  // Newton's form, expanded from the inside out.
+  Cubic result = {differences[3], 0, 0, 0};
+  for (int i = 2; i >= 0; --i) {
+    for (int power = 3; power > 0; --power)
+      result[power] = result[power - 1] - nodes[i] * result[power];
+    result[0] = differences[i] - nodes[i] * result[0];
+  }
+  return result;
+}
+
+static float evaluate(const ActivationTable &table, int64_t interval, float x) {
+  float result = table.coefficients[3][interval];
+  for (int power = 2; power >= 0; --power)
+    result = std::fma(result, x, table.coefficients[power][interval]);
+  return result;
+}
+
+/// The largest difference where intervals are, and half as far on either side.
+static double measure(const ActivationTable &table, Function function) {
+  constexpr int64_t last = ActivationTable::kIntervals - 1, samples = 64;
+  double error = 0;
+  for (int64_t i = -samples * last / 2; i < samples * last * 3 / 2; ++i) {
+    int64_t interval =
+        std::clamp<int64_t>((i + samples / 2) / samples, 0, last);
+    float x = (i / double(samples) - 16) * table.step;
+    error =
+        std::max(error, std::abs(evaluate(table, interval, x) - function(x)));
+  }
+  return error;
+}
+
+/// Beyond the intervals the function is taken to be 0 and `x`.
+static ActivationTable create(Function function, float step) {
+  ActivationTable table = {step, {}, 0};
+  constexpr int64_t last = ActivationTable::kIntervals - 1;
+  for (int64_t i = 1; i < last; ++i) {
+    Cubic cubic = interpolate(function, (i - 16) * double(step), step);
+    for (int power = 0; power < 4; ++power)
+      table.coefficients[power][i] = cubic[power];
+  }
+  table.coefficients[1][last] = 1;
+  table.error = measure(table, function);
+  return table;
+}
+
+const ActivationTable *ActivationTable::get(Activation activation) {
+  // The steps are those for which intervals and what lies beyond them are about
+  // equally wrong.
+  static const ActivationTable ofGelu = create(gelu, 0.33f);
+  static const ActivationTable ofGeluTanh = create(geluTanh, 0.3125f);
+  static const ActivationTable ofSilu = create(silu, 0.85f);
+  switch (activation) {
+  case Activation::Gelu:
+    return &ofGelu;
+  case Activation::GeluTanh:
+    return &ofGeluTanh;
+  case Activation::Silu:
+    return &ofSilu;
+  case Activation::None:
+  case Activation::Relu:
+    return nullptr;
+  }
+  llvm_unreachable("unknown activation");
+}
+
+bool qtx::isTabulated(Activation activation, const MicroKernel &row,
+                      double codesPerUnit) {
+  const ActivationTable *table = ActivationTable::get(activation);
+  return table && row.getTableSize() == ActivationTable::kIntervals &&
+         table->error * codesPerUnit <= kMaxErrorOfCode;
+}

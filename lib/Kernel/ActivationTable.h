@@ -1,0 +1,47 @@
+//===- ActivationTable.h - Activations by tables ----------------*- C++ -*-===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// What is quantized to bytes need not be computed to 24 bits. Where vectors can
+// look numbers up in registers, an activation is a cubic polynomial for each of
+// a few intervals.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QTX_LIB_KERNEL_ACTIVATIONTABLE_H
+#define QTX_LIB_KERNEL_ACTIVATIONTABLE_H
+
+#include "qtx/Dialect/Qtx/IR/ContractionOps.h"
+#include "qtx/Kernel/MicroKernel.h"
+#include <array>
+
+namespace qtx {
+
+/// Interval `i` is centred at `(i - 16) * step`; the first and the last one go
+/// on for ever.
+struct ActivationTable {
+  static constexpr int64_t kIntervals = 32;
+
+  float step;
+  /// Coefficients by power of the argument, for each interval.
+  std::array<std::array<float, kIntervals>, 4> coefficients;
+  /// The largest difference from the function, rounding included.
+  double error;
+
+  /// Null for activations that take few operations anyway.
+  static const ActivationTable *get(Activation activation);
+};
+
+/// Whether a kernel may take the activation from a table: `row` has lookups,
+/// and codes hardly change. At most `codesPerUnit` codes are a unit of the
+/// activation.
+bool isTabulated(Activation activation, const MicroKernel &row,
+                 double codesPerUnit);
+
+} // namespace qtx
+
+#endif // QTX_LIB_KERNEL_ACTIVATIONTABLE_H
