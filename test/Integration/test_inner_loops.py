@@ -1,93 +1,151 @@
 # Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""The inner loops of micro-kernels, as LLVM compiles them."""
+"""The inner loops of what qtxc compiles: dot products, their loads and loop control."""
 
-import os
-import pathlib
-import re
-import subprocess
+import functools
+from typing import NamedTuple
 
+import loops
+import objects
 import pytest
-import qtx
 
-LLVM = pathlib.Path("/usr/lib/llvm-22/bin")
-CONTROL = {"incq", "addq", "subq", "decq", "cmpq", "jne", "jb", "jl"}
+pytestmark = pytest.mark.skipif(not objects.QTXC.exists(), reason="qtxc is not there")
 
-# CPU, its features, type of the input, dot products of the largest tile and what else
-# belongs to them, loads. A tile has 24 or 12 sums.
-CASES = {
-    "x86-avx512-fma": ("skylake-avx512", ("avx512f",), "f32", ("vfmadd231ps",), 24,
-                       {"vmovups", "vmovaps", "vbroadcastss"}),
-    "x86-avx2-fma": ("haswell", ("avx2", "fma"), "f32", ("vfmadd231ps",), 12,
-                     {"vmovups", "vmovaps", "vbroadcastss"}),
-    "x86-avx512-vnni": ("icelake-server", ("avx512vnni", "avx512bw"), "i8", ("vpdpbusd",), 24,
-                        {"vmovdqu64", "vmovdqa64", "vpbroadcastd"}),
-    "x86-avx-vnni": ("alderlake", ("avxvnni",), "i8", ("vpdpbusd",), 12,
-                     {"vmovdqu", "vmovdqa", "vpbroadcastd"}),
-    "x86-avx2-int16": ("haswell", ("avx2",), "i8", ("vpmaddwd", "vpaddd"), 12,
-                       {"vmovdqu", "vmovdqa", "vpbroadcastd"}),
+# A layer with one scale, one with groups, one with scales of the rows, one row, floats; and
+# attention. Kernels have numbers in this order.
+MODEL = """
+!h = tensor<?x2x?x64xi8>
+!q = !quant.uniform<i8:f32, 0.02:3>
+!x = tensor<?x384xi8>
+!w = tensor<96x384xi8>
+!y = tensor<?x96xf32>
+func.func @main(%x: !x {qtx.dims = ["n", ""]}, %one: tensor<1x384xi8>,
+                %scales: tensor<?x1xf32> {qtx.dims = ["n", ""]},
+                %f: tensor<?x384xf32> {qtx.dims = ["n", ""]}, %h: !h {qtx.dims = ["b", "", "s", ""]})
+    -> (!y, !y, !y, tensor<1x96xf32>, !y, !h) {
+  %w = arith.constant dense<3> : !w
+  %v = arith.constant dense<0.5> : tensor<96x384xf32>
+  %s = arith.constant dense<0.5> : tensor<1xf32>
+  %plain = qtx.linear %x as !q, %w scale(%s) : (!x, !w, tensor<1xf32>) -> !y
+  %groups = qtx.linear %x as !qtx.grouped<i8:f32, axis=-1, [368, 16], {0.5:3, 0.25:4}>, %w scale(%s)
+      : (!x, !w, tensor<1xf32>) -> !y
+  %dynamic = qtx.linear %x scale(%scales) as !qtx.grouped<i8:f32, axis=-1, [384], ?>, %w scale(%s)
+      : (!x, tensor<?x1xf32>, !w, tensor<1xf32>) -> !y
+  %row = qtx.linear %one as !q, %w scale(%s) : (tensor<1x384xi8>, !w, tensor<1xf32>) -> tensor<1x96xf32>
+  %floats = qtx.linear %f, %v : (tensor<?x384xf32>, tensor<96x384xf32>) -> !y
+  %y = qtx.attention %h as !q, %h as !q, %h as !q scale 0.25 unnormalised
+      probs !quant.uniform<u8:f32, 3.9215686e-03> to !q : (!h, !h, !h) -> !h
+  return %plain, %groups, %dynamic, %row, %floats, %y : !y, !y, !y, tensor<1x96xf32>, !y, !h
 }
+"""
+LINEARS = ["qtx_linear_kernel", *(f"qtx_linear_kernel_{i}" for i in range(4))]
+ROW, FLOATS = LINEARS[3], LINEARS[4]
+ATTENTION = "qtx_attention_kernel"
 
 
-def compile_to_assembly(cpu, features, element):
-    """A linear of 384 channels and 96 outputs, for a CPU."""
-    names = ", ".join(f'"+{feature}"' for feature in features)
-    target = f'triple = "x86_64-unknown-linux-gnu", chip = "{cpu}", features = <[{names}]>'
-    x, w = f"tensor<?x384x{element}>", f"tensor<96x384x{element}>"
-    if element == "f32":
-        value, scale = "0.5", ""
-        op = f"qtx.linear %x, %w : ({x}, {w}) -> tensor<?x96xf32>"
-    else:
-        value, scale = "3", "%s = arith.constant dense<0.5> : tensor<1xf32>"
-        op = (f"qtx.linear %x as !quant.uniform<i8:f32, 0.5:3>, %w scale(%s) "
-              f": ({x}, {w}, tensor<1xf32>) -> tensor<?x96xf32>")
-    text = f"""
-    module attributes {{llvm.target = #llvm.target<{target}>}} {{
-      func.func @main(%x: {x}) -> tensor<?x96xf32> {{
-        %w = arith.constant dense<{value}> : {w}
-        {scale}
-        %y = {op}
-        return %y : tensor<?x96xf32>
-      }}
-    }}"""
-    ir = qtx.run_passes(text, "builtin.module(qtx-fast-to-llvm)")
-    options = [f"-mcpu={cpu}", "-mtriple=x86_64-unknown-linux-gnu"]
-    for command in ([LLVM / "mlir-translate", "--mlir-to-llvmir"],
-                    [LLVM / "opt", "-O2", "-S", *options], [LLVM / "llc", *options]):
-        ir = subprocess.run(command, input=ir, capture_output=True, text=True, check=True).stdout
-    return ir
+class Row(NamedTuple):
+    """How many dot products the tile of a CPU has, and the instructions of one: of layers,
+    of scores and of what values are multiplied by. Their names differ in signedness."""
+
+    rows: int
+    vectors: int
+    linear: str
+    context: str
 
 
-def list_loops(assembly, dot):
-    """The mnemonics of each block that jumps to itself and holds dot products."""
-    loops = []
-    label, body = None, []
-    for line in assembly.splitlines():
-        line = line.split("#")[0].strip().removeprefix("{vex}").strip()
-        if match := re.fullmatch(r"(\.LBB\d+_\d+):", line):
-            label, body = match[1], []
-        elif line and not line.startswith("."):
-            mnemonic, *operands = line.split(None, 1)
-            # The source is the first operand.
-            is_move = mnemonic.startswith("vmov") and operands[0].startswith("%")
-            body.append(f"{mnemonic} of a register" if is_move else mnemonic)
-            if mnemonic.startswith("j"):
-                if operands == [label] and dot in body:
-                    loops.append(body)
-                label, body = None, []
-    return loops
+CPUS = {
+    "haswell": Row(6, 2, "vpmaddwd", "vpmaddwd"),
+    "alderlake": Row(6, 2, "vpdpbusd", "vpdpbusd"),
+    "sierraforest": Row(6, 2, "vpdpbssd", "vpdpbusd"),
+    "icelake-server": Row(8, 3, "vpdpbusd", "vpdpbusd"),
+}
+LOADS = {"vmovups", "vmovaps", "vmovdqu", "vmovdqa", "vmovdqu64", "vmovdqa64", "vbroadcastss",
+         "vpbroadcastd", "tileloadd"}
 
 
-@pytest.mark.skipif(not os.access(LLVM / "llc", os.X_OK), reason="no llc")
-@pytest.mark.parametrize("row", CASES)
-def test_inner_loop(row):
-    cpu, features, element, dots, count, loads = CASES[row]
-    loops = list_loops(compile_to_assembly(cpu, features, element), dots[0])
-    # Tiles of every height, of whole panels and of the last one.
-    assert len(loops) >= 4
-    largest = max(loops, key=len)
-    assert [largest.count(dot) for dot in dots] == [count] * len(dots)
-    extra = set(largest) - set(dots) - loads - CONTROL
-    assert not extra, f"expected dot products, loads and loop control alone, found {extra}"
-    assert sum(mnemonic in CONTROL for mnemonic in largest) <= 5
+@functools.lru_cache(maxsize=None)
+def compile_loops(cpu, folder):
+    """The hot loops of each function."""
+    path = objects.compile_model(MODEL, folder / f"{cpu}.s", f"-mcpu={cpu}", "-mtriple=x86_64-linux-gnu")
+    functions = {}
+    for loop in loops.list_hot_loops(path.read_text()):
+        functions.setdefault(loop.function, []).append(loop)
+    return functions
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("loops")
+
+
+def check_clean(loop, control):
+    sums = {"vpaddd"} if loop.count({"vpmaddwd"}) else set()
+    other = [i for i in loop.body if i.mnemonic not in loops.DOTS | sums | LOADS | loops.CONTROL]
+    assert not other, f"expected dot products, loads and loop control alone, found {other}"
+    assert loop.count(sums) == (loop.count(loops.DOTS) if sums else 0)
+    assert not any(i.is_register_move for i in loop.body)
+    assert not any(i.uses_stack for i in loop.body), "expected no register to be spilled"
+    assert loop.count(loops.CONTROL) <= control
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+def test_linear(cpu, folder):
+    row = CPUS[cpu]
+    for name in LINEARS:
+        found = compile_loops(cpu, folder)[name]
+        for loop in found:
+            check_clean(loop, 4)
+        dot = "vfmadd231ps" if name == FLOATS else row.linear
+        largest = max(found, key=len)
+        # LLVM unrolls the loop of one row, whose tile is small.
+        sums = row.vectors if name == ROW else row.rows * row.vectors
+        assert largest.count({dot}) in ((sums, 2 * sums, 4 * sums) if name == ROW else (sums,))
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+def test_attention(cpu, folder):
+    """Scores and context; tiles of one vector have half the products or less."""
+    row = CPUS[cpu]
+    found = compile_loops(cpu, folder)[ATTENTION]
+    for loop in found:
+        # Rows of probabilities are as far apart as there are keys: each has a pointer.
+        check_clean(loop, row.rows + 3)
+    # 64 channels of values are four vectors of AVX-512, in panels of two, or eight.
+    context = row.rows * 2
+    assert {context, 2 * context} & {loop.count({row.context}) for loop in found[-2:]}
+    scores = row.rows * row.vectors
+    assert {scores, 2 * scores} & {loop.count({row.linear}) for loop in found[:2]}
+
+
+def test_tiles(folder):
+    """Four products of tiles, four loads. Code without AMX stands beside it."""
+    functions = compile_loops("sapphirerapids", folder)
+    found = [loop for loop in functions[f"{ATTENTION}.1"] if loop.count({"tdpbusd"})]
+    assert found
+    for loop in found:
+        check_clean(loop, 7)
+        assert loop.count({"tdpbusd"}) == loop.count({"tileloadd"}) == 4
+
+
+def test_spills_are_found():
+    text = """
+f:
+.LBB0_1:
+  vmovups 64(%rsp), %ymm0
+  vpdpbusd %ymm0, %ymm1, %ymm2
+  addq $1, %rax
+  jne .LBB0_1
+"""
+    (loop,) = loops.list_hot_loops(text)
+    with pytest.raises(AssertionError, match="expected no register to be spilled"):
+        check_clean(loop, 4)
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+def test_port_limit(cpu, folder):
+    """By LLVM's model of the CPU, no loop over whole tiles waits for more than its ports."""
+    (loop,) = [loop for loop in compile_loops(cpu, folder)[LINEARS[0]]
+               if loop.count({CPUS[cpu].linear}) == CPUS[cpu].rows * CPUS[cpu].vectors]
+    analysis = loops.analyse(loop, cpu)
+    assert analysis.port_limit <= analysis.cycles <= 1.25 * analysis.port_limit
