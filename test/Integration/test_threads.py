@@ -5,8 +5,6 @@
 
 import concurrent.futures
 import ctypes
-import os
-import pathlib
 import re
 import subprocess
 
@@ -195,37 +193,6 @@ func.func @main(%x: tensor<?x130xf32> {qtx.dims = ["rows", ""]}) -> tensor<?x130
   %2 = qtx.softmax %1 : tensor<?x130xf32>
   return %2 : tensor<?x130xf32>
 }"""
-
-
-def test_races(openmp, tmp_path):
-    """Clean for the thread sanitizer, to which Archer explains OpenMP.
-
-    It looks at accesses of up to 16 bytes, so vectors are taken apart before.
-    """
-    if not (LLVM / "lib" / "libarcher.so").exists():
-        pytest.skip("no libarcher")
-    code, program = tmp_path / "model.ll", tmp_path / "program"
-    objects.compile_model(RACE, code, f"--threads={THREADS}", "-mcpu=x86-64-v3")
-    objects.compile_model(RACE, tmp_path / "model.h", f"--threads={THREADS}", "-mcpu=x86-64-v3")
-    scalar = objects.run(LLVM / "bin" / "opt", "-S", code, "-o", "-",
-                         "-passes=scalarizer<load-store>,scalarize-masked-mem-intrin")
-    code.write_text(re.sub(r"^attributes (#\d+) = {", r"attributes \1 = { sanitize_thread",
-                           re.sub(r"^(define [^#\n]*) {$", r"\1 sanitize_thread {", scalar,
-                                  flags=re.MULTILINE), flags=re.MULTILINE))
-    objects.run(objects.CLANG, "-O1", "-g0", "-fsanitize=thread", "-fopenmp", f"-I{tmp_path}",
-                "-Wno-override-module", pathlib.Path(__file__).with_name("race_runner.c"), code,
-                "-o", program)
-    environment = {**os.environ, "LD_LIBRARY_PATH": str(LLVM / "lib"), "ARCHER_OPTIONS": "verbose=1",
-                   "TSAN_OPTIONS": "ignore_noninstrumented_modules=1"}
-
-    def run(*arguments):
-        return subprocess.run([program, *arguments], capture_output=True, text=True,
-                              env=environment, timeout=120)
-
-    done = run()
-    assert "Archer detected OpenMP application" in done.stdout
-    assert done.returncode == 0 and "data race" not in done.stderr, done.stderr
-    assert "data race" in run("shared").stderr
 
 
 def test_tools(openmp, tmp_path):
