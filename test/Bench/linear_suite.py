@@ -7,9 +7,13 @@ The layers of a shape run in turn, as linear.py has it, which looks closer at si
 micro-kernels. Codes are unsigned, as the producers of inputs store them.
 """
 
+import pathlib
+import tempfile
+
 import numpy as np
 
 import machine
+import models
 
 SHAPES = ((128, 384, 384), (128, 384, 1536), (128, 1536, 384), (384, 768, 3072), (384, 3072, 768))
 # More weights than caches hold.
@@ -17,6 +21,9 @@ DECODE = (1, 8192, 16384)
 QUICK_SHAPES = ((16, 192, 64),)
 QUICK_DECODE = (1, 192, 256)
 ROUNDS = 30
+# Two 512-bit units, as LLVM 22 describes them. It gives Sapphire Rapids one, and Zen 4 a
+# VPDPBUSD in more than two cycles.
+LOOP_CPU = "cascadelake"
 INT4_BLOCK = 32
 
 # What multiplies, and the features that choose it.
@@ -104,6 +111,29 @@ def write_module(layer, row):
     }}""")
 
 
+def analyse_loop(shape, row):
+    """What `llvm-mca` says of the loop of whole tiles; nothing where a loop is
+    not one block, as with tile registers, whose loop holds parts of the epilogue."""
+    import loops
+
+    layer = write_float_layer(shape) if row.endswith("fma") else write_layer(shape, "per tensor")
+    constants, body, x, y = layer
+    text = f"func.func @main(%x: {x}) -> {y} {{{constants}{body}\n  return %y : {y}\n}}\n"
+    with tempfile.TemporaryDirectory() as folder:
+        source = pathlib.Path(folder) / "layer.mlir"
+        source.write_text(text)
+        assembly = source.with_suffix(".s")
+        attributes = ",".join(f"+{feature}" for feature in ROWS[row].split())
+        models.run_qtxc([source, "-o", assembly, "--recipe=none", "-mcpu=x86-64", f"-mattr={attributes}"])
+        found = loops.list_hot_loops(assembly.read_text())
+    if not found or row.startswith("amx"):
+        return {}
+    tile = max(found, key=lambda loop: loop.count(loops.DOTS))
+    analysis = loops.analyse(tile, LOOP_CPU)
+    return {"loop_dots": tile.count(loops.DOTS), "loop_cycles": analysis.cycles,
+            "loop_port_limit": analysis.port_limit}
+
+
 def make_timers(shape, row, kinds):
     from linear import Timer
 
@@ -160,8 +190,9 @@ def measure(shape, row, kinds, options):
             reads.append(machine.measure_peaks(machine.Turns())["memory_gb_per_s"])
     bandwidth = sum(reads) / len(reads) if reads else None
     products = int(np.prod(shape, dtype=np.int64))
+    loop = analyse_loop(shape, row)
     return [describe_layer(shape, row, kind, seconds, 100 * products / possible[kind], bandwidth)
-            for kind in timers]
+            | (loop if kind in ("per tensor", "float") else {}) for kind in timers]
 
 
 def describe_layer(shape, row, kind, seconds, share, bandwidth):
@@ -204,9 +235,15 @@ def run(options):
     return {"rows": rows}
 
 
+def format_loop(row):
+    if "loop_cycles" not in row:
+        return ""
+    return f"{row['loop_dots']} dots: {row['loop_cycles']:.1f}, {row['loop_port_limit']:.1f}"
+
+
 def print_table(result):
     print(f"\n{'layer':>16} {'isa':>12} {'kind':22} {'us':>9} {'GOP/s':>8} {'% peak':>7} "
-          f"{'ratio':>6} {'GB/s':>6} {'% memory':>8}")
+          f"{'ratio':>6} {'GB/s':>6} {'% memory':>8} {'loop: cycles, port limit':>25}")
     for row in result["rows"]:
         shape = "x".join(map(str, row.get("shape", ())))
         if "missing" in row:
@@ -215,4 +252,5 @@ def print_table(result):
         cells = [f"{row[key]:.{digits}f}" if key in row else "" for key, digits in
                  (("ratio", 3), ("gb_per_s", 1), ("percent_of_bandwidth", 1))]
         print(f"{shape:>16} {row['isa']:>12} {row['kind']:22} {row['us']:9.1f} "
-              f"{row['gops']:8.1f} {row['percent_of_peak']:7.1f} {cells[0]:>6} {cells[1]:>6} {cells[2]:>8}")
+              f"{row['gops']:8.1f} {row['percent_of_peak']:7.1f} {cells[0]:>6} {cells[1]:>6} {cells[2]:>8} "
+              f"{format_loop(row):>25}")

@@ -21,7 +21,7 @@ import numpy as np
 
 from machine import BUILD, ROOT
 
-sys.path[:0] = [str(ROOT / "python"), str(ROOT / "python/examples/sentence_encoder")]
+sys.path[:0] = [str(ROOT / name) for name in ("python", "python/examples/sentence_encoder", "test/lib")]
 
 FOLDER = BUILD / "bench/models"
 QTXC = BUILD / "bin/qtxc"

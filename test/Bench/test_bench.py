@@ -71,6 +71,8 @@ def test_linear(results):
         ratios = [row["ratio"] for row in rows if row["kind"] == "quantize, 6 groups"]
         assert ratios and all(0.1 < ratio < 10 for ratio in ratios)
         assert any(row.get("percent_of_bandwidth") for row in rows)
+        loops = [row for row in rows if row["isa"] == "avx512-vnni" and "loop_cycles" in row]
+        assert loops and all(0 < row["loop_port_limit"] <= row["loop_cycles"] for row in loops)
 
 
 def test_attention(results):
