@@ -343,9 +343,21 @@ def integer_linear(case, seed):
     return text, arrays
 
 
+def takes_table(case, row):
+    """Whether the activation may come from a table: to bytes, from sums whose size is known."""
+    return (row in ("x86-avx512-vnni", "x86-amx-int8") and case.activation not in ("none", "relu")
+            and case.result != "f32" and case.bias in ("none", "constant")
+            and not case.dynamic and not case.seed)
+
+
 def check_integer_linear(case, row, seed, opt_level=None):
     text, arrays = integer_linear(case, seed)
     reference, fast = run_both(text, row, *arrays, opt_level=opt_level)
+    if takes_table(case, row):
+        # How many may differ, `check_codes_of_activation` knows; inputs here may all be equal.
+        codes = np.uint8 if case.result == "unsigned" else np.int8
+        assert np.abs(fast.view(codes).astype(int) - reference.view(codes)).max() <= 1
+        return
     # Bits, for NaN and the sign of zero too.
     np.testing.assert_array_equal(fast.view(np.uint8), reference.view(np.uint8))
 
