@@ -168,10 +168,10 @@ public:
                 Value weight) const override {
     return getDotRow().emitDot(builder, sums, x, weight);
   }
-  int64_t getTableSize() const override { return avx512Vnni.getTableSize(); }
+  int64_t getTableSize() const override { return getDotRow().getTableSize(); }
   Value emitLookup(ImplicitLocOpBuilder &builder, ArrayRef<float> table,
                    Value indices) const override {
-    return avx512Vnni.emitLookup(builder, table, indices);
+    return getDotRow().emitLookup(builder, table, indices);
   }
 
   int64_t getNumTileRows() const override { return kTilesOfRows * kRows; }
