@@ -22,7 +22,7 @@ FOLDER = pathlib.Path(__file__).parent
 NAMES = {
     "test_kernels": "integer_linear or optimized or integer_activations or fused or seed_behind "
                     "or stay_inside or tiles",
-    "test_fast_attention": "integer_rows or without or extreme or stay_inside or test_rows",
+    "test_fast_attention": "integer_rows or without or extreme or stay_inside or test_rows or many_keys",
 }
 # Executed by each test, at least: a few products of each of its cases.
 FEWEST = 500
@@ -55,3 +55,38 @@ def test_in_software(emulator, cpu, module):
     reasons = re.findall(r"^SKIPPED .*?: (.*)", done.stdout, re.MULTILINE)
     assert all("empty parameter set" in reason for reason in reasons), reasons
     assert emulation.read_counts(done.stderr)["tiles" if cpu == "amx" else "dots"] > FEWEST
+
+
+# Clipped attention of as many keys in all groups of 32 or in one.
+SKIPPING = """
+import sys
+import numpy as np
+from test_attention import Attention, UNSIGNED
+from test_fast_attention import K, Q, V, compile_for
+attention = Attention(query=Q, key=K, value=V, probs=UNSIGNED, mask="i1", clip=(-0.01, 1.0),
+                      heads=2, value_size=40)
+values = attention.inputs(np.random.default_rng(16), 1, 37, 192, spread=0.2)
+keys = np.arange(192)
+seen = keys % 32 == 0 if sys.argv[1] == "spread" else keys < 6
+values["mask"] = seen[None, None, None]
+compile_for(attention.ir(), "avx-vnni").run("main", *values.values())
+"""
+
+
+@pytest.mark.skipif(bool(os.environ.get("LD_PRELOAD")), reason="another library comes first")
+@pytest.mark.parametrize("cpu", [needs_emulation("avx-vnni")])
+def test_groups_are_skipped(emulator, cpu):
+    """What clipping leaves no probability is not multiplied: products are counted."""
+    counts = {}
+    for kind in ("spread", "together"):
+        environment = {**os.environ, **emulation.variables(emulator, ADDED[cpu]),
+                       "PYTHONPATH": os.pathsep.join([str(FOLDER), *sys.path])}
+        done = subprocess.run([sys.executable, "-c", SKIPPING, kind], env=environment,
+                              capture_output=True, text=True, timeout=120)
+        assert done.returncode == 0, done.stderr
+        counts[kind] = emulation.read_counts(done.stderr)["dots"]
+    # A group of keys has 8 steps for each row and vector of a tile; 37 queries make 7 blocks.
+    rows, vectors, steps, blocks, heads, skipped = 6, 40 // 8, 8, 7, 2, 5
+    most = rows * vectors * steps * blocks * heads * skipped
+    # A key that stands alone in its group may itself have no probability in a block.
+    assert 0.9 * most <= counts["spread"] - counts["together"] <= most

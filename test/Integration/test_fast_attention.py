@@ -100,6 +100,12 @@ def test_integer_rows(attention, cpu_row):
     check_quantized(attention, ((1, 1, 1), (1, 9, 5), (2, 17, 64), (1, 12, 83), (1, 70, 197)))
 
 
+@pytest.mark.parametrize("number", (0, 2))
+def test_many_keys(number, cpu_row):
+    """Rows of scores of many groups, plain and clipped."""
+    check_quantized(INTEGER_ROWS[number], ((1, 9, 1234),))
+
+
 @pytest.mark.parametrize("clauses", ({}, {"unnormalised": True}, {"clip": (-0.03, 1.0)}))
 def test_rows_without_keys(clauses, cpu_row):
     """Rows whose keys are all excluded are zero, beside rows that are not."""

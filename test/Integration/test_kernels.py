@@ -8,6 +8,7 @@ import functools
 import math
 import mmap
 import os
+import re
 from typing import NamedTuple, Tuple
 
 import cpus
@@ -510,6 +511,47 @@ def test_reads_stay_inside(row, at_end):
             fast.run("main", *(guard(array, at_end) for array in arrays))
             os._exit(0)
         assert os.waitpid(child, 0)[1] == 0
+
+
+def hoist_packed(text):
+    """The function with its packed constants as arguments, and these."""
+    resources = dict(re.findall(r'(\w+): "0x([0-9A-F]+)"', text))
+    arguments, arrays = [], []
+
+    def take(match):
+        name, resource, type, element = match.groups()
+        arguments.append(f"{name}: {type}")
+        # The first four bytes are the alignment.
+        data = bytes.fromhex(resources[resource])[4:]
+        arrays.append(np.frombuffer(data, {"i8": np.int8, "i16": np.int16, "i32": np.int32,
+                                           "f32": np.float32}[element]))
+        shape = [int(size) for size in re.findall(r"(\d+)x", type)]
+        arrays[-1] = arrays[-1].reshape(shape)
+        return ""
+
+    text = re.sub(r"(%\w+) = arith.constant dense_resource<(\w+)> : (tensor<[\dx]+x(\w+)>)", take,
+                  text.split("{-#")[0])
+    return re.sub(r"(func.func @main\([^)]*)", rf"\1, {', '.join(arguments)}", text), arrays
+
+
+@pytest.mark.parametrize("row", INTEGER_ROWS)
+@pytest.mark.parametrize("at_end", [False, True])
+def test_reads_of_packed_operands_stay_inside(row, at_end):
+    """Weights, scales, seeds, reciprocals and zero points, each between pages of its own."""
+    case = IntegerLinear(45, (66, 31), 49, bias="constant", result="groups")
+    text, arrays = integer_linear(case, 1)
+    fast = f"module attributes {{{cpus.target(cpus.MICRO_KERNELS[row])}}} {{ {text} }}"
+    packed, operands = hoist_packed(qtx.run_passes(
+        fast, "builtin.module(qtx-to-storage,any(qtx-configure),qtx-pack)"))
+    assert len(operands) >= 5
+    module = qtx.compile_ir(packed, fast=True)
+    expected = qtx.compile_ir(text).run("main", *arrays)[0]
+    # A fault ends the process.
+    child = os.fork()
+    if child == 0:
+        (found,) = module.run("main", *(guard(array, at_end) for array in arrays + operands))
+        os._exit(0 if np.array_equal(found, expected) else 1)
+    assert os.waitpid(child, 0)[1] == 0
 
 
 @pytest.mark.parametrize("row", INTEGER_ROWS)
