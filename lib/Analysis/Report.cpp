@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "qtx/Analysis/Report.h"
+#include "qtx/Support/OutputFiles.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
@@ -340,10 +341,11 @@ Error qtx::checkReportPath(StringRef path) {
                            path + "'");
 }
 
-Error qtx::writeReport(const Report &report, StringRef path) {
+Error qtx::writeReport(const Report &report, StringRef path,
+                       OutputFiles &files) {
   if (Error error = checkReportPath(path))
     return error;
-  return writeToOutput(path, [&](raw_ostream &stream) {
+  return files.write(path, [&](raw_ostream &stream) {
     if (path.ends_with(".html"))
       report.writeHTML(stream);
     else

@@ -8,6 +8,7 @@
 
 #include "Support.h"
 #include "qtx/Pipelines/Verify.h"
+#include "qtx/Support/OutputFiles.h"
 #include "qtx/Target/CompiledModel.h"
 #include "llvm/ADT/ScopeExit.h"
 #include "llvm/Support/FileSystem.h"
@@ -111,15 +112,19 @@ static llvm::Expected<ModelOptions> readOptions(ArrayRef<QtxOption> texts) {
                                      llvm::toString(std::move(error)));
   if (llvm::Error error = checkOptions(options.compile))
     return error;
+  if (llvm::Error error = checkOutputPaths(options.reportPaths))
+    return llvm::createStringError("report: " +
+                                   llvm::toString(std::move(error)));
   return options;
 }
 
 static llvm::Error writeReports(const Report &report,
                                 ArrayRef<std::string> paths) {
+  OutputFiles files;
   for (StringRef path : paths)
-    if (llvm::Error error = writeReport(report, path))
+    if (llvm::Error error = writeReport(report, path, files))
       return error;
-  return llvm::Error::success();
+  return files.keep();
 }
 
 /// Makes a model that can be called from its code.
@@ -151,10 +156,9 @@ static llvm::Error finish(ModuleOp module, const ModelOptions &options,
   model.signature = makeSignature(result.interface);
   llvm::raw_string_ostream stream(model.report);
   options.compile.report->writeJSON(stream);
-  if (llvm::Error error =
-          writeReports(*options.compile.report, options.reportPaths))
+  if (llvm::Error error = link(model, copyWeights(result)))
     return error;
-  return link(model, copyWeights(result));
+  return writeReports(*options.compile.report, options.reportPaths);
 }
 
 QtxStatus qtxModelCompile(const QtxModule *module, const QtxOption *options,
@@ -215,11 +219,12 @@ QtxStatus qtxModelLoad(const char *path, const QtxDiagnosticHandler *handler,
 
 void qtxModelDestroy(QtxModel *model) { delete model; }
 
-static llvm::Error writeFile(StringRef path, StringRef contents) {
-  return llvm::writeToOutput(path, [&](llvm::raw_ostream &stream) {
-    stream << contents;
-    return llvm::Error::success();
-  });
+/// The file `name` in the folder of `path`.
+static std::string getBeside(StringRef path, StringRef name) {
+  SmallString<128> beside(path);
+  llvm::sys::path::remove_filename(beside);
+  llvm::sys::path::append(beside, name);
+  return beside.str().str();
 }
 
 static llvm::Error save(const QtxModel &model, StringRef path) {
@@ -231,22 +236,27 @@ static llvm::Error save(const QtxModel &model, StringRef path) {
   if (kind != OutputKind::Object && kind != OutputKind::Library)
     return llvm::createStringError(path +
                                    ": expected a file that ends in .o or .so");
-  bool needsLink = kind == OutputKind::Library && !model.isLibrary;
-  if (llvm::Error error = needsLink ? linkLibrary(model.code->getBuffer(), path)
-                                    : writeFile(path, model.code->getBuffer()))
+  std::vector<std::string> paths = {path.str()};
+  const llvm::MemoryBuffer *weights = model.model->getWeights();
+  if (weights)
+    paths.push_back(getBeside(path, model.model->getSignature().weights->file));
+  if (!model.header.empty())
+    paths.push_back(getHeaderPath(path));
+  if (llvm::Error error = checkOutputPaths(paths))
     return error;
-  if (const llvm::MemoryBuffer *weights = model.model->getWeights()) {
-    SmallString<128> beside(path);
-    llvm::sys::path::remove_filename(beside);
-    llvm::sys::path::append(beside, model.model->getSignature().weights->file);
-    if (llvm::Error error = writeFile(beside, weights->getBuffer()))
+  OutputFiles files;
+  bool needsLink = kind == OutputKind::Library && !model.isLibrary;
+  StringRef code = model.code->getBuffer();
+  if (llvm::Error error =
+          needsLink ? linkLibrary(code, path, files) : files.write(path, code))
+    return error;
+  if (weights)
+    if (llvm::Error error = files.write(paths[1], weights->getBuffer()))
       return error;
-  }
-  if (model.header.empty())
-    return llvm::Error::success();
-  SmallString<128> header(path);
-  llvm::sys::path::replace_extension(header, ".h");
-  return writeFile(header, model.header);
+  if (!model.header.empty())
+    if (llvm::Error error = files.write(paths.back(), model.header))
+      return error;
+  return files.keep();
 }
 
 QtxStatus qtxModelSave(const QtxModel *model, const char *path,

@@ -52,6 +52,19 @@ def fixture_linear():
     return proto, weights
 
 
+def test_files_appear_together(tmp_path, model):
+    (tmp_path / "model.h").mkdir()
+    with pytest.raises(qtx.CompileError, match="model.h: Is a directory"):
+        model.save(tmp_path / "model.o")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.h"]
+    weights = qtx.compile(TEXT, recipe="none", weights="m.h")
+    with pytest.raises(qtx.CompileError, match="expected distinct files to write, found '.*m.h' twice"):
+        weights.save(tmp_path / "m.o")
+    with pytest.raises(qtx.CompileError, match="report: .*none/r.json: No such file or directory"):
+        qtx.compile(TEXT, recipe="none", report=tmp_path / "none" / "r.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["model.h"]
+
+
 def make_inputs(rows):
     return RNG.standard_normal((rows, 4)).astype(np.float32), np.arange(rows)
 

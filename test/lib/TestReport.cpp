@@ -9,6 +9,7 @@
 #include "TestPasses.h"
 #include "mlir/Pass/Pass.h"
 #include "qtx/Analysis/Measure.h"
+#include "qtx/Support/OutputFiles.h"
 
 using namespace mlir;
 using namespace qtx;
@@ -55,7 +56,9 @@ private:
       if (llvm::Error error = measureNoise(model, quantized, *read, {}, report))
         return error;
     }
-    return writeReport(report, output);
+    OutputFiles files;
+    llvm::Error error = writeReport(report, output, files);
+    return error ? std::move(error) : files.keep();
   }
 
   Option<std::string> data{*this, "data", llvm::cl::desc("Archive of samples")};

@@ -12,6 +12,7 @@
 #include "qtx/Pipelines/Compiler.h"
 #include "qtx/Pipelines/Verify.h"
 #include "qtx/Support/Diagnostics.h"
+#include "qtx/Support/OutputFiles.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/Path.h"
@@ -153,7 +154,8 @@ static llvm::Expected<CompileOptions> getOptions(const InputArgList &arguments,
 /// the result is false.
 static llvm::Expected<bool> compile(StringRef model, StringRef output,
                                     OutputKind kind,
-                                    const CompileOptions &options) {
+                                    const CompileOptions &options,
+                                    OutputFiles &files) {
   DialectRegistry registry;
   registerDialects(registry);
   MLIRContext context(registry);
@@ -171,9 +173,29 @@ static llvm::Expected<bool> compile(StringRef model, StringRef output,
                         options.stageDone ? llvm::errs() : llvm::nulls()))
       return llvm::createStringError("--verify: " +
                                      llvm::toString(std::move(error)));
-  if (llvm::Error error = writeOutput(*module, options, *result, kind, output))
+  if (llvm::Error error =
+          writeOutput(*module, options, *result, kind, output, files))
     return error;
   return true;
+}
+
+/// Checks the files to write before there is something to write.
+static llvm::Error checkPaths(const InputArgList &arguments, OutputKind kind,
+                              const CompileOptions &options) {
+  std::vector<std::string> outputs =
+      getOutputPaths(options, kind, arguments.getLastArgValue(OPT_output));
+  for (StringRef path : arguments.getAllArgValues(OPT_report)) {
+    if (llvm::Error error = checkReportPath(path))
+      return error;
+    outputs.push_back(path.str());
+  }
+  std::vector<std::string> inputs = arguments.getAllArgValues(OPT_INPUT);
+  llvm::append_range(inputs, arguments.getAllArgValues(OPT_calibrate));
+  // Others are names.
+  for (StringRef recipe : arguments.getAllArgValues(OPT_recipe))
+    if (recipe.ends_with(".json"))
+      inputs.push_back(recipe.str());
+  return checkOutputPaths(outputs, inputs);
 }
 
 static llvm::Expected<bool> run(llvm::ArrayRef<const char *> commandLine) {
@@ -196,24 +218,26 @@ static llvm::Expected<bool> run(llvm::ArrayRef<const char *> commandLine) {
   auto options = getOptions(*arguments, *kind);
   if (!options)
     return options.takeError();
+  if (llvm::Error error = checkPaths(*arguments, *kind, *options))
+    return error;
   std::vector<std::string> reportPaths = arguments->getAllArgValues(OPT_report);
-  for (StringRef path : reportPaths)
-    if (llvm::Error error = checkReportPath(path))
-      return error;
   Report report;
   report.recipe = options->recipe.name;
   report.model = llvm::sys::path::filename(models.front()).str();
   options->report = &report;
   options->measureNoise = !reportPaths.empty();
+  OutputFiles files;
   auto done = compile(models.front(), arguments->getLastArgValue(OPT_output),
-                      *kind, *options);
+                      *kind, *options, files);
   if (!done || !*done)
     return done;
   if (options->stageDone && options->lastStage >= Stage::Quantize)
     printSummary(report, bool(options->remark));
   for (StringRef path : reportPaths)
-    if (llvm::Error error = writeReport(report, path))
+    if (llvm::Error error = writeReport(report, path, files))
       return error;
+  if (llvm::Error error = files.keep())
+    return error;
   return true;
 }
 

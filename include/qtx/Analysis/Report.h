@@ -26,6 +26,8 @@
 
 namespace qtx {
 
+class OutputFiles;
+
 /// Quantization parameters of a group of channels.
 struct GroupReport {
   int64_t size = 0;
@@ -145,9 +147,10 @@ inline constexpr double kOutlierFactor = 2.5;
 /// Fails unless `path` ends in .json or .html.
 llvm::Error checkReportPath(llvm::StringRef path);
 
-/// Writes JSON or HTML, as the suffix of `path` (.json, .html) has it. The file
-/// is complete or untouched.
-llvm::Error writeReport(const Report &report, llvm::StringRef path);
+/// Writes JSON or HTML, as the suffix of `path` (.json, .html) has it, to a
+/// file among `files`.
+llvm::Error writeReport(const Report &report, llvm::StringRef path,
+                        OutputFiles &files);
 
 } // namespace qtx
 

@@ -26,6 +26,8 @@
 
 namespace qtx {
 
+class OutputFiles;
+
 /// What a compilation needs besides the model.
 struct CompileOptions {
   /// The stage after which to stop.
@@ -116,10 +118,18 @@ std::optional<OutputKind> getOutputKindOfFile(llvm::StringRef path);
 /// The stage after which the kind can be written.
 Stage getLastStage(OutputKind kind);
 
-/// Writes what the stages made. The header of an object is written beside it.
+/// The file of the C header of the code in `path`.
+std::string getHeaderPath(llvm::StringRef path);
+
+/// The files that `writeOutput` writes.
+std::vector<std::string> getOutputPaths(const CompileOptions &options,
+                                        OutputKind kind, llvm::StringRef path);
+
+/// Writes what the stages made to files among `files`. The header of an object
+/// is written beside it.
 llvm::Error writeOutput(mlir::ModuleOp module, const CompileOptions &options,
                         const CompileResult &result, OutputKind kind,
-                        llvm::StringRef path);
+                        llvm::StringRef path, OutputFiles &files);
 
 /// The object file of what the stages made, in memory that the operating system
 /// can take back.

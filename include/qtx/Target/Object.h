@@ -28,6 +28,8 @@ class TargetMachine;
 
 namespace qtx {
 
+class OutputFiles;
+
 /// The number of the C interface; it changes when callers must be compiled
 /// again.
 inline constexpr int32_t kObjectABIVersion = 1;
@@ -152,14 +154,14 @@ void mergeVersions(mlir::ModuleOp module,
 
 enum class CodeKind { LLVMIR, Assembly, Object, Library };
 
-/// Writes the code of a module in the LLVM dialect. The file appears when it is
-/// complete.
+/// Writes the code of a module in the LLVM dialect to a file among `files`.
 llvm::Error emitCode(mlir::ModuleOp module, llvm::TargetMachine &machine,
-                     unsigned optLevel, CodeKind kind, llvm::StringRef path);
+                     unsigned optLevel, CodeKind kind, llvm::StringRef path,
+                     OutputFiles &files);
 
-/// Links an object, given as its content, into a shared library. The file
-/// appears when it is complete.
-llvm::Error linkLibrary(llvm::StringRef object, llvm::StringRef path);
+/// Links an object, given as its content, into a shared library among `files`.
+llvm::Error linkLibrary(llvm::StringRef object, llvm::StringRef path,
+                        OutputFiles &files);
 
 } // namespace qtx
 

@@ -8,6 +8,7 @@
 
 #include "mlir/ExecutionEngine/OptUtils.h"
 #include "mlir/Target/LLVMIR/Export.h"
+#include "qtx/Support/OutputFiles.h"
 #include "qtx/Target/JIT.h"
 #include "qtx/Target/Object.h"
 #include "qtx/Target/OpenMP.h"
@@ -164,29 +165,6 @@ static llvm::Error emitTo(llvm::Module &module, llvm::TargetMachine &machine,
   return llvm::Error::success();
 }
 
-/// Writes to a temporary file beside `path` and renames it when `write` is
-/// done.
-static llvm::Error
-writeFile(StringRef path,
-          function_ref<llvm::Error(llvm::raw_fd_ostream &)> write) {
-  auto file = llvm::sys::fs::TempFile::create(path + "-%%%%%%.tmp");
-  if (!file)
-    return llvm::createStringError(path + ": " +
-                                   llvm::toString(file.takeError()));
-  llvm::Error error = [&] {
-    llvm::raw_fd_ostream stream(file->FD, /*shouldClose=*/false);
-    llvm::Error failed = write(stream);
-    stream.flush();
-    if (!failed && stream.has_error())
-      failed = llvm::errorCodeToError(stream.error());
-    stream.clear_error();
-    return failed;
-  }();
-  if (error)
-    return llvm::joinErrors(std::move(error), file->discard());
-  return file->keep(path);
-}
-
 /// The library that the code of an object file calls; empty if none.
 static llvm::Expected<std::string> findLibrary(StringRef path) {
   auto object = llvm::object::ObjectFile::createObjectFile(path);
@@ -208,9 +186,8 @@ static llvm::Error link(StringRef object, StringRef path) {
   if (!linker)
     return llvm::createStringError(
         "expected the linker 'ld.lld' to make a shared library, found none");
-  std::string temporary = (path + ".tmp").str(), message;
-  SmallVector<StringRef> arguments = {*linker, "-shared", "-o", temporary,
-                                      object};
+  std::string message;
+  SmallVector<StringRef> arguments = {*linker, "-shared", "-o", path, object};
   if (!library->empty())
     arguments.push_back(*library);
   int status = llvm::sys::ExecuteAndWait(*linker, arguments, std::nullopt, {},
@@ -218,30 +195,44 @@ static llvm::Error link(StringRef object, StringRef path) {
   if (status)
     return llvm::createStringError("'ld.lld' failed with status " +
                                    Twine(status) + " " + message);
-  return llvm::errorCodeToError(llvm::sys::fs::rename(temporary, path));
+  return llvm::Error::success();
 }
 
 /// Links what `write` writes into a shared library.
 static llvm::Error
-writeLibrary(StringRef path,
+writeLibrary(OutputFiles &files, StringRef path,
              function_ref<llvm::Error(llvm::raw_fd_ostream &)> write) {
+  auto library = files.add(path);
+  if (!library)
+    return library.takeError();
+  int descriptor;
   SmallString<128> object;
-  if (auto code = llvm::sys::fs::createTemporaryFile("qtx", "o", object))
+  if (auto code =
+          llvm::sys::fs::createTemporaryFile("qtx", "o", descriptor, object))
     return llvm::errorCodeToError(code);
   auto remove = llvm::make_scope_exit([&] { llvm::sys::fs::remove(object); });
-  llvm::Error error = writeFile(object, write);
-  return error ? std::move(error) : link(object, path);
+  llvm::raw_fd_ostream stream(descriptor, /*shouldClose=*/true);
+  if (llvm::Error error = write(stream))
+    return error;
+  stream.close();
+  if (!stream.has_error())
+    return link(object, *library);
+  llvm::Error error = llvm::errorCodeToError(stream.error());
+  stream.clear_error();
+  return error;
 }
 
-llvm::Error qtx::linkLibrary(StringRef object, StringRef path) {
-  return writeLibrary(path, [&](llvm::raw_fd_ostream &stream) {
+llvm::Error qtx::linkLibrary(StringRef object, StringRef path,
+                             OutputFiles &files) {
+  return writeLibrary(files, path, [&](llvm::raw_fd_ostream &stream) {
     stream << object;
     return llvm::Error::success();
   });
 }
 
 llvm::Error qtx::emitCode(ModuleOp module, llvm::TargetMachine &machine,
-                          unsigned optLevel, CodeKind kind, StringRef path) {
+                          unsigned optLevel, CodeKind kind, StringRef path,
+                          OutputFiles &files) {
   DialectRegistry registry;
   registerJITTranslations(registry);
   module.getContext()->appendDialectRegistry(registry);
@@ -256,17 +247,13 @@ llvm::Error qtx::emitCode(ModuleOp module, llvm::TargetMachine &machine,
   if (llvm::Error error = optimize(translated.get()))
     return error;
   if (kind == CodeKind::Library)
-    return writeLibrary(path, [&](llvm::raw_fd_ostream &stream) {
+    return writeLibrary(files, path, [&](llvm::raw_fd_ostream &stream) {
       return emitTo(*translated, machine, CodeKind::Object, stream);
     });
-  if (path == "-") {
-    llvm::SmallVector<char, 0> buffer;
-    llvm::raw_svector_ostream stream(buffer);
-    llvm::Error error = emitTo(*translated, machine, kind, stream);
-    llvm::outs() << stream.str();
-    return error;
-  }
-  return writeFile(path, [&](llvm::raw_fd_ostream &stream) {
-    return emitTo(*translated, machine, kind, stream);
+  return files.write(path, [&](llvm::raw_fd_ostream &stream) {
+    if (stream.supportsSeeking())
+      return emitTo(*translated, machine, kind, stream);
+    llvm::buffer_ostream buffered(stream);
+    return emitTo(*translated, machine, kind, buffered);
   });
 }

@@ -11,6 +11,15 @@
 // RUN: not qtxc %s -o %t/bad.o -mcpu=z80 --quiet 2>&1 | FileCheck %s --check-prefix=CPU
 // RUN: not qtxc %s -o %t/bad.o -mtriple=z80-none-none --quiet 2>&1 | FileCheck %s --check-prefix=TRIPLE
 // RUN: not qtxc %s -o %t/none/x.o --quiet 2>&1 | FileCheck %s --check-prefix=FOLDER
+// RUN: not qtxc %s -o %t/bad.o --report=%t/none/r.json --quiet 2>&1 | FileCheck %s --check-prefix=REPORT-FOLDER
+// RUN: not qtxc %s -o %t/bad.h --emit=obj --quiet 2>&1 | FileCheck %s --check-prefix=TWICE
+// RUN: not qtxc %s -o %t/bad.o --weights=%t/../%{t:stem}.tmp/bad.o --quiet 2>&1 | FileCheck %s --check-prefix=TWICE
+// RUN: not qtxc %s -o %t/bad.json --emit=llvm --report=%t/bad.json --quiet 2>&1 | FileCheck %s --check-prefix=TWICE
+// RUN: mkdir %t/folder.h && not qtxc %s -o %t/folder.o --quiet 2>&1 | FileCheck %s --check-prefix=IS-FOLDER
+// RUN: cp %s %t/model.mlir && not qtxc %t/model.mlir -o %t/model.mlir --quiet 2>&1 | FileCheck %s --check-prefix=READ
+// RUN: cmp %s %t/model.mlir
+// RUN: not qtxc %s -o - --emit=llvm --quiet 2>&1 >/dev/full | FileCheck %s --check-prefix=FULL
+// RUN: qtxc %s -o /dev/null --emit=llvm --quiet && test -c /dev/null
 // Nothing is left of what failed.
 // RUN: ls %t | FileCheck %s --check-prefix=FILES
 
@@ -37,7 +46,13 @@
 // CPU: error: -mcpu: expected a CPU of x86_64, found 'z80'
 // TRIPLE: error: -mtriple: {{.*}}z80
 // FOLDER: error: {{.*}}No such file or directory
+// REPORT-FOLDER: qtxc: error: {{.*}}r.json: No such file or directory
+// TWICE: qtxc: error: expected distinct files to write, found '{{.*}}bad.{{h|o|json}}' twice
+// IS-FOLDER: qtxc: error: {{.*}}folder.h: Is a directory
+// READ: qtxc: error: expected other files to write than to read, found '{{.*}}model.mlir'
+// FULL: qtxc: error: -: No space left on device
 // FILES-NOT: bad
+// FILES-NOT: folder.o
 // FILES-NOT: tmp
 func.func @main(%x: tensor<?x8xf32> {qtx.name = "x", qtx.dims = ["batch", ""]}) -> tensor<?x8xf32> {
   %y = qtx.gelu %x : (tensor<?x8xf32>) -> tensor<?x8xf32>
