@@ -190,12 +190,15 @@ ERRORS = {
                 node("Mystery", "a", "b"),
                 node("Mystery", "x", "c", domain="far.away"),
                 node("If", "f", "d", then_branch=branch("p"), else_branch=branch("q")),
-                node("Sum", "a b c d"),
+                node("If", "b", "e", then_branch=branch("p"), else_branch=branch("q")),
+                node("Sum", "a b c d e"),
             ],
             [X, ("f", [], BOOL)],
         ),
-        "unsupported operators: Loop (the_Loop), Mystery (the_Mystery), "
-        "far.away::Mystery (the_Mystery), If: condition is not constant (the_If)",
+        "unsupported operators:\n  Loop (the_Loop)\n  far.away::Mystery (the_Mystery)\n"
+        "  If: condition is not constant (the_If)\n"
+        "and 3 nodes behind them were not looked at: the file does not say what type their "
+        "inputs have\n",
     ),
     "many unsupported": (
         model(
@@ -203,7 +206,8 @@ ERRORS = {
             + [node("Sum", "a0 a1 a2 a3 a4 a5")],
             [X],
         ),
-        "unsupported operators: Bad (the_Bad, the_Bad, the_Bad, the_Bad and 2 more)",
+        "unsupported operators:\n  Bad (the_Bad, the_Bad, the_Bad, the_Bad, the_Bad, the_Bad)\n"
+        "and 1 nodes behind",
     ),
     "too few inputs": (one("Add", [[4]]), "expected 2 or more inputs of Add, found 1"),
     "absent input": (
@@ -429,3 +433,52 @@ def test_too_many_nodes(tmp_path):
 def test_location(tmp_path):
     result = import_model(tmp_path, one("MatMul", [[2, 3], [4, 5]]))
     assert "model.onnx:the_MatMul: error: expected equal sizes" in result.stderr
+
+
+def declare(proto, *values):
+    """Adds what a file may say of the values of nodes."""
+    proto.graph.value_info.extend(value(*item) for item in values)
+    proto.graph.output[0].CopyFrom(value("y", ["n", 4]))
+    return proto
+
+
+def compile_model(folder, proto):
+    path = folder / "model.onnx"
+    path.write_bytes(proto.SerializeToString())
+    command = [BUILD / "bin" / "qtxc", path, "-o", folder / "out.mlir", "--stop-after=import"]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+
+
+def test_all_unsupported(tmp_path):
+    """One error lists what no rule takes, what a rule refuses and what has no lowering, also
+    behind one another, where the file states types."""
+    nodes = [
+        node("Loop", "x", "a"),
+        node("Mystery", "a", "c", domain="far.away"),
+        node("If", "f", "d", then_branch=branch("p"), else_branch=branch("q")),
+        node("Cast", "d", "e", to=TensorProto.FLOAT8E4M3FN),
+        node("Neg", "e", "g"),
+        node("Cast", "g", "h", to=F32),
+        node("Loop", "h", "l"),
+        node("Sum", "a c l"),
+    ]
+    proto = declare(model(nodes, [("x", ["n", 4]), ("f", [], BOOL)]), ("a", ["n", 4]),
+                    ("c", ["m", 4]), ("d", ["n", 4]), ("l", ["n", 4]))
+    assert "onnx.unsupported" in import_model(tmp_path, proto).stdout
+    done = compile_model(tmp_path, proto)
+    assert done.returncode == 1 and done.stderr.count("error:") == 1
+    assert done.stderr.endswith(
+        "unsupported operators:\n  Loop (the_Loop, the_Loop)\n  far.away::Mystery (the_Mystery)\n"
+        "  If: condition is not constant (the_If)\n"
+        "  Neg: elements that are not computed with (the_Neg)\n")
+    assert not (tmp_path / "out.mlir").exists()
+
+
+def test_wrong_behind_unsupported(tmp_path):
+    """A node may be wrong for what the file says of one that is not known: both are told."""
+    nodes = [node("Loop", "x", "a"), node("Add", "a x")]
+    proto = declare(model(nodes, [("x", ["n", 4])]), ("a", [3, 3]))
+    done = import_model(tmp_path, proto)
+    assert done.returncode == 1 and not done.stdout
+    assert "expected shapes that broadcast, found [3, 3] and [s0, 4]" in done.stderr
+    assert done.stderr.endswith("unsupported operators:\n  Loop (the_Loop)\n")

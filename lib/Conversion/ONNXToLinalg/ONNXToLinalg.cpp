@@ -16,6 +16,7 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/IR/Remarks.h"
+#include "qtx/Dialect/ONNX/IR/Unsupported.h"
 #include "qtx/Dialect/Qtx/IR/QtxDialect.h"
 
 namespace qtx {
@@ -92,12 +93,6 @@ static bool isPlain(func::FuncOp function) {
 //===----------------------------------------------------------------------===//
 
 namespace {
-/// A node without lowering, and why if there is more to say than that.
-struct Leftover {
-  NodeOp node;
-  std::string reason;
-};
-
 /// Lowers the nodes of one function.
 class FunctionLowering {
 public:
@@ -116,13 +111,17 @@ public:
     updateType();
   }
 
-  ArrayRef<Leftover> getLeftovers() const { return leftovers; }
+  /// Nodes without lowering.
+  const UnsupportedOperators &getLeftovers() const { return leftovers; }
 
 private:
   void addPlainArguments(Block &entry);
   void lowerOperation(Operation *op);
   bool forwardCast(Operation *op);
   void lowerNode(NodeOp node);
+  void addLeftover(NodeOp node, StringRef reason);
+  void skipUnsupported(UnsupportedOp node);
+  Value createMissing(Location loc, RankedTensorType type);
   SmallVector<Value> createResults(NodeOp node, NodeLowering &lowering);
   void replaceConstant(arith::ConstantOp constant);
   void replaceOldValues(Block &entry);
@@ -142,7 +141,7 @@ private:
   SymbolValues symbols;
   DenseMap<Value, Value> lowered;
   SmallVector<Operation *> toErase;
-  SmallVector<Leftover> leftovers;
+  UnsupportedOperators leftovers;
   unsigned numArguments = 0;
 };
 } // namespace
@@ -228,18 +227,45 @@ SmallVector<Value> FunctionLowering::createResults(NodeOp node,
       (domain + (domain.empty() ? "" : ".") + node.getOpType()).str();
   auto found = lowerings.find(name);
   if (found == lowerings.end() || !isSupported) {
-    leftovers.push_back(
-        {node, isSupported ? "" : "elements that are not computed with"});
+    addLeftover(node, isSupported ? "" : "elements that are not computed with");
     return {};
   }
   Lowered results = found->second(lowering);
   if (results.hasFailed() || symbols.takeMissing()) {
-    leftovers.push_back({node, results.hasFailed()
-                                   ? lowering.getReason().str()
-                                   : "a size that no value has"});
+    addLeftover(node, results.hasFailed() ? lowering.getReason()
+                                          : "a size that no value has");
     return {};
   }
   return SmallVector<Value>(results.getResults());
+}
+
+/// The name of a node: that of its location.
+static StringRef getName(Operation *node) {
+  auto name = node->getLoc()->findInstanceOf<NameLoc>();
+  return name ? name.getName().getValue() : StringRef();
+}
+
+void FunctionLowering::addLeftover(NodeOp node, StringRef reason) {
+  leftovers.add(node.getOpType(), node.getDomain().value_or(""), reason,
+                getName(node));
+}
+
+/// Stands for a value that nothing computes, so that nodes behind it are still
+/// looked at.
+Value FunctionLowering::createMissing(Location loc, RankedTensorType type) {
+  Type plain = hasPlainElements(type) ? getPlainType(type) : type;
+  return UnrealizedConversionCastOp::create(builder, loc, plain, ValueRange())
+      .getResult(0);
+}
+
+/// A node that the import refused already.
+void FunctionLowering::skipUnsupported(UnsupportedOp node) {
+  leftovers.add(node.getOpType(), node.getDomain().value_or(""),
+                node.getReason().value_or(""), getName(node));
+  builder.setInsertionPoint(node);
+  for (Value output : node.getOutputs())
+    set(output,
+        createMissing(node.getLoc(), cast<RankedTensorType>(output.getType())));
 }
 
 void FunctionLowering::lowerNode(NodeOp node) {
@@ -250,16 +276,11 @@ void FunctionLowering::lowerNode(NodeOp node) {
     auto type = dyn_cast<RankedTensorType>(output.getType());
     if (!type)
       continue;
-    // Nodes behind one without lowering are still looked at.
     Value value = i < results.size() ? results[i] : Value();
     if (!value) {
       if (!output.use_empty() && !results.empty())
-        leftovers.push_back({node, "a result that is not computed"});
-      value =
-          UnrealizedConversionCastOp::create(
-              builder, node.getLoc(),
-              hasPlainElements(type) ? getPlainType(type) : type, ValueRange())
-              .getResult(0);
+        addLeftover(node, "a result that is not computed");
+      value = createMissing(node.getLoc(), type);
     }
     if (hasPlainElements(type) && value.getType() != getPlainType(type))
       value = tensor::CastOp::create(builder, node.getLoc(), getPlainType(type),
@@ -272,6 +293,8 @@ void FunctionLowering::lowerNode(NodeOp node) {
 void FunctionLowering::lowerOperation(Operation *op) {
   if (auto node = dyn_cast<NodeOp>(op))
     return lowerNode(node);
+  if (auto node = dyn_cast<UnsupportedOp>(op))
+    return skipUnsupported(node);
   if (auto none = dyn_cast<NoneOp>(op)) {
     toErase.push_back(none);
     return;
@@ -283,8 +306,7 @@ void FunctionLowering::lowerOperation(Operation *op) {
   for (Value result : op->getResults())
     set(result, result);
   for (Region &region : op->getRegions())
-    region.walk(
-        [&](NodeOp node) { leftovers.push_back({node, "a nested region"}); });
+    region.walk([&](NodeOp node) { addLeftover(node, "a nested region"); });
 }
 
 void FunctionLowering::replaceOldValues(Block &entry) {
@@ -312,28 +334,6 @@ void FunctionLowering::updateType() {
 // The pass
 //===----------------------------------------------------------------------===//
 
-/// The name of a node: that of its location.
-static StringRef getName(NodeOp node) {
-  auto name = node.getLoc()->findInstanceOf<NameLoc>();
-  return name ? name.getName().getValue() : StringRef();
-}
-
-/// One error for all nodes that are left.
-static void reportLeftovers(func::FuncOp function,
-                            ArrayRef<Leftover> leftovers) {
-  InFlightDiagnostic diagnostic = function.emitError("cannot lower ")
-                                  << leftovers.size() << " ONNX nodes: ";
-  for (auto [i, leftover] : llvm::enumerate(leftovers)) {
-    NodeOp node = leftover.node;
-    diagnostic << (i == 0 ? "" : "; ");
-    if (node.getDomain())
-      diagnostic << *node.getDomain() << ".";
-    diagnostic << node.getOpType() << " '" << getName(node) << "'";
-    if (!leftover.reason.empty())
-      diagnostic << " (" << leftover.reason << ")";
-  }
-}
-
 static void remarkNodes(func::FuncOp function) {
   auto options = remark::RemarkOpts::name("ONNXToLinalg")
                      .category("convert-onnx-to-linalg");
@@ -352,8 +352,7 @@ static LogicalResult lowerFunction(func::FuncOp function,
   lowering.run();
   if (lowering.getLeftovers().empty())
     return success();
-  reportLeftovers(function, lowering.getLeftovers());
-  return failure();
+  return lowering.getLeftovers().report(function.getLoc());
 }
 
 namespace {

@@ -223,21 +223,17 @@ void GraphImporter::setMaxSizes() {
     function->setAttr("qtx.max_sizes", attrs.getDictionary(context));
 }
 
-LogicalResult GraphImporter::reportUnsupported() {
-  if (unsupported.empty())
+/// Fails if nodes behind unsupported ones are not known. Otherwise all
+/// unsupported ones are part of the IR, and lowering lists them among its own.
+LogicalResult GraphImporter::reportUnsupported() const {
+  if (!isIncomplete)
     return success();
-  constexpr size_t kMaxNames = 4;
-  std::string text;
-  llvm::raw_string_ostream os(text);
-  llvm::interleaveComma(unsupported, os, [&](const auto &entry) {
-    ArrayRef<std::string> names = entry.second;
-    os << entry.first << " (";
-    llvm::interleaveComma(names.take_front(kMaxNames), os);
-    if (names.size() > kMaxNames)
-      os << " and " << names.size() - kMaxNames << " more";
-    os << ")";
-  });
-  return emitError(fileLoc) << "unsupported operators: " << text;
+  InFlightDiagnostic diagnostic = unsupported.report(fileLoc);
+  if (numBehind)
+    diagnostic << "\nand " << numBehind
+               << " nodes behind them were not looked at: the file does not "
+                  "say what type their inputs have";
+  return failure();
 }
 
 void GraphImporter::eraseUnused() {
@@ -269,9 +265,15 @@ OwningOpRef<ModuleOp> GraphImporter::import() {
   for (const proto::ValueInfoProto &output : graph.output())
     outputs.push_back(output.name());
   if (failed(addFunctions()) || failed(addInitializers(graph, scope)) ||
-      failed(addInputs(scope)) ||
-      failed(importNodes(graph.node(), scope, outputs)) ||
-      failed(reportUnsupported()) || failed(addOutputs(scope)))
+      failed(addInputs(scope)))
+    return {};
+  if (failed(importNodes(graph.node(), scope, outputs))) {
+    // The node that is wrong may be so because of what was assumed.
+    if (!unsupported.empty())
+      unsupported.report(fileLoc);
+    return {};
+  }
+  if (failed(reportUnsupported()) || failed(addOutputs(scope)))
     return {};
   eraseUnused();
   return module;
@@ -310,7 +312,31 @@ LogicalResult GraphImporter::addInitializers(const proto::GraphProto &graph,
     return emitError(getLoc(tensor.values().name()))
            << "unsupported sparse initializer '" << tensor.values().name()
            << "'";
+  for (const auto *values : {&graph.value_info(), &graph.output()})
+    for (const proto::ValueInfoProto &value : *values)
+      scope.declared[value.name()] = &value.type();
   return success();
+}
+
+/// The type that the file says a value of this graph has; null if it does not.
+/// Sizes of another name than the inputs' have further symbols.
+RankedTensorType GraphImporter::getDeclaredType(StringRef name,
+                                                const Scope &scope) {
+  const proto::TypeProto *type = scope.declared.lookup(name);
+  if (!type || !type->has_tensor_type() || !type->tensor_type().has_shape())
+    return {};
+  Type elementType = getElementType(type->tensor_type().elem_type(), context);
+  Dims dims;
+  for (const auto &dim : type->tensor_type().shape().dim()) {
+    Size known = symbols.lookup(dim.dim_param());
+    if (dim.has_dim_value() && dim.dim_value() < 0)
+      return {};
+    if (dim.has_dim_value())
+      known = state.sizes.get(dim.dim_value());
+    dims.push_back(known ? known : state.sizes.addSymbol(/*atLeast=*/0));
+  }
+  return elementType ? qtx::onnx::getTensorType(dims, elementType)
+                     : RankedTensorType();
 }
 
 LogicalResult GraphImporter::importNodes(const NodeList &nodes, Scope &scope,
@@ -395,16 +421,48 @@ LogicalResult GraphImporter::setOutput(const proto::NodeProto &proto,
 /// Notes that the node is not supported and goes on, to find all such nodes.
 LogicalResult GraphImporter::skip(const proto::NodeProto &proto, Scope &scope,
                                   StringRef reason) {
-  std::string key = getOperatorKey(proto);
-  if (!reason.empty())
-    key += (": " + reason).str();
   StringRef name = proto.name();
   if (name.empty() && !proto.output().empty())
     name = proto.output(0);
-  unsupported[key].push_back(name.str());
+  StringRef domain = normalizeDomain(proto.domain());
+  unsupported.add(proto.op_type(), domain, reason, name);
+  SmallVector<Type> types;
+  for (const std::string &output : proto.output())
+    if (!output.empty())
+      if (RankedTensorType type = getDeclaredType(output, scope))
+        types.push_back(type);
+  size_t numOutputs =
+      llvm::count_if(proto.output(),
+                     [](const std::string &output) { return !output.empty(); });
+  if (types.size() != numOutputs)
+    return leaveOut(proto, scope);
+  auto getOptional = [&](StringRef text) {
+    return text.empty() ? StringAttr() : builder.getStringAttr(text);
+  };
+  auto node = qtx::onnx::UnsupportedOp::create(
+      builder, getLoc(proto), types, builder.getStringAttr(proto.op_type()),
+      getOptional(domain), getOptional(reason));
+  unsigned result = 0;
+  for (auto [index, output] : llvm::enumerate(proto.output()))
+    if (!output.empty())
+      (void)setOutput(proto, index, node.getResult(result++), scope);
+  return success();
+}
+
+/// Leaves out what the node computes, since some type is not known.
+LogicalResult GraphImporter::leaveOut(const proto::NodeProto &proto,
+                                      Scope &scope) {
+  isIncomplete = true;
   for (int index = 0; index < proto.output_size(); ++index)
     (void)setOutput(proto, index, Value(), scope);
   return success();
+}
+
+/// Leaves out a node behind an unsupported one.
+LogicalResult GraphImporter::skipBehind(const proto::NodeProto &proto,
+                                        Scope &scope) {
+  ++numBehind;
+  return leaveOut(proto, scope);
 }
 
 LogicalResult GraphImporter::importNode(const proto::NodeProto &proto,
@@ -540,8 +598,10 @@ LogicalResult GraphImporter::importIf(const proto::NodeProto &proto,
   node.inputs = {*condition};
   std::optional<SmallVector<int64_t>> value =
       *condition ? node.getInts(0) : std::nullopt;
+  if (!*condition)
+    return skipBehind(proto, scope);
   if (!value || value->size() != 1)
-    return skip(proto, scope, *condition ? "condition is not constant" : "");
+    return skip(proto, scope, "condition is not constant");
   StringRef name = value->front() != 0 ? "then_branch" : "else_branch";
   const proto::GraphProto *branch = nullptr;
   for (const proto::AttributeProto &attribute : proto.attribute())
@@ -650,11 +710,8 @@ LogicalResult GraphImporter::importOperator(const proto::NodeProto &proto,
                                           : lookUp(name, scope, node.loc);
     if (failed(value))
       return failure();
-    if (!*value) {
-      for (int index = 0; index < proto.output_size(); ++index)
-        (void)setOutput(proto, index, Value(), scope);
-      return success();
-    }
+    if (!*value)
+      return skipBehind(proto, scope);
     bool isNone = isa<NoneType>(value->getType());
     node.inputs.push_back(isNone ? Value() : *value);
   }

@@ -15,10 +15,9 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
+#include "qtx/Dialect/ONNX/IR/Unsupported.h"
 #include "qtx/Import/ONNX.h"
-#include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringMap.h"
-#include <map>
 
 namespace qtx::importer {
 
@@ -37,9 +36,12 @@ struct Scope {
   using Attributes = llvm::StringMap<const proto::AttributeProto *>;
 
   const Scope *parent = nullptr;
-  /// Null for a value that an unsupported node would compute.
+  /// Null for a value that an unsupported node would compute and the file does
+  /// not state the type of.
   llvm::StringMap<mlir::Value> values;
   llvm::StringMap<const proto::TensorProto *> initializers;
+  /// What the file says of values that nodes compute.
+  llvm::StringMap<const proto::TypeProto *> declared;
   /// Versions of operator sets by domain.
   llvm::StringMap<int64_t> opsets;
   /// What the attributes of a function stand for.
@@ -73,12 +75,14 @@ private:
   mlir::DictionaryAttr getValueAttrs(llvm::StringRef name,
                                      mlir::RankedTensorType type);
   void setMaxSizes();
-  mlir::LogicalResult reportUnsupported();
+  mlir::LogicalResult reportUnsupported() const;
   void eraseUnused();
 
   // ---- graphs
   mlir::LogicalResult addInitializers(const proto::GraphProto &graph,
                                       Scope &scope);
+  mlir::RankedTensorType getDeclaredType(llvm::StringRef name,
+                                         const Scope &scope);
   mlir::LogicalResult importNodes(const NodeList &nodes, Scope &scope,
                                   llvm::ArrayRef<llvm::StringRef> outputs);
   mlir::FailureOr<mlir::Value> lookUp(llvm::StringRef name, const Scope &scope,
@@ -102,6 +106,8 @@ private:
                                 mlir::Value value, Scope &scope);
   mlir::LogicalResult skip(const proto::NodeProto &proto, Scope &scope,
                            llvm::StringRef reason = "");
+  mlir::LogicalResult leaveOut(const proto::NodeProto &proto, Scope &scope);
+  mlir::LogicalResult skipBehind(const proto::NodeProto &proto, Scope &scope);
   mlir::Attribute getAttribute(const proto::AttributeProto &proto,
                                mlir::Location loc);
   mlir::Value createConstant(mlir::ElementsAttr attr, mlir::Location loc);
@@ -127,11 +133,12 @@ private:
   llvm::StringMap<Size> symbols;
   llvm::StringMap<const proto::FunctionProto *> functions;
   llvm::SmallVector<const proto::FunctionProto *> callStack;
-  /// Operators that are not supported, with the names of their nodes.
-  llvm::MapVector<std::string, llvm::SmallVector<std::string>,
-                  std::map<std::string, unsigned>>
-      unsupported;
+  onnx::UnsupportedOperators unsupported;
   int64_t numNodes = 0;
+  /// Whether some value is missing, since the file does not state its type.
+  bool isIncomplete = false;
+  /// Nodes that were not looked at, since an input of theirs is missing.
+  int64_t numBehind = 0;
 };
 
 /// The nodes that `outputs` need, each one after those it depends on. An error

@@ -13,6 +13,15 @@ func.func @gemm(%a: tensor<4x8xf32>, %b: tensor<16x8xf32>) -> tensor<4x16xf32> {
 
 #dims = affine_map<()[s0, s1] -> (s0, s1, 384)>
 
+// CHECK-LABEL: func @unsupported
+func.func @unsupported() -> tensor<?x?x384xf32, #dims> {
+  // CHECK: onnx.unsupported "Scan" domain "my" because "no reason" : tensor<2xf32>, tensor<i64>
+  %0:2 = onnx.unsupported "Scan" domain "my" because "no reason" : tensor<2xf32>, tensor<i64>
+  // CHECK: onnx.unsupported "Loop" : tensor<?x?x384xf32, #{{.*}}>
+  %1 = onnx.unsupported "Loop" : tensor<?x?x384xf32, #dims>
+  return %1 : tensor<?x?x384xf32, #dims>
+}
+
 // CHECK-LABEL: func @other_domain
 func.func @other_domain(%x: tensor<?x?x384xf32, #dims>) -> tensor<?x?x384xf32, #dims> {
   // CHECK: onnx.node "Gelu" domain "com.microsoft"(%{{.*}})

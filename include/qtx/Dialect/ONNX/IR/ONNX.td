@@ -98,4 +98,27 @@ def ONNX_NoneOp : ONNX_Op<"none", [Pure]> {
   let assemblyFormat = "attr-dict `:` type($result)";
 }
 
+def ONNX_UnsupportedOp : ONNX_Op<"unsupported"> {
+  let summary = "a node that cannot be imported";
+  let description = [{
+    Stands for a node without a rule, or one that its rule refuses for a reason, where
+    the file says what type its outputs have. So the nodes behind it are looked at, and
+    `convert-onnx-to-linalg` refuses all of the model that cannot be compiled in one
+    error.
+
+    Example:
+
+    ```mlir
+    %y = onnx.unsupported "Loop" : tensor<4x16xf32>
+    %z = onnx.unsupported "Mod" because "fmod of integers" : tensor<4x16xf32>
+    ```
+  }];
+  let arguments = (ins StrAttr:$op_type, OptionalAttr<StrAttr>:$domain,
+                       OptionalAttr<StrAttr>:$reason);
+  let results = (outs Variadic<AnyRankedTensor>:$outputs);
+  let assemblyFormat = [{
+    $op_type (`domain` $domain^)? (`because` $reason^)? attr-dict `:` type($outputs)
+  }];
+}
+
 #endif // QTX_DIALECT_ONNX_IR_ONNX
