@@ -418,6 +418,20 @@ LogicalResult GraphImporter::setOutput(const proto::NodeProto &proto,
   return success();
 }
 
+/// The inputs of a node that arguments are or other nodes compute, as far as
+/// these are known.
+static SmallVector<Value> getComputedInputs(const proto::NodeProto &proto,
+                                            const Scope &scope) {
+  SmallVector<Value> inputs;
+  for (const std::string &name : proto.input())
+    for (const Scope *at = &scope; at; at = at->parent)
+      if (Value value = at->values.lookup(name)) {
+        inputs.push_back(value);
+        break;
+      }
+  return inputs;
+}
+
 /// Notes that the node is not supported and goes on, to find all such nodes.
 LogicalResult GraphImporter::skip(const proto::NodeProto &proto, Scope &scope,
                                   StringRef reason) {
@@ -441,7 +455,8 @@ LogicalResult GraphImporter::skip(const proto::NodeProto &proto, Scope &scope,
   };
   auto node = qtx::onnx::UnsupportedOp::create(
       builder, getLoc(proto), types, builder.getStringAttr(proto.op_type()),
-      getOptional(domain), getOptional(reason));
+      getOptional(domain), getOptional(reason),
+      getComputedInputs(proto, scope));
   unsigned result = 0;
   for (auto [index, output] : llvm::enumerate(proto.output()))
     if (!output.empty())

@@ -7,7 +7,7 @@ func.func @leftovers(%x: tensor<4xf32>) -> tensor<4xf32> {
   %2 = onnx.node "Add" domain "my"(%1) : (tensor<4xf32>) -> tensor<4xf32> loc("second")
   %3 = onnx.node "Slice"(%2) : (tensor<4xf32>) -> tensor<4xf32> loc("third")
   %4 = onnx.node "Blur"(%3) : (tensor<4xf32>) -> tensor<4xf32> loc("fourth")
-  %5 = onnx.unsupported "Loop" domain "my" because "it loops" : tensor<4xf32> loc("fifth")
+  %5 = onnx.unsupported "Loop" domain "my" because "it loops"() : () -> tensor<4xf32> loc("fifth")
   %6 = onnx.node "Add"(%4, %5) : (tensor<4xf32>, tensor<4xf32>) -> tensor<4xf32>
   return %6 : tensor<4xf32>
 }

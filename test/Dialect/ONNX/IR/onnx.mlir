@@ -15,10 +15,10 @@ func.func @gemm(%a: tensor<4x8xf32>, %b: tensor<16x8xf32>) -> tensor<4x16xf32> {
 
 // CHECK-LABEL: func @unsupported
 func.func @unsupported() -> tensor<?x?x384xf32, #dims> {
-  // CHECK: onnx.unsupported "Scan" domain "my" because "no reason" : tensor<2xf32>, tensor<i64>
-  %0:2 = onnx.unsupported "Scan" domain "my" because "no reason" : tensor<2xf32>, tensor<i64>
-  // CHECK: onnx.unsupported "Loop" : tensor<?x?x384xf32, #{{.*}}>
-  %1 = onnx.unsupported "Loop" : tensor<?x?x384xf32, #dims>
+  // CHECK: onnx.unsupported "Scan" domain "my" because "no reason"() : () -> (tensor<2xf32>, tensor<i64>)
+  %0:2 = onnx.unsupported "Scan" domain "my" because "no reason"() : () -> (tensor<2xf32>, tensor<i64>)
+  // CHECK: onnx.unsupported "Loop"(%{{.*}}#0) : (tensor<2xf32>) -> tensor<?x?x384xf32, #{{.*}}>
+  %1 = onnx.unsupported "Loop"(%0#0) : (tensor<2xf32>) -> tensor<?x?x384xf32, #dims>
   return %1 : tensor<?x?x384xf32, #dims>
 }
 

@@ -102,22 +102,24 @@ def ONNX_UnsupportedOp : ONNX_Op<"unsupported"> {
   let summary = "a node that cannot be imported";
   let description = [{
     Stands for a node without a rule, or one that its rule refuses for a reason, where
-    the file says what type its outputs have. So the nodes behind it are looked at, and
-    `convert-onnx-to-linalg` refuses all of the model that cannot be compiled in one
-    error.
+    the file says what type its outputs have. So the nodes in front of it and behind it
+    are looked at, and `convert-onnx-to-linalg` refuses all of the model that cannot be
+    compiled in one error. Of its inputs those are listed that other nodes compute.
 
     Example:
 
     ```mlir
-    %y = onnx.unsupported "Loop" : tensor<4x16xf32>
-    %z = onnx.unsupported "Mod" because "fmod of integers" : tensor<4x16xf32>
+    %y = onnx.unsupported "Loop"(%x) : (tensor<4x16xf32>) -> tensor<4x16xf32>
+    %z = onnx.unsupported "Mod" because "fmod of integers" (%y)
+        : (tensor<4x16xf32>) -> tensor<4x16xf32>
     ```
   }];
   let arguments = (ins StrAttr:$op_type, OptionalAttr<StrAttr>:$domain,
-                       OptionalAttr<StrAttr>:$reason);
+                       OptionalAttr<StrAttr>:$reason, Variadic<ONNX_Value>:$inputs);
   let results = (outs Variadic<AnyRankedTensor>:$outputs);
   let assemblyFormat = [{
-    $op_type (`domain` $domain^)? (`because` $reason^)? attr-dict `:` type($outputs)
+    $op_type (`domain` $domain^)? (`because` $reason^)? `(` $inputs `)` attr-dict `:`
+    functional-type($inputs, $outputs)
   }];
 }
 
