@@ -5,7 +5,8 @@
 // RUN: qtx-opt %s --qtx-reference-to-llvm --qtx-verify-stage=stage=object
 
 // STORAGE: 'qtx.quantize' op cannot leave stage 'storage': expected no quantized element type, found
-// BUFFERIZE: 'qtx.gelu' op cannot leave stage 'bufferize': expected no tensor, found tensor<8xf32>
+// BUFFERIZE: 'qtx.gelu' op cannot leave stage 'bufferize': expected a kernel or rows
+// BUFFERIZE: 'func.func' op cannot leave stage 'bufferize': expected no tensor, found (tensor<8xf32>) -> tensor<8xf32>
 // VECTOR: 'qtx.gelu' op cannot leave stage 'vector': expected no operation of qtx
 // UNKNOWN: error: expected a stage (import, calibrate, quantize, fold, fuse, storage, configure, pack, tile, bufferize, vector, object), found 'link'
 func.func @main(%x: tensor<8xf32>) -> tensor<8xf32> {

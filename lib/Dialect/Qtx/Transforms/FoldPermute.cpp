@@ -14,6 +14,7 @@
 #include "mlir/IR/Remarks.h"
 #include "mlir/IR/TypeUtilities.h"
 #include "qtx/Dialect/Qtx/IR/QuantizationOps.h"
+#include "qtx/Dialect/Qtx/Transforms/Contracts.h"
 #include "qtx/Dialect/Qtx/Transforms/Passes.h"
 #include "llvm/ADT/SetVector.h"
 
@@ -336,6 +337,33 @@ void Reordering::apply(RewriterBase &rewriter) {
 }
 
 //===----------------------------------------------------------------------===//
+// Folds
+//===----------------------------------------------------------------------===//
+
+/// Plans to reorder `value`, one side of a permutation, so that it is equal
+/// to the other side.
+static bool planAcross(Reordering &reordering,
+                       TypedValue<RankedTensorType> value,
+                       TypedValue<RankedTensorType> other) {
+  if (!reordering.plan(value) ||
+      !reordering.check(!reordering.contains(other),
+                        "a cycle leads to its other side"))
+    return false;
+  Type type = reordering.reorderElementType(value.getType());
+  return reordering.check(type == other.getType().getElementType(),
+                          "its groups are written in another way");
+}
+
+bool qtx::canFoldPermute(PermuteOp op) {
+  auto indices = getChannelIndices(op);
+  if (!indices)
+    return false;
+  Reordering users(invert(*indices)), operand(*indices);
+  return planAcross(users, op.getY(), op.getX()) ||
+         planAcross(operand, op.getX(), op.getY());
+}
+
+//===----------------------------------------------------------------------===//
 // Pass
 //===----------------------------------------------------------------------===//
 
@@ -378,20 +406,6 @@ private:
         "stores {0} tensor(s) in the order of its {1}", chosen->getNumTensors(),
         chosen == &users ? "operand" : "result");
     return true;
-  }
-
-  /// Plans to reorder `value`, one side of a permutation, so that it is equal
-  /// to the other side.
-  static bool planAcross(Reordering &reordering,
-                         TypedValue<RankedTensorType> value,
-                         TypedValue<RankedTensorType> other) {
-    if (!reordering.plan(value) ||
-        !reordering.check(!reordering.contains(other),
-                          "a cycle leads to its other side"))
-      return false;
-    Type type = reordering.reorderElementType(value.getType());
-    return reordering.check(type == other.getType().getElementType(),
-                            "its groups are written in another way");
   }
 
   static void explain(PermuteOp op) {

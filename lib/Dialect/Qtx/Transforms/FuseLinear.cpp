@@ -9,6 +9,7 @@
 #include "RewriteUtils.h"
 #include "mlir/IR/Remarks.h"
 #include "qtx/Dialect/Qtx/IR/QtxOps.h"
+#include "qtx/Dialect/Qtx/Transforms/Contracts.h"
 #include "qtx/Dialect/Qtx/Transforms/Passes.h"
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -79,6 +80,20 @@ static void fuse(LinearOp linear, Operation *op, const QuantEdge &result) {
   linear.erase();
 }
 
+/// The linear that `op` may become the epilogue of; null if there is none.
+static LinearOp getLinear(Operation *op) {
+  auto linear = op->getOperand(0).getDefiningOp<LinearOp>();
+  return linear && isFloat(linear.getY()) ? linear : LinearOp();
+}
+
+bool qtx::canFuseIntoLinear(Operation *op) {
+  auto edges = dyn_cast<QuantizableOpInterface>(op);
+  if (!edges || !getActivation(op))
+    return false;
+  LinearOp linear = getLinear(op);
+  return linear && check(linear, op, edges.getQuantEdges().back()).empty();
+}
+
 namespace {
 struct QtxFuseLinearPass : qtx::impl::QtxFuseLinearPassBase<QtxFuseLinearPass> {
   void runOnOperation() override {
@@ -88,8 +103,8 @@ struct QtxFuseLinearPass : qtx::impl::QtxFuseLinearPassBase<QtxFuseLinearPass> {
   }
 
   static void tryToFuse(QuantizableOpInterface op) {
-    auto linear = op->getOperand(0).getDefiningOp<LinearOp>();
-    if (!linear || !isFloat(linear.getY()))
+    LinearOp linear = getLinear(op);
+    if (!linear)
       return;
     QuantEdge result = op.getQuantEdges().back();
     Location loc = op.getLoc();
