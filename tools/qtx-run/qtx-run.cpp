@@ -130,8 +130,7 @@ static llvm::Expected<std::unique_ptr<JITModule>> compileFunctions() {
 static llvm::Expected<CompileOptions> getCompileOptions() {
   CompileOptions options;
   options.reference = useReference;
-  if (!useReference)
-    options.threads = std::max(numThreads, 1u);
+  options.threads = std::max(numThreads, 1u);
   options.calibrationPath = samplesPath;
   auto recipe = parseRecipe(recipeName);
   if (!recipe)
@@ -252,6 +251,9 @@ static llvm::Error checkOptions(bool isGraph, bool isIR) {
   if (!isIR)
     if (llvm::Error error = refuse(entryName, ".mlir"))
       return error;
+  if (numThreads > 1 && useReference)
+    return llvm::createStringError("--threads: expected no --reference beside "
+                                   "it, which uses one thread");
   if (!isGraph && !isIR)
     return refuse(useReference, ".onnx or .mlir");
   return llvm::Error::success();

@@ -12,6 +12,7 @@
 // RUN: not qtx-run %t/broken.onnx --entry=main 2>&1 | FileCheck %s --check-prefix=ENTRY
 // RUN: not qtx-run %t/good.mlir --recipe=none 2>&1 | FileCheck %s --check-prefix=GRAPH-ONLY
 // RUN: not qtx-run %t/good.mlir --calibrate=data.npz 2>&1 | FileCheck %s --check-prefix=NO-SAMPLES
+// RUN: not qtx-run %t/good.mlir --reference --threads=2 2>&1 | FileCheck %s --check-prefix=THREADS
 // RUN: not qtx-run %S/Inputs/npz.py --outputs=%t/out.npz 2>&1 | FileCheck %s --check-prefix=SUFFIX
 // RUN: not ls %t/out.npz
 // RUN: not qtx-run %t/good.mlir --outputs=%t/no-such-folder/out.npz 2>&1 | FileCheck %s --check-prefix=FOLDER
@@ -55,6 +56,7 @@ func.func @main() { return }
 // BROKEN-NOT: error
 // RECIPE: qtx-run: error: --recipe: expected a recipe (int8, {{.*}} found 'int9'
 // ENTRY: qtx-run: error: --entry: expected a model in .mlir, found {{.*}}broken.onnx
+// THREADS: qtx-run: error: --threads: expected no --reference beside it, which uses one thread
 // GRAPH-ONLY: qtx-run: error: --recipe: expected a model in .onnx, found {{.*}}good.mlir
 // NO-SAMPLES: qtx-run: error: --calibrate: expected a model in .onnx, found {{.*}}good.mlir
 //--- broken.onnx
