@@ -82,8 +82,7 @@ private:
   /// An element of an edge that is NaN or infinite.
   struct Problem {
     size_t feed;
-    std::string where;
-    NonFinite element;
+    std::string text;
   };
 
   bool needsSecondPass() const {
@@ -124,13 +123,6 @@ ProgressFn Calibration::getProgress() {
   };
 }
 
-/// The row of the batch that a row of `value` belongs to.
-static int64_t getSample(const StreamedValue &value, int64_t row) {
-  int64_t batch = value.shape.front();
-  return batch == 0 ? 0
-                    : row / std::max<int64_t>(value.getNumRows() / batch, 1);
-}
-
 llvm::Error Calibration::observe(size_t edge, const LaneFeed &lane) {
   const StreamedValue &value = lane.values.front();
   std::optional<NonFinite> element = observers[edge].update(value);
@@ -140,8 +132,7 @@ llvm::Error Calibration::observe(size_t edge, const LaneFeed &lane) {
     return llvm::Error::success();
   }
   problems[edge] = {lane.feed.index,
-                    lane.feed.describe(getSample(value, element->row)),
-                    *element};
+                    describeNonFinite(*element, value, lane.feed)};
   return llvm::createStringError("not finite");
 }
 
@@ -235,10 +226,7 @@ llvm::Error Calibration::refineRanges(const StreamRunner &runner,
 LogicalResult Calibration::reportProblem(Value edge, const Problem &problem) {
   return emitError(edge.getLoc())
          << "edge '" << getEdgeName(edge)
-         << "': expected finite numbers, found "
-         << (std::isnan(problem.element.value) ? "NaN" : "infinity")
-         << " in channel " << problem.element.channel << " in "
-         << problem.where;
+         << "': expected finite numbers, found " << problem.text;
 }
 
 /// The error of a pass: that of an edge, of the earliest feed, if there is one.

@@ -98,6 +98,22 @@ std::optional<NonFinite> qtx::findNonFinite(const StreamedValue &value) {
   return std::nullopt;
 }
 
+/// The row of the batch that a row of `value` belongs to.
+static int64_t getSample(const StreamedValue &value, int64_t row) {
+  int64_t batch = value.shape.front();
+  return batch == 0 ? 0
+                    : row / std::max<int64_t>(value.getNumRows() / batch, 1);
+}
+
+std::string qtx::describeNonFinite(const NonFinite &element,
+                                   const StreamedValue &value,
+                                   const Feed &feed) {
+  return (Twine(std::isnan(element.value) ? "NaN" : "infinity") +
+          " in channel " + Twine(element.channel) + " in " +
+          feed.describe(getSample(value, element.row)))
+      .str();
+}
+
 static ChannelRanges makeEmptyRanges(int64_t numChannels) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   return {std::vector<float>(numChannels, kInfinity),

@@ -60,6 +60,12 @@ LogicalResult Quantizer::observe() {
   llvm::Error error =
       (*runner)->run(*options.data, [&](const LaneFeed &lane) -> llvm::Error {
         size_t edge = edgeOfLane[lane.lane];
+        // They were finite where no edge in front was quantized.
+        if (auto element = findNonFinite(lane.values[0]))
+          return llvm::createStringError(
+              "edge '" + getEdgeName(edges[edge].value) +
+              "' of the quantized model: expected finite numbers, found " +
+              describeNonFinite(*element, lane.values[0], lane.feed));
         addRows(lane.values[0], sums[edge]);
         moments[edge]->update(lane.values[1]);
         return llvm::Error::success();

@@ -53,6 +53,10 @@ struct NonFinite {
 /// The first element of the rows that count which is NaN or infinite.
 std::optional<NonFinite> findNonFinite(const StreamedValue &value);
 
+/// What it is and where, for people: `NaN in channel 3 in sample 2`.
+std::string describeNonFinite(const NonFinite &element,
+                              const StreamedValue &value, const Feed &feed);
+
 /// Ranges of `min_max`, or of `running` with a momentum.
 class RangeObserver {
 public:
