@@ -596,6 +596,21 @@ static void writeDifferences(llvm::raw_ostream &stream, StringRef what,
            << "\n";
 }
 
+/// Says which code runs, if there are several versions.
+static llvm::Error writeVersion(llvm::raw_ostream &stream,
+                                const CompiledModel &model) {
+  size_t numVersions = model.getSignature().versions.size();
+  if (numVersions < 2)
+    return llvm::Error::success();
+  auto version = model.getVersion();
+  if (!version)
+    return version.takeError();
+  stream << "verify: running the code for " << version->name
+         << ", which this machine chooses of " << numVersions
+         << " versions: the others are not verified\n";
+  return llvm::Error::success();
+}
+
 llvm::Error qtx::verifyModel(ModuleOp module, const CompileOptions &options,
                              const CompileResult &result,
                              llvm::raw_ostream &stream) {
@@ -608,6 +623,8 @@ llvm::Error qtx::verifyModel(ModuleOp module, const CompileOptions &options,
   auto model = load(module, options, result);
   if (!model)
     return model.takeError();
+  if (llvm::Error error = writeVersion(stream, **model))
+    return error;
   auto reference = compileFrom(*result.fusedModel, Stage::Fuse, options,
                                /*reference=*/true);
   if (!reference)

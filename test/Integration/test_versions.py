@@ -5,6 +5,7 @@
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -71,6 +72,33 @@ def test_picks_the_best(multi):
     status, found = multi.run(inputs, (37,))
     assert status == objects.OK
     check(found[0], inputs[0])
+
+
+@pytest.mark.skipif(get_best() < 0, reason="the CPU has no AVX2")
+def test_threads(multi, tmp_path):
+    """Every version is threaded, and gives the bits of one thread."""
+    library = objects.Library(MODEL, tmp_path, "-mcpu=multi", "--threads=2")
+    assert library.signature["threads"] == 2
+    assert [version["name"] for version in library.signature["versions"]] == MULTI
+    undefined = objects.run(objects.NM, "--undefined-only", "-D", tmp_path / "library.so")
+    assert "__kmpc_fork_call" in undefined
+    # Enough rows for both threads.
+    inputs = [RNG.integers(-128, 128, (300, 512)).astype(np.int8)]
+    status, found = library.run(inputs, (300,))
+    assert status == objects.OK
+    np.testing.assert_array_equal(found[0], multi.run(inputs, (300,))[1][0])
+
+
+@pytest.mark.skipif(get_best() < 0, reason="the CPU has no AVX2")
+def test_verify_says_which_version_ran(tmp_path):
+    (tmp_path / "m.mlir").write_text(MODEL)
+    done = subprocess.run(
+        [objects.QTXC, "m.mlir", "-o", "m.o", "-mcpu=multi", "--recipe=none", "--verify"],
+        cwd=tmp_path, capture_output=True, text=True, check=True, timeout=300)
+    said = re.findall(r"verify: running the code for (\S+), which this machine chooses of 4 "
+                      "versions: the others are not verified", done.stderr)
+    # Permission for AMX may be refused here.
+    assert said in ([MULTI[get_best()]], [MULTI[min(get_best(), 2)]])
 
 
 @pytest.mark.skipif(not shutil.which("qemu-x86_64"), reason="qemu-x86_64 is not there")
