@@ -31,7 +31,7 @@ extern "C" {
 #endif
 
 /// Number of this interface. It changes when a caller must be compiled again.
-#define QTX_API_VERSION 3
+#define QTX_API_VERSION 4
 
 /// QTX_API_VERSION of the library.
 QTX_EXPORT int32_t qtxGetApiVersion(void);
@@ -69,6 +69,25 @@ typedef struct {
 typedef void (*QtxStringCallback)(const char *text, size_t length,
                                   void *userData);
 
+/// An option of a compilation, as on the command line of `qtxc`: `recipe`,
+/// `calibrate`, `observer`, `calibration-threads`, `name`, `mtriple`, `mcpu`,
+/// `mattr`, `O`, `reference`, `verify`, `dump-stages` and `report`. The value
+/// may be null where there is none.
+typedef struct {
+  const char *name;
+  const char *value;
+} QtxOption;
+
+/// Receives how much of its data a stage has run over: `done` of `total` parts.
+/// Called by the thread that made the call.
+typedef void (*QtxProgressCallback)(const char *stage, size_t done,
+                                    size_t total, void *userData);
+
+typedef struct {
+  QtxProgressCallback callback;
+  void *userData;
+} QtxProgressHandler;
+
 //===----------------------------------------------------------------------===//
 // Modules: IR
 //===----------------------------------------------------------------------===//
@@ -92,6 +111,15 @@ QTX_EXPORT void qtxModuleDestroy(QtxModule *module);
 /// Runs a pass pipeline in the textual form of `qtx-opt --pass-pipeline`, such
 /// as `builtin.module(canonicalize)`. The module is unusable after a failure.
 QTX_EXPORT QtxStatus qtxModuleRunPasses(QtxModule *module, const char *pipeline,
+                                        const QtxDiagnosticHandler *handler);
+
+/// Takes the module through the stages `import` and `calibrate`: observes the
+/// ranges of edges on the samples of the option `calibrate`. `progress` may be
+/// null. The module is as before after a failure.
+QTX_EXPORT QtxStatus qtxModuleCalibrate(QtxModule *module,
+                                        const QtxOption *options,
+                                        size_t numOptions,
+                                        const QtxProgressHandler *progress,
                                         const QtxDiagnosticHandler *handler);
 
 /// Passes the text of the module to `callback`, in one or more pieces.
@@ -210,19 +238,12 @@ QTX_EXPORT void qtxResultsDestroy(QtxResults *results);
 
 typedef struct QtxModel QtxModel;
 
-/// An option of a compilation, as on the command line of `qtxc`: `recipe`,
-/// `calibrate`, `observer`, `name`, `mtriple`, `mcpu`, `mattr`, `O`,
-/// `reference`, `verify`, `dump-stages` and `report`. The value may be null
-/// where there is none.
-typedef struct {
-  const char *name;
-  const char *value;
-} QtxOption;
-
 /// Takes a copy of the module through all stages, to code for this machine.
+/// `progress` may be null.
 QTX_EXPORT QtxStatus qtxModelCompile(const QtxModule *module,
                                      const QtxOption *options,
                                      size_t numOptions,
+                                     const QtxProgressHandler *progress,
                                      const QtxDiagnosticHandler *handler,
                                      QtxModel **model);
 

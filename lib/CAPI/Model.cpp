@@ -161,31 +161,70 @@ static llvm::Error finish(ModuleOp module, const ModelOptions &options,
   return writeReports(*options.compile.report, options.reportPaths);
 }
 
+/// What the texts say, and whom to tell about progress.
+static QtxStatus readOptions(const QtxOption *options, size_t numOptions,
+                             const QtxProgressHandler *progress,
+                             const Reporter &reporter, ModelOptions &result) {
+  ArrayRef<QtxOption> texts(options, numOptions);
+  if (llvm::any_of(texts, [](const QtxOption &text) { return !text.name; }))
+    return reporter.failOnNull();
+  auto read = readOptions(texts);
+  if (!read)
+    return reporter.fail(QTX_STATUS_INVALID_ARGUMENT, read.takeError());
+  result = std::move(*read);
+  if (progress && progress->callback)
+    result.compile.stageProgress = [progress](Stage stage, size_t done,
+                                              size_t total) {
+      progress->callback(getStageName(stage).data(), done, total,
+                         progress->userData);
+    };
+  return QTX_STATUS_OK;
+}
+
+QtxStatus qtxModuleCalibrate(QtxModule *module, const QtxOption *options,
+                             size_t numOptions,
+                             const QtxProgressHandler *progress,
+                             const QtxDiagnosticHandler *handler) {
+  if (!module || (numOptions > 0 && !options))
+    return Reporter(handler).failOnNull();
+  ScopedReporter reporter(module->context.get(), handler);
+  ModelOptions read;
+  if (QtxStatus status =
+          readOptions(options, numOptions, progress, reporter, read))
+    return status;
+  if (read.compile.calibrationPath.empty())
+    return reporter.fail(QTX_STATUS_INVALID_ARGUMENT,
+                         "calibrate: expected samples to observe");
+  read.compile.lastStage = Stage::Calibrate;
+  OwningOpRef<ModuleOp> copy = module->module.get().clone();
+  if (failed(runStages(*copy, read.compile)))
+    return QTX_STATUS_COMPILE_ERROR;
+  module->module = std::move(copy);
+  return QTX_STATUS_OK;
+}
+
 QtxStatus qtxModelCompile(const QtxModule *module, const QtxOption *options,
-                          size_t numOptions,
+                          size_t numOptions, const QtxProgressHandler *progress,
                           const QtxDiagnosticHandler *handler,
                           QtxModel **model) {
   if (!module || (numOptions > 0 && !options) || !model)
     return Reporter(handler).failOnNull();
   ScopedReporter reporter(module->context.get(), handler);
-  ArrayRef<QtxOption> texts(options, numOptions);
-  for (const QtxOption &text : texts)
-    if (!text.name)
-      return reporter.failOnNull();
-  auto read = readOptions(texts);
-  if (!read)
-    return reporter.fail(QTX_STATUS_INVALID_ARGUMENT, read.takeError());
+  ModelOptions read;
+  if (QtxStatus status =
+          readOptions(options, numOptions, progress, reporter, read))
+    return status;
   Report report;
-  report.recipe = read->compile.recipe.name;
-  report.model = read->compile.name;
-  read->compile.report = &report;
-  read->compile.measureNoise = !read->reportPaths.empty();
+  report.recipe = read.compile.recipe.name;
+  report.model = read.compile.name;
+  read.compile.report = &report;
+  read.compile.measureNoise = !read.reportPaths.empty();
   OwningOpRef<ModuleOp> copy = module->module.get().clone();
-  FailureOr<CompileResult> result = runStages(*copy, read->compile);
+  FailureOr<CompileResult> result = runStages(*copy, read.compile);
   if (failed(result))
     return QTX_STATUS_COMPILE_ERROR;
   auto compiled = std::make_unique<QtxModel>();
-  if (llvm::Error error = finish(*copy, *read, *result, *compiled))
+  if (llvm::Error error = finish(*copy, read, *result, *compiled))
     return reporter.fail(QTX_STATUS_COMPILE_ERROR, std::move(error));
   *model = compiled.release();
   return QTX_STATUS_OK;

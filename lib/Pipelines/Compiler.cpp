@@ -95,6 +95,10 @@ static constexpr TextOption kTextOptions[] = {
      [](CompileOptions &options, StringRef value) {
        return store(parseObserver(value), options.observer);
      }},
+    {"calibration-threads",
+     [](CompileOptions &options, StringRef value) {
+       return store(parseThreads(value), options.calibrationThreads);
+     }},
     {"recipe",
      [](CompileOptions &options, StringRef value) {
        return store(parseRecipe(value), options.recipe);
@@ -147,6 +151,9 @@ llvm::Error qtx::checkOptions(const CompileOptions &options) {
   if (options.observer && options.calibrationPath.empty())
     return llvm::createStringError(
         "--observer: expected samples to observe, as --calibrate=DATA.npz");
+  if (options.calibrationThreads && options.calibrationPath.empty())
+    return llvm::createStringError("--calibration-threads: expected samples to "
+                                   "observe, as --calibrate=DATA.npz");
   if (!options.weightsPath.empty() && options.lastStage != Stage::Object)
     return llvm::createStringError(
         "--weights: expected to compile as far as to code");
@@ -339,6 +346,8 @@ private:
     constexpr unsigned kMaxThreads = 8;
     stream.numThreads = std::min(
         llvm::hardware_concurrency().compute_thread_count(), kMaxThreads);
+    if (options.calibrationThreads)
+      stream.numThreads = options.calibrationThreads;
     if (options.stageProgress)
       stream.progress = [this, stage](size_t done, size_t total) {
         options.stageProgress(stage, done, total);

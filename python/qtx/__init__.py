@@ -22,10 +22,13 @@ IR is compiled and called function by function:
     (q,) = module.run("main", np.float32([0.2, -1.0, 100.0]))
 """
 
-from ._calibrate import calibrate
+from . import report
+from ._calibrate import Samples, calibrate
 from ._errors import CompileError, Diagnostic, Error, RunError
 from ._model import Dim, Model, Signature, compile, load
 from ._module import Function, Module, ValueInfo, compile_ir, run_passes
+from ._progress import ProgressCallback, progress_bar
+from ._source import ModelSource
 
 __all__ = [
     "CompileError",
@@ -34,13 +37,18 @@ __all__ = [
     "Error",
     "Function",
     "Model",
+    "ModelSource",
     "Module",
+    "ProgressCallback",
     "RunError",
+    "Samples",
     "Signature",
     "ValueInfo",
     "calibrate",
     "compile",
     "compile_ir",
     "load",
+    "progress_bar",
+    "report",
     "run_passes",
 ]

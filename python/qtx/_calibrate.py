@@ -4,15 +4,20 @@
 """Observed ranges of the edges of a model."""
 
 import contextlib
+import ctypes
 import os
 import pathlib
 import tempfile
-from typing import Dict, Iterator, Mapping, Optional, Sequence, Union
+from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, Union
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ._module import run_passes
+from ._errors import CompileError
+from ._library import Diagnostics, library
+from ._module import print_module
+from ._progress import Progress, ProgressCallback
+from ._source import ModelSource, make_options, open_model
 
 Samples = Union[
     str, "os.PathLike[str]", Mapping[str, ArrayLike], Sequence[Mapping[str, ArrayLike]]
@@ -20,43 +25,51 @@ Samples = Union[
 
 
 def calibrate(
-    text: str,
+    model: ModelSource,
     data: Samples,
     *,
     observer: str = "min_max",
-    entry: str = "main",
     threads: Optional[int] = None,
+    progress: Optional[ProgressCallback] = None,
 ) -> str:
-    """The IR in `text` with the range of every edge observed on data: `qtx.observed`.
+    """The IR of a model with the range of every edge observed on data: `qtx.observed`.
 
-    `data` is an archive (.npz), the arrays of one by name, with samples stacked along
-    the first axis of each input, or a list of feeds, each the inputs of one call by
-    name. An input `attention_mask` marks padding. `observer` is ``min_max``,
-    ``running[:MOMENTUM]``, ``percentile[:PERCENT]``, ``mse[:BITS]`` or
-    ``extrapolated[:SAMPLES]``. The result does not depend on `threads`, all processors
-    by default. Raises `CompileError`.
+    `model` is what `qtx.compile` takes; the result is its IR at the exit of the stage
+    `calibrate`, which `qtx.compile` takes as well. `data` is an archive (.npz), the arrays
+    of one by name, with samples stacked along the first axis of each input, or a list of
+    feeds, each the inputs of one call by name. An input `attention_mask` marks padding.
+    `observer` is ``min_max``, ``running[:MOMENTUM]``, ``percentile[:PERCENT]``,
+    ``mse[:BITS]`` or ``extrapolated[:SAMPLES]``. The result does not depend on `threads`,
+    those that run over the data: all processors by default, at most 8. `progress` is
+    called with the name of the stage and how much of the data is done, of how much;
+    `qtx.progress_bar` is such a function. Raises `CompileError`.
     """
+    module = open_model(model)
     with open_samples(data) as path:
-        options = {
-            "data": path,
-            "entry": entry,
-            "observer": observer,
-            "threads": threads or os.cpu_count() or 1,
-        }
-        words = " ".join(f"{key}={value}" for key, value in options.items())
-        return run_passes(text, f"builtin.module(qtx-calibrate{{{words}}})")
+        options: Dict[str, Optional[str]] = {"calibrate": str(path), "observer": observer}
+        if threads is not None:
+            options["calibration-threads"] = str(threads)
+        texts = make_options(options)
+        diagnostics, report = Diagnostics(), Progress(progress)
+        status = library().qtxModuleCalibrate(
+            module.pointer, texts, len(texts), ctypes.byref(report.handler), diagnostics.handler
+        )
+    report.check()
+    diagnostics.check(status, CompileError)
+    diagnostics.warn()
+    return print_module(module)
 
 
 @contextlib.contextmanager
 def open_samples(data: Samples) -> Iterator[pathlib.Path]:
     """The samples as an archive, for a while."""
+    if isinstance(data, (str, os.PathLike)):
+        yield pathlib.Path(data)
+        return
     with tempfile.TemporaryDirectory() as folder:
-        # Under a name that needs no quotes in a pipeline.
         path = pathlib.Path(folder, "data.npz")
-        if isinstance(data, (str, os.PathLike)):
-            path.symlink_to(pathlib.Path(data).absolute())
-        else:
-            np.savez(path, **_name_arrays(data))
+        arrays: Dict[str, Any] = _name_arrays(data)
+        np.savez(path, **arrays)
         yield path
 
 

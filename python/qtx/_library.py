@@ -13,15 +13,20 @@ from typing import List, Type
 
 from ._errors import Diagnostic, Error
 
-API_VERSION = 3
+API_VERSION = 4
 SEVERITIES = ("error", "warning", "remark", "note")
 
 _DIAGNOSTIC_CALLBACK = ctypes.CFUNCTYPE(None, c_int, c_char_p, c_void_p)
 STRING_CALLBACK = ctypes.CFUNCTYPE(None, c_void_p, c_size_t, c_void_p)
+PROGRESS_CALLBACK = ctypes.CFUNCTYPE(None, c_char_p, c_size_t, c_size_t, c_void_p)
 
 
 class DiagnosticHandler(ctypes.Structure):
     _fields_ = [("callback", _DIAGNOSTIC_CALLBACK), ("user_data", c_void_p)]
+
+
+class ProgressHandler(ctypes.Structure):
+    _fields_ = [("callback", PROGRESS_CALLBACK), ("user_data", c_void_p)]
 
 
 class ValueInfo(ctypes.Structure):
@@ -47,6 +52,7 @@ class Option(ctypes.Structure):
 
 
 _HANDLER = POINTER(DiagnosticHandler)
+_PROGRESS = POINTER(ProgressHandler)
 _COUNT_ARGUMENTS = (c_int, c_void_p, c_char_p, _HANDLER, POINTER(c_size_t))
 _VALUE_ARGUMENTS = (c_int, c_void_p, c_char_p, c_size_t, _HANDLER, POINTER(ValueInfo))
 
@@ -57,6 +63,7 @@ _PROTOTYPES = {
     "qtxModuleLoad": (c_int, c_char_p, _HANDLER, POINTER(c_void_p)),
     "qtxModuleDestroy": (None, c_void_p),
     "qtxModuleRunPasses": (c_int, c_void_p, c_char_p, _HANDLER),
+    "qtxModuleCalibrate": (c_int, c_void_p, POINTER(Option), c_size_t, _PROGRESS, _HANDLER),
     "qtxModulePrint": (c_int, c_void_p, STRING_CALLBACK, c_void_p),
     "qtxProgramCreate": (c_int, c_void_p, c_int, c_uint32, _HANDLER, POINTER(c_void_p)),
     "qtxProgramDestroy": (None, c_void_p),
@@ -72,7 +79,9 @@ _PROTOTYPES = {
     "qtxResultsGetCount": (c_size_t, c_void_p),
     "qtxResultsGet": (c_int, c_void_p, c_size_t, POINTER(Buffer)),
     "qtxResultsDestroy": (None, c_void_p),
-    "qtxModelCompile": (c_int, c_void_p, POINTER(Option), c_size_t, _HANDLER, POINTER(c_void_p)),
+    "qtxModelCompile": (
+        c_int, c_void_p, POINTER(Option), c_size_t, _PROGRESS, _HANDLER, POINTER(c_void_p),
+    ),
     "qtxModelLoad": (c_int, c_char_p, _HANDLER, POINTER(c_void_p)),
     "qtxModelDestroy": (None, c_void_p),
     "qtxModelSave": (c_int, c_void_p, c_char_p, _HANDLER),

@@ -6,8 +6,6 @@
 import ctypes
 import json
 import os
-import pathlib
-import tempfile
 import threading
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple, Union
 
@@ -19,9 +17,10 @@ from . import report as _report
 from ._calibrate import Samples, open_samples
 from ._errors import CompileError, RunError, make_run_error
 from ._library import Diagnostics, library
-from ._module import ELEMENTS, Handle, ValueInfo, convert, parse
+from ._module import ELEMENTS, Handle, ValueInfo, convert
+from ._progress import Progress, ProgressCallback
+from ._source import ModelSource, Path, make_options, open_model
 
-Path = Union[str, "os.PathLike[str]"]
 Outputs = Union[np.ndarray, Sequence[Optional[np.ndarray]], Mapping[str, np.ndarray]]
 
 
@@ -148,9 +147,8 @@ class Model:
 
     def _diagnostics(self) -> Diagnostics:
         """Those of this thread: they take longer to make than a small model to run."""
-        try:
-            diagnostics = self._local.diagnostics
-        except AttributeError:
+        diagnostics: Optional[Diagnostics] = getattr(self._local, "diagnostics", None)
+        if diagnostics is None:
             diagnostics = self._local.diagnostics = Diagnostics()
         diagnostics.messages.clear()
         return diagnostics
@@ -238,7 +236,8 @@ class Model:
 
 def _get_address(array: np.ndarray) -> int:
     # A third of the time that `array.ctypes.data` takes.
-    return array.__array_interface__["data"][0]
+    address: int = array.__array_interface__["data"][0]
+    return address
 
 
 def _check_output(
@@ -290,34 +289,8 @@ def load(path: Path) -> Model:
     return Model(handle)
 
 
-def _load_module(path: Path) -> Handle:
-    handle = Handle("qtxModuleDestroy")
-    diagnostics = Diagnostics()
-    status = library().qtxModuleLoad(
-        os.fsencode(path), diagnostics.handler, ctypes.byref(handle.pointer)
-    )
-    diagnostics.check(status, CompileError)
-    return handle
-
-
-def _open_model(model: Any) -> Handle:
-    """The model as a module: from a file, IR as text, or an `onnx.ModelProto`."""
-    if isinstance(model, os.PathLike):
-        return _load_module(model)
-    if isinstance(model, str):
-        return parse(model, "-") if "\n" in model else _load_module(model)
-    if hasattr(model, "SerializeToString"):
-        with tempfile.TemporaryDirectory() as folder:
-            path = pathlib.Path(folder, "model.onnx")
-            path.write_bytes(model.SerializeToString())
-            return _load_module(path)
-    raise TypeError(
-        f"expected a path, IR as text or an onnx.ModelProto, found {type(model).__name__}"
-    )
-
-
 def compile(  # pylint: disable=redefined-builtin
-    model: Any,
+    model: ModelSource,
     *,
     calibrate: Optional[Samples] = None,
     recipe: str = "int8",
@@ -332,6 +305,7 @@ def compile(  # pylint: disable=redefined-builtin
     verify: bool = False,
     report: Optional[Path] = None,
     dump_stages: Optional[Path] = None,
+    progress: Optional[ProgressCallback] = None,
 ) -> Model:
     """Compiles a model to machine code.
 
@@ -348,6 +322,7 @@ def compile(  # pylint: disable=redefined-builtin
     reference path. `verify`: fail unless the code agrees with the reference on the samples
     (docs/HowTo/Verify.md). `report`: a file (.json or .html) for the report, which then also
     says what quantization costs. `dump_stages`: a folder for the IR after each stage.
+    `progress`: called while stages run over samples, as by `qtx.calibrate`.
 
     Raises `CompileError` with the diagnostics of the compiler.
     """
@@ -360,23 +335,24 @@ def compile(  # pylint: disable=redefined-builtin
     options = {key: value for key, value in options.items() if value is not None}
     switches = {"reference": reference, "verify": verify}
     options.update((key, None) for key, value in switches.items() if value)
-    module = _open_model(model)
+    module = open_model(model)
     if calibrate is None:
-        return _compile(module, options)
+        return _compile(module, options, progress)
     with open_samples(calibrate) as path:
-        return _compile(module, {**options, "calibrate": str(path)})
+        return _compile(module, {**options, "calibrate": str(path)}, progress)
 
 
-def _compile(module: Handle, options: Mapping[str, Optional[str]]) -> Model:
-    texts = (_library.Option * len(options))()
-    for text, (key, value) in zip(texts, options.items()):
-        text.name = key.encode()
-        text.value = None if value is None else os.fsencode(value)
+def _compile(
+    module: Handle, options: Mapping[str, Optional[str]], progress: Optional[ProgressCallback]
+) -> Model:
+    texts = make_options(options)
     handle = Handle("qtxModelDestroy")
-    diagnostics = Diagnostics()
+    diagnostics, report = Diagnostics(), Progress(progress)
     status = library().qtxModelCompile(
-        module.pointer, texts, len(texts), diagnostics.handler, ctypes.byref(handle.pointer)
+        module.pointer, texts, len(texts), ctypes.byref(report.handler), diagnostics.handler,
+        ctypes.byref(handle.pointer),
     )
+    report.check()
     diagnostics.check(status, CompileError)
     diagnostics.warn()
     return Model(handle)

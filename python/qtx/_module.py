@@ -20,16 +20,15 @@ class _Element(NamedTuple):
 
     name: str
     dtype: np.dtype
-    minimum: Optional[int] = None
-    maximum: Optional[int] = None
+    limits: Optional[Tuple[int, int]] = None  # of an integer
 
 
 def _integer(name: str, dtype: str, width: int) -> _Element:
-    return _Element(name, np.dtype(dtype), -(2 ** (width - 1)), 2 ** (width - 1) - 1)
+    return _Element(name, np.dtype(dtype), (-(2 ** (width - 1)), 2 ** (width - 1) - 1))
 
 
 def _unsigned(name: str, dtype: str, width: int) -> _Element:
-    return _Element(name, np.dtype(dtype), 0, 2**width - 1)
+    return _Element(name, np.dtype(dtype), (0, 2**width - 1))
 
 
 # In the order of QtxElement.
@@ -37,7 +36,7 @@ ELEMENTS = (
     _Element("f16", np.dtype("float16")),
     _Element("f32", np.dtype("float32")),
     _Element("f64", np.dtype("float64")),
-    _Element("i1", np.dtype("bool"), 0, 1),
+    _Element("i1", np.dtype("bool"), (0, 1)),
     _integer("i4", "int8", 4),
     _integer("i8", "int8", 8),
     _integer("i16", "int16", 16),
@@ -138,12 +137,16 @@ def run_passes(text: str, pipeline: str) -> str:
     diagnostics = Diagnostics()
     status = library().qtxModuleRunPasses(module.pointer, pipeline.encode(), diagnostics.handler)
     diagnostics.check(status, CompileError)
+    return print_module(module)
+
+
+def print_module(module: Handle) -> str:
+    """The IR of a module as text."""
     pieces: List[bytes] = []
     callback = _library.STRING_CALLBACK(
         lambda data, length, _: pieces.append(ctypes.string_at(data, length))
     )
-    status = library().qtxModulePrint(module.pointer, callback, None)
-    diagnostics.check(status, CompileError)
+    library().qtxModulePrint(module.pointer, callback, None)
     return b"".join(pieces).decode()
 
 
@@ -164,10 +167,9 @@ def convert(value: ArrayLike, info: ValueInfo) -> np.ndarray:
     element = ELEMENTS[info.element_index]
     array = _as_array(value)
     is_plain = isinstance(value, (bool, int, float, list, tuple))
-    if array.dtype.kind in "biu" and element.minimum is not None:
-        if array.size and (
-            int(array.min()) < element.minimum or int(array.max()) > element.maximum
-        ):
+    if array.dtype.kind in "biu" and element.limits is not None:
+        minimum, maximum = element.limits
+        if array.size and (int(array.min()) < minimum or int(array.max()) > maximum):
             raise make_run_error(f"'{info.name}': values out of the range of {element.name}")
     elif array.dtype != element.dtype and not (
         is_plain and (array.dtype.kind in "biuf" or array.size == 0) and element.dtype.kind == "f"

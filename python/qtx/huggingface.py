@@ -256,12 +256,14 @@ class _Checkpoint:
             self.prefix = ""
 
     def check_all(self) -> None:
-        missing = [n for n in self.shapes if self._find(n) is None]
+        stored = {name: self._find(name) for name in self.shapes}
+        missing = [name for name, found in stored.items() if found is None]
         if missing:
             more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
             raise ValueError(f"{self.path}: expected a tensor {self.prefix}{missing[0]}{more}")
-        for name, shape in self.shapes.items():
-            self._check(self._find(name), shape)
+        for name, found in stored.items():
+            if found is not None:
+                self._check(found, self.shapes[name])
 
     def _check(self, stored: str, shape: Sequence[int]) -> None:
         view = self.file.get_slice(stored)
@@ -310,7 +312,7 @@ def _replace_when_done(*paths: Optional[pathlib.Path]) -> Iterator[List[Any]]:
         with contextlib.ExitStack() as stack:
             yield [p and stack.enter_context(open(p, "wb")) for p in temporary]
         for source, path in zip(temporary, paths):
-            if path:
+            if source and path:
                 os.replace(source, path)
     finally:
         for source in temporary:

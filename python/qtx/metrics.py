@@ -26,7 +26,7 @@ def kurtosis(x: ArrayLike, epsilon: float = 1e-6) -> np.ndarray:
         raise ValueError(f"expected two or more values in a sequence, found {rows.shape[1]}")
     centred = rows - rows.mean(axis=1, keepdims=True)
     variance = np.sum(centred**2, axis=1) / (rows.shape[1] - 1)
-    return np.mean(centred**4, axis=1) / (variance**2 + epsilon)
+    return np.asarray(np.mean(centred**4, axis=1) / (variance**2 + epsilon))
 
 
 def average_kurtosis(modules: Iterable[ArrayLike], epsilon: float = 1e-6) -> float:

@@ -16,7 +16,9 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from typing import Any
+from typing import Any, Callable, TypeVar, cast
+
+_T = TypeVar("_T")
 
 VERSION = 1
 
@@ -108,9 +110,9 @@ class Report:
         return sorted(known, key=lambda edge: (edge.sqnr_db, edge.name))[:count]
 
 
-def _build(cls: Any, fields: dict[str, Any]) -> Any:
+def _build(cls: Callable[..., _T], fields: dict[str, Any]) -> _T:
     """An instance of `cls`; lists become tuples, fields of later versions are left out."""
-    known = {field.name for field in dataclasses.fields(cls)}
+    known = {field.name for field in dataclasses.fields(cast(Any, cls))}
     return cls(**{
         key: tuple(value) if isinstance(value, list) else value
         for key, value in fields.items()

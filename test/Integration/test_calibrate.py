@@ -6,9 +6,12 @@
 import re
 
 import numpy as np
+import objects
+import onnx
 import pytest
 import qtx
 from encoder import Encoder
+from onnx import helper, numpy_helper
 
 ENCODER = Encoder(layers=1, hidden=32, heads=2, intermediate=48)
 
@@ -103,10 +106,81 @@ def test_arrays_are_an_archive(archive):
     assert calibrate(make_texts(60), threads=None) == calibrate(archive)
 
 
+def test_model_as_callers_have_it(archive, tmp_path):
+    """Files and ONNX's messages, as `qtx.compile` takes them."""
+    path = tmp_path / "model.mlir"
+    path.write_text(ENCODER.ir())
+    expected = calibrate(archive)
+    assert qtx.calibrate(path, archive) == qtx.calibrate(str(path), archive) == expected
+    # What comes out goes in again.
+    assert qtx.calibrate(expected, archive) == expected
+    report = qtx.compile(expected, recipe="w8a8").report
+    assert sum(edge.quantized for edge in report.edges) > 5
+    graph = helper.make_graph(
+        [helper.make_node("MatMul", ["x", "w"], ["y"])], "graph",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["n", 2])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["n", 2])],
+        [numpy_helper.from_array(np.eye(2, dtype=np.float32), "w")])
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.save(proto, tmp_path / "model.onnx")
+    data = {"x": np.float32([[1, -2], [3, 4]])}
+    ranges = "dense<[[1.000000e+00, -2.000000e+00], [3.000000e+00, 4.000000e+00]]>"
+    for model in proto, tmp_path / "model.onnx":
+        text = qtx.calibrate(model, data)
+        assert text.count(f"qtx.observed = {ranges}") == 1  # of the argument
+        assert text.count(f"qtx.observed = [{ranges}") == 1
+    with pytest.raises(TypeError, match="expected a path, IR as text or an onnx.ModelProto"):
+        qtx.calibrate(3, data)
+
+
+@pytest.mark.parametrize("recipe", ["int8", "w4a8", "peg-opt:2"])
+def test_quantized_for_any_number_of_threads(archive, tmp_path, recipe):
+    """Second moments, rounding and biases as well: the same bits."""
+    (tmp_path / "model.mlir").write_text(ENCODER.ir())
+    texts = []
+    for threads in 1, 2, 5:
+        path = tmp_path / f"{threads}.mlir"
+        objects.run(objects.QTXC, tmp_path / "model.mlir", "-o", path, f"--recipe={recipe}",
+                    f"--calibrate={archive}", f"--calibration-threads={threads}",
+                    "--stop-after=quantize", "--quiet")
+        texts.append(path.read_text())
+    assert "!q" in texts[0] and texts[1] == texts[0] and texts[2] == texts[0]
+
+
+@pytest.mark.parametrize("observer", ["running", "percentile:90", "mse:4", "extrapolated"])
+def test_observers_of_qtxc(archive, tmp_path, observer):
+    """Through qtxc to code: the ranges are those of the observer, and the code computes."""
+    (tmp_path / "model.mlir").write_text(ENCODER.ir())
+    for name, options in ("observed", [f"--observer={observer}"]), ("plain", ["--observer=min_max"]):
+        for suffix in "mlir", "o":
+            objects.run(objects.QTXC, tmp_path / "model.mlir", "-o", tmp_path / f"{name}.{suffix}",
+                        "--recipe=w8a8", f"--calibrate={archive}", "--quiet", *options,
+                        *(["--stop-after=quantize"] if suffix == "mlir" else []))
+    scales = {name: read_scales(tmp_path / f"{name}.mlir") for name in ("observed", "plain")}
+    assert len(scales["plain"]) > 5
+    # The first is of the embeddings, on which every observer but min_max cuts or widens.
+    sign = 1 if observer == "extrapolated" else -1
+    assert (sign * (scales["observed"] - scales["plain"]) > 0).all()
+    texts = make_texts(10, seed=1)
+    (y,) = qtx.load(tmp_path / "observed.o")(**texts)
+    valid = texts["attention_mask"] != 0
+    exact = ENCODER.run(texts["input_ids"], texts["attention_mask"], texts["token_type_ids"])
+    error = np.linalg.norm(y[valid] - exact[valid]) / np.linalg.norm(exact[valid])
+    # A tenth of the values cut off at either end costs much, and is still the same model.
+    assert 1e-4 < error < 0.5
+
+
+def read_scales(path):
+    """Of the quantized edges, in the order of the IR."""
+    found = re.findall(r"qtx.quantize .*-> tensor<[^!]*!quant.uniform<i8:f32, ([-+.e\d]+)",
+                       path.read_text())
+    return np.array(found, float)
+
+
 def test_errors_name_the_cause():
     texts = make_texts(3)
     del texts["token_type_ids"]
     with pytest.raises(qtx.CompileError, match="no array for the input 'token_type_ids'"):
         calibrate(texts)
-    with pytest.raises(qtx.CompileError, match=r"data.npz: No such file|cannot open|o such file"):
+    with pytest.raises(qtx.CompileError, match="nonexistent/data.npz: .*o such file"):
         calibrate("/nonexistent/data.npz")

@@ -39,6 +39,9 @@ struct CompileOptions {
   std::string calibrationPath;
   /// How ranges come from the samples; `min_max` without one.
   std::optional<ObserverOptions> observer;
+  /// Threads that run over samples; 0 for all processors, up to a limit. What
+  /// comes out does not depend on it.
+  unsigned calibrationThreads = 0;
   /// NAME of the C functions.
   std::string name = "model";
   TargetOptions target;
@@ -64,8 +67,9 @@ struct CompileOptions {
 };
 
 /// The options that text can set, by the names that the command line has for
-/// them: calibrate, observer, recipe, name, mtriple, mcpu, mattr, weights, O (a
-/// level), reference and verify (no value), threads, and dump-stages.
+/// them: calibrate, observer, calibration-threads, recipe, name, mtriple, mcpu,
+/// mattr, weights, O (a level), reference and verify (no value), threads, and
+/// dump-stages.
 llvm::ArrayRef<llvm::StringLiteral> getOptionNames();
 
 /// Sets the option of that name. The error does not name the option.

@@ -203,7 +203,7 @@ TEST_F(CAPITest, Model) {
   ASSERT_EQ(parse(kText), QTX_STATUS_OK);
   const QtxOption options[] = {{"recipe", "none"}, {"reference", nullptr}};
   QtxModel *model = nullptr;
-  ASSERT_EQ(qtxModelCompile(module, options, 2, &handler, &model),
+  ASSERT_EQ(qtxModelCompile(module, options, 2, nullptr, &handler, &model),
             QTX_STATUS_OK);
   EXPECT_NE(std::string(qtxModelGetSignature(model)).find("\"codes\""),
             std::string::npos);
@@ -241,11 +241,16 @@ TEST_F(CAPITest, ModelErrors) {
   ASSERT_EQ(parse(kText), QTX_STATUS_OK);
   QtxModel *model = nullptr;
   QtxOption option = {"no-such", "1"};
-  EXPECT_EQ(qtxModelCompile(module, &option, 1, &handler, &model),
+  EXPECT_EQ(qtxModelCompile(module, &option, 1, nullptr, &handler, &model),
             QTX_STATUS_INVALID_ARGUMENT);
   EXPECT_EQ(messages, std::vector<std::string>{"no-such: unknown option"});
+  EXPECT_EQ(qtxModuleCalibrate(module, nullptr, 0, nullptr, &handler),
+            QTX_STATUS_INVALID_ARGUMENT);
+  EXPECT_EQ(messages.back(), "calibrate: expected samples to observe");
+  EXPECT_EQ(qtxModuleCalibrate(nullptr, nullptr, 0, nullptr, &handler),
+            QTX_STATUS_INVALID_ARGUMENT);
   option.name = nullptr;
-  EXPECT_EQ(qtxModelCompile(module, &option, 1, &handler, &model),
+  EXPECT_EQ(qtxModelCompile(module, &option, 1, nullptr, &handler, &model),
             QTX_STATUS_INVALID_ARGUMENT);
   EXPECT_EQ(qtxModelLoad("missing.o", &handler, &model),
             QTX_STATUS_PARSE_ERROR);
