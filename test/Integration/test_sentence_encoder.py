@@ -1,13 +1,20 @@
 # Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""The parts of the demo that need neither the model nor the text."""
+"""The demo without the model and the text: its parts, and a run on tiny ones."""
 
+import functools
+import importlib
+import json
 import pathlib
+import re
 import sys
+import types
 
 import numpy as np
+import objects
 import pytest
+from test_huggingface import BERT, make_weights, run_formulas, write_checkpoint
 
 FOLDER = pathlib.Path(__file__).resolve().parents[2] / "python/examples/sentence_encoder"
 sys.path.insert(0, str(FOLDER))
@@ -55,6 +62,71 @@ def test_texts_are_disjoint(tmp_path, monkeypatch):
     assert wordnet.choose_texts(5, 10).queries == texts.queries
     with pytest.raises(ValueError, match="expected at most 40 texts"):
         wordnet.choose_texts(31, 10)
+
+
+@pytest.fixture(name="demo")
+def fixture_demo(monkeypatch):
+    """The demo, with a tokenizer that knows the words w0, w1, ...: its package is installed
+    by ./dev demo only."""
+
+    class Tokenizer:
+        @classmethod
+        def from_file(cls, path):
+            assert path.endswith("tokenizer.json")
+            return cls()
+
+        def no_padding(self):
+            pass
+
+        def enable_truncation(self, length):
+            self.length = length
+
+        def encode_batch(self, texts):
+            return [types.SimpleNamespace(ids=[int(number) for number in re.findall(r"\d+", text)])
+                    for text in texts]
+
+    stub = types.SimpleNamespace(Tokenizer=Tokenizer)
+    monkeypatch.setitem(sys.modules, "tokenizers", stub)
+    monkeypatch.delitem(sys.modules, "demo", raising=False)
+    yield importlib.import_module("demo")
+    sys.modules.pop("demo", None)
+
+
+@pytest.mark.skipif(not objects.QTXC.exists() or not objects.CLANG.exists(),
+                    reason="qtxc or clang is not there")
+def test_demo(demo, tmp_path, monkeypatch, capfd):
+    """Export, recipes, the C program and the table, on a tiny checkpoint."""
+    weights = make_weights(BERT)
+    checkpoint = write_checkpoint(tmp_path / "checkpoint", BERT, weights)
+    lines = [make_line(f"w{i}", f"the w{i} w{(7 * i) % 29} thing; \"take w{i} w1 w{i} now\"")
+             for i in range(1, 31)]
+    write_database(tmp_path, {"noun": lines})
+    monkeypatch.setattr(wordnet, "read_synsets", functools.partial(wordnet.read_synsets, tmp_path))
+    monkeypatch.setattr(demo, "find_model", lambda: checkpoint)
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "build").symlink_to(objects.QTXC.parents[1])
+    monkeypatch.setattr(demo, "ROOT", tmp_path / "root")
+    out = tmp_path / "out"
+    monkeypatch.setattr(sys, "argv", [
+        "demo.py", f"--output={out}", "--recipes=none,w8a8,peg:2,int8", "--calibration=10",
+        "--evaluation=12"])
+    assert demo.main() == 0
+
+    rows = json.loads((out / "report.json").read_text())["rows"]
+    assert [row["recipe"] for row in rows] == ["none", "w8a8", "peg:2", "int8"]
+    assert rows[0]["worst"] < 1e-12 and rows[0]["same_top1"] == 1
+    assert all(0 < row["mean"] < 0.1 for row in rows[1:])
+    assert all((out / name / "report.html").exists() for name in ("w8a8", "peg-2", "int8"))
+    table = capfd.readouterr().out.splitlines()
+    assert all(any(line.startswith(row["recipe"] + " ") for line in table) for row in rows)
+
+    # The C program: the mean of the hidden states, of length 1.
+    embeddings = np.fromfile(out / "none" / "embeddings.f32", np.float32).reshape(24, -1)
+    tokens = np.fromfile(out / "tokens.i64", np.int64)
+    ids = tokens[2 : 2 + tokens[1]][None]
+    hidden = run_formulas(BERT, weights, ids, np.ones_like(ids), np.zeros_like(ids))[0]
+    # fp32 rounding through two layers.
+    np.testing.assert_allclose(embeddings[0], normalise(hidden.mean(0)[None])[0], atol=2e-5)
 
 
 def normalise(rows):
