@@ -4,6 +4,7 @@
 """The inner loops of what qtxc compiles: dot products, their loads and loop control."""
 
 import functools
+import re
 from typing import NamedTuple
 
 import loops
@@ -126,6 +127,10 @@ def test_tiles(folder):
     for loop in found:
         check_clean(loop, 7)
         assert loop.count({"tdpbusd"}) == loop.count({"tileloadd"}) == 4
+    # Loops of layers hold parts of the epilogue and are not one block.
+    text = (folder / "sapphirerapids.s").read_text()
+    assert text.count("tdpbusd") > 40
+    assert not re.search(r"tile(loadd|stored).*%rsp", text), "expected no tile to be spilled"
 
 
 def test_spills_are_found():

@@ -24,7 +24,8 @@ class Instruction(NamedTuple):
 
     @property
     def uses_stack(self):
-        return bool(re.search(r"\(%r[sb]p", self.operands))
+        # What is below the frame pointer, if it is one.
+        return bool(re.search(r"\(%rsp|-\d+\(%rbp", self.operands))
 
 
 class Loop(NamedTuple):
