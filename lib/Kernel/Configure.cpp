@@ -151,6 +151,20 @@ static MicroKernelAttr configure(LinearOp op, const MicroKernel &row) {
                               row.getNumVectors(), getBlock(op, row));
 }
 
+/// Sixteen times a sum of products of unsigned bytes and nibbles fits 32 bits.
+static constexpr int64_t kMaxNibbleChannels =
+    (int64_t(1) << 31) / (255 * 16 * 8);
+
+/// Whether weights of 4 bits stay in nibbles until they are in registers.
+/// Tile registers load bytes from memory.
+static bool keepsNibbles(LinearOp op, const MicroKernel &row) {
+  return op.getWeight().getType().getElementType().isInteger(4) &&
+         !row.isFloat() && row.getNumTileRows() == 0 && !op.getSeed() &&
+         llvm::all_of(op.getSegments(), [](const Segment &segment) {
+           return segment.size <= kMaxNibbleChannels;
+         });
+}
+
 /// Whether the rows read panels of the same elements in the same order.
 static bool haveSamePanels(const MicroKernel &a, const MicroKernel &b) {
   return a.getOperands() == b.getOperands() &&
@@ -173,6 +187,8 @@ void qtx::shareWeightFormats(ModuleOp module, ModuleOp other) {
                                          changed.getKernel(), config.getRows(),
                                          config.getVectors(),
                                          config.getBlock()));
+    if (!first->hasAttr(kNibblesAttrName))
+      second->removeAttr(kNibblesAttrName);
   }
 }
 
@@ -194,6 +210,8 @@ struct QtxConfigurePass : qtx::impl::QtxConfigurePassBase<QtxConfigurePass> {
       return explain(op, obstacle);
     const MicroKernel &row = *select(op, features);
     op->setAttr(kConfigAttrName, configure(op, row));
+    if (keepsNibbles(op, row))
+      op->setAttr(kNibblesAttrName, UnitAttr::get(op.getContext()));
     if (DictionaryAttr attr = partition(op, row).getAttr(op.getContext()))
       op->setAttr(kPartitionAttrName, attr);
     remark::passed(op.getLoc(), kRemark)

@@ -23,6 +23,8 @@ LinearEmitter::LinearEmitter(ImplicitLocOpBuilder &builder, KernelOp op,
       partition(Partition::get(op.getParams().get(kPartitionParam))),
       row(*lookupMicroKernel(config.getKernel())), lanes(row.getNumLanes()),
       step(row.getStep()), outputs(getLast(op.getOuts().front())),
+      hasNibbles(op.getParams().contains(kNibblesParam)),
+      stepSize(hasNibbles ? kNibbles : step), laneSize(hasNibbles ? 1 : step),
       sumType(row.getSumType(b.getContext())),
       floatType(VectorType::get(lanes, b.getF32Type())) {
   collectRuns();
@@ -30,6 +32,10 @@ LinearEmitter::LinearEmitter(ImplicitLocOpBuilder &builder, KernelOp op,
     resultRange = {range[0], range[1]};
   if (auto offset = op.getParams().getAs<IntegerAttr>("input_offset"))
     inputOffset = offset.getInt();
+  if (auto factor = op.getParams().getAs<IntegerAttr>("sum_factor"))
+    sumFactor = factor.getInt();
+  if (auto zeroPoint = op.getParams().getAs<IntegerAttr>("zero_point"))
+    staticZeroPoint = zeroPoint.getInt();
   isBounded = op.getParams().contains("bounded");
   isScaled = op.getParams().contains(kScaledAttrName);
   if (op.getParams().contains(kTabulatedAttrName))
@@ -84,6 +90,12 @@ Value LinearEmitter::mul(Value lhs, int64_t rhs) {
 Value LinearEmitter::splat(Value scalar) {
   return vector::BroadcastOp::create(
       b, VectorType::get(lanes, scalar.getType()), scalar);
+}
+
+Value LinearEmitter::createSplat(VectorType type, int64_t value) {
+  APInt bits(type.getElementTypeBitWidth(), value, /*isSigned=*/true,
+             /*implicitTrunc=*/true);
+  return arith::ConstantOp::create(b, DenseElementsAttr::get(type, bits));
 }
 
 ValueRange
@@ -173,14 +185,16 @@ PartRange LinearEmitter::takeShare(Value numRows) {
 }
 
 void LinearEmitter::emitPanels(Value begin, Value end) {
-  if (isSplit()) {
-    emitSplitPanels(begin, end);
-    return;
-  }
-  Value left;
+  Value left = begin;
   forEachShape([&](const PanelShape &shape, Value first, Value last) {
     left = emitTallPanels(shape, first, last, begin, end);
   });
+  OpBuilder::InsertionGuard guard(b);
+  enterIf(emitFewRows(left, end));
+  if (isSplit()) {
+    emitSplitPanels(left, end);
+    return;
+  }
   forEachPanel([&](const Panel &panel) {
     forEachTile(getNext(panel), left, end,
                 [&](Value first) { emitTile(panel, first); });
@@ -213,9 +227,45 @@ void LinearEmitter::forEachPanel(function_ref<void(const Panel &)> body) {
   });
 }
 
+Value LinearEmitter::emitFewRows(Value begin, Value end) {
+  Value count = arith::SubIOp::create(b, end, begin);
+  for (tileRows = 1; tileRows <= kMaxFewRows; ++tileRows) {
+    OpBuilder::InsertionGuard guard(b);
+    enterIf(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, count,
+                                  index(tileRows)));
+    forEachWidePanel([&](const Panel &panel) { emitTile(panel, begin); });
+  }
+  return arith::CmpIOp::create(b, arith::CmpIPredicate::ugt, count,
+                               index(kMaxFewRows));
+}
+
+int64_t LinearEmitter::countWidePanels() {
+  // Registers hold the sums of as many rows; weights too where rows share them.
+  int64_t taken = tileRows + (tileRows > 1 ? 1 : 0) + (sumsWeights() ? 1 : 0);
+  return std::clamp<int64_t>(config.getRows() / taken, 1, kMaxWidePanels);
+}
+
+void LinearEmitter::forEachWidePanel(function_ref<void(const Panel &)> body) {
+  int64_t count = countWidePanels();
+  forEachShape([&](const PanelShape &shape, Value first, Value last) {
+    auto emitPanels = [&](const PanelShape &shape, Value begin, Value end) {
+      loop(begin, end, shape.panels, {}, [&](Value number, ValueRange) {
+        body(getPanel(shape, number));
+        return SmallVector<Value>();
+      });
+    };
+    Value size = arith::SubIOp::create(b, last, first);
+    Value rest = arith::SubIOp::create(
+        b, last, arith::RemUIOp::create(b, size, index(count)));
+    if (isWhole(shape))
+      emitPanels({count * shape.vectors, lanes, count}, first, rest);
+    emitPanels(shape, isWhole(shape) ? rest : first, last);
+  });
+}
+
 Panel LinearEmitter::getPanel(const PanelShape &shape, Value number) {
   int64_t width = config.getVectors() * lanes;
-  return {shape, mul(number, width), mul(number, width * step * steps)};
+  return {shape, mul(number, width), mul(number, width * laneSize * steps)};
 }
 
 void LinearEmitter::enterIf(Value condition) {
@@ -337,7 +387,7 @@ void LinearEmitter::storeSums(const Panel &panel, Value first,
 //===----------------------------------------------------------------------===//
 
 int64_t LinearEmitter::getPanelSize(const Panel &panel) {
-  return panel.vectors * lanes * step * steps;
+  return panel.vectors * lanes * laneSize * steps;
 }
 
 Ahead LinearEmitter::getNext(const Panel &panel) {

@@ -38,6 +38,11 @@ using mlir::ValueRange;
 using mlir::VectorType;
 
 inline constexpr int64_t kLineBytes = 64;
+/// Rows that are multiplied faster than weights come from memory, and panels
+/// from which these come in turn: one place of memory alone does not keep all
+/// requests busy that a core can have under way.
+inline constexpr int64_t kMaxFewRows = 2;
+inline constexpr int64_t kMaxWidePanels = 4;
 
 /// Neighbouring segments of one size, which a loop can run through.
 struct SegmentRun {
@@ -60,10 +65,14 @@ struct SegmentAt {
   Value group;
 };
 
-/// Vectors of a panel, and lanes of the last one that are outputs.
+/// Vectors of a panel, and lanes of the last one that are outputs. A wide panel
+/// is several adjacent ones, which lie apart in memory.
 struct PanelShape {
   int64_t vectors;
   int64_t lastLanes;
+  int64_t panels = 1;
+
+  int64_t getOwnVectors() const { return vectors / panels; }
 };
 
 /// A panel: outputs that the sums of a tile cover.
@@ -114,6 +123,7 @@ private:
   Value add(Value lhs, int64_t rhs);
   Value mul(Value lhs, int64_t rhs);
   Value splat(Value scalar);
+  Value createSplat(VectorType type, int64_t value);
 
   /// Runs `body` in a loop with values that it carries along.
   ValueRange
@@ -127,7 +137,9 @@ private:
   void collectRuns();
 
   /// Steps that a segment of `size` channels takes in a panel.
-  int64_t countSteps(int64_t size) { return row.getPaddedSize(size) / step; }
+  int64_t countSteps(int64_t size) {
+    return llvm::divideCeil(row.getPaddedSize(size), stepSize);
+  }
 
   /// Whether the last run takes another segment.
   bool extendRun(int64_t size, int64_t group);
@@ -156,6 +168,14 @@ private:
   forEachShape(llvm::function_ref<void(const PanelShape &, Value, Value)> body);
 
   void forEachPanel(llvm::function_ref<void(const Panel &)> body);
+
+  /// The last rows of a block, if they are so few that they wait for weights.
+  /// Returns whether there are more of them.
+  Value emitFewRows(Value begin, Value end);
+
+  /// Adjacent panels that a tile of `tileRows` takes at once.
+  int64_t countWidePanels();
+  void forEachWidePanel(llvm::function_ref<void(const Panel &)> body);
 
   Panel getPanel(const PanelShape &shape, Value number);
 
@@ -243,7 +263,7 @@ private:
   Value limitWindow(Value channel);
 
   /// Whether sums in tile registers start from the seed.
-  bool isSeedTiled(const Panel &panel);
+  bool isSeedTiled();
 
   SmallVector<Value> loadTallSums(const Panel &panel, Value first,
                                   const SegmentAt &at, Value sumsRow);
@@ -257,7 +277,7 @@ private:
   // Prefetch
   //===--------------------------------------------------------------------===//
 
-  int64_t getElementBytes() { return 4 / step; }
+  int64_t getElementBytes() { return 4 / laneSize; }
   int64_t getWeightSize() { return getLast(view->getWeight()); }
   int64_t getPanelSize(const Panel &panel);
 
@@ -325,10 +345,18 @@ private:
                                int64_t begin, Value from, Value to,
                                ValueRange sums);
 
-  /// One step of the contracted axis: a dot product for each sum.
+  /// One step of the contracted axis: a dot product for each sum, or several
+  /// where a word holds nibbles for more. `loadX` loads the neighbours that so
+  /// many channels lie behind the first of a row, or returns null where no
+  /// channel is left.
   SmallVector<Value> emitStep(const Panel &panel, Value first, Value position,
                               ValueRange sums,
-                              llvm::function_ref<Value(Value)> loadX);
+                              llvm::function_ref<Value(Value, int64_t)> loadX);
+  SmallVector<Value> loadWeights(const Panel &panel, Value position);
+
+  /// The weights of dot product `dot` in words of nibbles, times a power of two
+  /// for bytes.
+  Value unpack(Value words, int64_t dot);
 
   /// The neighbours of one lane.
   Value loadInput(Value rowIndex, Value channel);
@@ -347,7 +375,16 @@ private:
   Value load(Value memref, SmallVector<Value> indices, const Panel &panel,
              int64_t v);
   Value loadRow(Value memref, Value rowIndex, const Panel &panel, int64_t v);
+
+  /// Where packed parameters of a segment and panel begin, and those of vector
+  /// `v`.
+  Value getParam(Value segment, const Panel &panel);
+  Value loadParam(Value memref, Value segment, const Panel &panel, int64_t v);
+
   bool isWhole(const Panel &panel, int64_t v);
+  bool isWhole(const PanelShape &shape) {
+    return shape.vectors == config.getVectors() && shape.lastLanes == lanes;
+  }
   Value createMask(const Panel &panel);
 
   /// A run-time parameter of a row and group: `[groups]` or `[rows, groups]`.
@@ -362,6 +399,19 @@ private:
   /// What the integer sums of a segment start from.
   SmallVector<Value> loadSeed(const Panel &panel, Value first,
                               const SegmentAt &at);
+
+  /// Whether the weights of a tile are summed up in it, rather than read from
+  /// memory: few rows wait for that.
+  bool sumsWeights();
+  /// Sums of a segment without seeds from memory.
+  SmallVector<Value> emitWithWeightSums(const Panel &panel, Value first,
+                                        const SegmentRun &run,
+                                        const SegmentAt &at);
+  /// What weights are multiplied by for their sums: the zero point, or one.
+  Value createWeightFactor();
+
+  /// The zero point of a row, of what the micro-kernel multiplies.
+  Value loadZeroPoint(Value first, int64_t r, Value group);
 
   /// -z * sum w, with the zero point of a row.
   Value emitRunTimeSeed(Value sum, Value zero, Value first, int64_t r,
@@ -435,12 +485,21 @@ private:
   Partition partition;
   const MicroKernel &row;
   int64_t lanes, step, outputs;
+  /// Whether weights are nibbles.
+  bool hasNibbles;
+  /// Channels of a step through a panel, and elements of the packed weight in
+  /// one lane of it.
+  int64_t stepSize, laneSize;
   VectorType sumType, floatType;
   SmallVector<SegmentRun> runs;
   /// Steps of a panel.
   int64_t steps = 0;
   std::optional<std::pair<int64_t, int64_t>> resultRange;
   int64_t inputOffset = 0;
+  /// What the sums of nibbles are divided by.
+  int64_t sumFactor = 1;
+  /// That of all segments, with nibbles alone.
+  std::optional<int64_t> staticZeroPoint;
   /// Whether no quotient by the scale of the result exceeds 30 bits.
   bool isBounded = false;
   /// Whether a gain and a shift stand before the quantizer.

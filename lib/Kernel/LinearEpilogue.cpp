@@ -72,40 +72,48 @@ void LinearEmitter::joinResultParams(ResultParams &params) {
 void LinearEmitter::createTiles() {
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(&op->getParentRegion()->front());
-  auto create = [&](int64_t rows, Type elementType) -> Value {
-    auto type =
-        MemRefType::get({rows, config.getVectors() * lanes}, elementType);
+  auto create = [&](int64_t rows, int64_t columns, Type elementType) -> Value {
+    auto type = MemRefType::get({rows, columns}, elementType);
     return memref::AllocaOp::create(b, type, b.getI64IntegerAttr(64));
   };
   if (isElementary())
-    tile = create(config.getRows(), b.getF32Type());
+    tile =
+        create(config.getRows(), kMaxWidePanels * getWidth(), b.getF32Type());
   if (row.getNumTileRows() == 0)
     return;
-  tallSums = create(2 * row.getNumTileRows(), b.getI32Type());
+  tallSums = create(2 * row.getNumTileRows(), getWidth(), b.getI32Type());
   if (countSegments() > 1)
-    tallJoined = create(row.getNumTileRows(), b.getF32Type());
+    tallJoined = create(row.getNumTileRows(), getWidth(), b.getF32Type());
 }
 
 void LinearEmitter::emitEpilogue(const Panel &panel, Value first,
                                  ArrayRef<Value> sums) {
-  SmallVector<ResultParams> params = loadResultParams(panel);
   if (!isElementary()) {
+    SmallVector<ResultParams> params = loadResultParams(panel);
     for (int64_t r = 0; r < tileRows; ++r)
       for (int64_t v = 0; v < panel.vectors; ++v)
         finish(panel, add(first, r), v, sums[r * panel.vectors + v], params);
     return;
   }
-  // The code of an elementary function is long: a loop over the rows.
+  // The code of an elementary function is long: loops over panels and rows.
   for (int64_t r = 0; r < tileRows; ++r)
     for (int64_t v = 0; v < panel.vectors; ++v)
       vector::StoreOp::create(b, sums[r * panel.vectors + v], tile,
                               ValueRange{index(r), index(v * lanes)});
-  loop(index(0), index(tileRows), 1, {}, [&](Value r, ValueRange) {
-    for (int64_t v = 0; v < panel.vectors; ++v) {
-      Value sum = vector::LoadOp::create(b, floatType, tile,
-                                         ValueRange{r, index(v * lanes)});
-      finish(panel, add(first, r), v, sum, params);
-    }
+  loop(index(0), index(panel.panels), 1, {}, [&](Value number, ValueRange) {
+    Value begin = mul(number, panel.getOwnVectors() * lanes);
+    Panel own{{panel.getOwnVectors(), panel.lastLanes},
+              add(panel.output, begin),
+              panel.weight};
+    SmallVector<ResultParams> params = loadResultParams(own);
+    loop(index(0), index(tileRows), 1, {}, [&](Value r, ValueRange) {
+      for (int64_t v = 0; v < own.vectors; ++v) {
+        Value sum = vector::LoadOp::create(
+            b, floatType, tile, ValueRange{r, add(begin, v * lanes)});
+        finish(own, add(first, r), v, sum, params);
+      }
+      return SmallVector<Value>();
+    });
     return SmallVector<Value>();
   });
 }
@@ -219,11 +227,9 @@ Value LinearEmitter::roundToInteger(Value value) {
 }
 
 Value LinearEmitter::saturate(Value stored) {
-  auto splatOf = [&](int64_t value) -> Value {
-    return arith::ConstantOp::create(
-        b, DenseElementsAttr::get(cast<VectorType>(stored.getType()),
-                                  b.getI32IntegerAttr(value)));
-  };
-  stored = arith::MaxSIOp::create(b, stored, splatOf(resultRange->first));
-  return arith::MinSIOp::create(b, stored, splatOf(resultRange->second));
+  auto type = cast<VectorType>(stored.getType());
+  stored =
+      arith::MaxSIOp::create(b, stored, createSplat(type, resultRange->first));
+  return arith::MinSIOp::create(b, stored,
+                                createSplat(type, resultRange->second));
 }

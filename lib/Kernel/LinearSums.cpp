@@ -54,7 +54,9 @@ SmallVector<Value> LinearEmitter::emitAndJoin(const Panel &panel, Value first,
                                               const SegmentAt &at,
                                               SmallVector<Value> result) {
   SmallVector<Value> sums =
-      emitSegment(panel, first, run, at, loadSeed(panel, first, at));
+      sumsWeights()
+          ? emitWithWeightSums(panel, first, run, at)
+          : emitSegment(panel, first, run, at, loadSeed(panel, first, at));
   if (result.empty())
     result = loadBias(panel, first);
   return join(panel, first, at, sums, result);
@@ -65,15 +67,18 @@ SmallVector<Value> LinearEmitter::join(const Panel &panel, Value first,
                                        ArrayRef<Value> sums,
                                        SmallVector<Value> result) {
   for (int64_t v = 0; v < panel.vectors; ++v) {
-    Value scale = loadRow(view->getWeightScale(), at.index, panel, v);
+    Value scale = loadParam(view->getWeightScale(), at.index, panel, v);
     for (int64_t r = 0; r < tileRows; ++r) {
       Value multiplier = scale;
       if (view->getXScale())
         multiplier = arith::MulFOp::create(
             b, splat(loadOfRow(m.xScale, first, r, at.group)), scale);
       Value &sum = result[r * panel.vectors + v];
-      Value value =
-          arith::SIToFPOp::create(b, floatType, sums[r * panel.vectors + v]);
+      Value value = sums[r * panel.vectors + v];
+      if (sumFactor > 1)
+        value = arith::ShRSIOp::create(
+            b, value, createSplat(sumType, llvm::Log2_64(sumFactor)));
+      value = arith::SIToFPOp::create(b, floatType, value);
       sum = math::FmaOp::create(b, value, multiplier, sum);
     }
   }
@@ -86,14 +91,16 @@ SmallVector<Value> LinearEmitter::emitSegment(const Panel &panel, Value first,
                                               SmallVector<Value> sums) {
   if (row.getTileStep() > 0)
     return emitWindows(panel, first, run, at, sums);
-  int64_t full = run.size / step, rest = run.size % step;
+  int64_t full = run.size / stepSize, rest = run.size % stepSize;
   sums = emitSteps(panel, first, at, at.channel, 0, full, sums);
   if (rest == 0)
     return sums;
-  Value channel = add(at.channel, full * step);
-  return emitStep(panel, first, add(at.step, full), sums, [&](Value rowIndex) {
-    return loadPartialInput(rowIndex, channel, rest);
-  });
+  Value channel = add(at.channel, full * stepSize);
+  return emitStep(panel, first, add(at.step, full), sums,
+                  [&](Value rowIndex, int64_t offset) {
+                    return loadPartialInput(rowIndex, add(channel, offset),
+                                            rest - offset);
+                  });
 }
 
 SmallVector<Value> LinearEmitter::emitWindows(const Panel &panel, Value first,
@@ -136,30 +143,63 @@ SmallVector<Value> LinearEmitter::emitRange(const Panel &panel, Value first,
                                             ValueRange sums) {
   return llvm::to_vector(
       loop(from, to, 1, sums, [&](Value k, ValueRange carried) {
-        Value current = add(channel, step == 1 ? k : mul(k, step));
-        return emitStep(
-            panel, first, add(add(at.step, begin), k), carried,
-            [&](Value rowIndex) { return loadInput(rowIndex, current); });
+        Value current = add(channel, stepSize == 1 ? k : mul(k, stepSize));
+        return emitStep(panel, first, add(add(at.step, begin), k), carried,
+                        [&](Value rowIndex, int64_t offset) {
+                          return loadInput(rowIndex, add(current, offset));
+                        });
       }));
 }
 
-SmallVector<Value> LinearEmitter::emitStep(const Panel &panel, Value first,
-                                           Value position, ValueRange sums,
-                                           function_ref<Value(Value)> loadX) {
-  int64_t vectorSize = lanes * step;
-  Value offset = add(panel.weight, mul(position, panel.vectors * vectorSize));
-  SmallVector<Value> weights, next;
-  for (int64_t v = 0; v < panel.vectors; ++v)
-    weights.push_back(
-        vector::LoadOp::create(b, row.getVectorType(b.getContext()),
-                               view->getWeight(), add(offset, v * vectorSize)));
-  for (int64_t r = 0; r < tileRows; ++r) {
-    Value x = broadcastInput(loadX(add(first, r)));
-    for (int64_t v = 0; v < panel.vectors; ++v)
-      next.push_back(
-          row.emitDot(b, sums[r * panel.vectors + v], x, weights[v]));
+SmallVector<Value>
+LinearEmitter::emitStep(const Panel &panel, Value first, Value position,
+                        ValueRange sums,
+                        function_ref<Value(Value, int64_t)> loadX) {
+  SmallVector<Value> packed = loadWeights(panel, position), next(sums);
+  for (int64_t dot = 0; dot < stepSize / step; ++dot) {
+    SmallVector<Value> weights = packed;
+    if (hasNibbles)
+      for (Value &weight : weights)
+        weight = unpack(weight, dot);
+    auto multiply = [&](int64_t r, Value x) {
+      for (int64_t v = 0; v < panel.vectors; ++v) {
+        Value &sum = next[r * panel.vectors + v];
+        sum = row.emitDot(b, sum, x, weights[v]);
+      }
+    };
+    for (int64_t r = 0; r < tileRows; ++r)
+      if (Value x = loadX(add(first, r), dot * step))
+        multiply(r, broadcastInput(x));
+    if (sumsWeights())
+      multiply(tileRows, createWeightFactor());
   }
   return next;
+}
+
+SmallVector<Value> LinearEmitter::loadWeights(const Panel &panel,
+                                              Value position) {
+  int64_t vectorSize = lanes * laneSize, own = panel.getOwnVectors();
+  Value offset = add(panel.weight, mul(position, own * vectorSize));
+  auto type = hasNibbles ? sumType : row.getVectorType(b.getContext());
+  SmallVector<Value> weights;
+  for (int64_t v = 0; v < panel.vectors; ++v)
+    weights.push_back(
+        vector::LoadOp::create(b, type, view->getWeight(),
+                               add(offset, v / own * own * vectorSize * steps +
+                                               v % own * vectorSize)));
+  return weights;
+}
+
+Value LinearEmitter::unpack(Value words, int64_t dot) {
+  VectorType type = row.getVectorType(b.getContext());
+  int64_t width = type.getElementTypeBitWidth();
+  Value elements = vector::BitCastOp::create(b, type, words);
+  if (int64_t shift = width - 4 * (dot + 1))
+    elements = arith::ShLIOp::create(b, elements, createSplat(type, shift));
+  // x86 shifts no bytes.
+  if (width == 8)
+    return arith::AndIOp::create(b, elements, createSplat(type, 0xF0));
+  return arith::ShRSIOp::create(b, elements, createSplat(type, width - 4));
 }
 
 Value LinearEmitter::loadInput(Value rowIndex, Value channel) {
@@ -169,10 +209,12 @@ Value LinearEmitter::loadInput(Value rowIndex, Value channel) {
 
 Value LinearEmitter::loadPartialInput(Value rowIndex, Value channel,
                                       int64_t count) {
+  if (count <= 0)
+    return {};
   Type elementType = row.getElementType(b.getContext());
   auto type = VectorType::get(step, elementType);
   Value result = arith::ConstantOp::create(b, b.getZeroAttr(type));
-  for (int64_t i = 0; i < count; ++i) {
+  for (int64_t i = 0; i < std::min(count, step); ++i) {
     Value element =
         memref::LoadOp::create(b, m.x, ValueRange{rowIndex, add(channel, i)});
     result = vector::InsertOp::create(b, element, result, i);
@@ -211,6 +253,21 @@ Value LinearEmitter::load(Value memref, SmallVector<Value> indices,
 Value LinearEmitter::loadRow(Value memref, Value rowIndex, const Panel &panel,
                              int64_t v) {
   return load(memref, {rowIndex}, panel, v);
+}
+
+Value LinearEmitter::getParam(Value segment, const Panel &panel) {
+  return add(mul(panel.output, countSegments()),
+             mul(segment, panel.getOwnVectors() * lanes));
+}
+
+Value LinearEmitter::loadParam(Value memref, Value segment, const Panel &panel,
+                               int64_t v) {
+  auto type = VectorType::get(
+      lanes, cast<MemRefType>(memref.getType()).getElementType());
+  int64_t own = panel.getOwnVectors();
+  int64_t offset = (v / own * own * countSegments() + v % own) * lanes;
+  return vector::LoadOp::create(b, type, memref,
+                                add(getParam(segment, panel), offset));
 }
 
 bool LinearEmitter::isWhole(const Panel &panel, int64_t v) {
@@ -254,7 +311,7 @@ SmallVector<Value> LinearEmitter::loadSeed(const Panel &panel, Value first,
   Value zero = arith::ConstantOp::create(b, b.getZeroAttr(sumType));
   for (int64_t v = 0; v < panel.vectors; ++v) {
     Value seed =
-        view->getSeed() ? loadRow(view->getSeed(), at.index, panel, v) : zero;
+        view->getSeed() ? loadParam(view->getSeed(), at.index, panel, v) : zero;
     for (int64_t r = 0; r < tileRows; ++r)
       result[r * panel.vectors + v] =
           view->getXZeroPoint() && view->getSeed()
@@ -264,12 +321,47 @@ SmallVector<Value> LinearEmitter::loadSeed(const Panel &panel, Value first,
   return result;
 }
 
+bool LinearEmitter::sumsWeights() {
+  return hasNibbles && view->getSeed() && tileRows <= kMaxFewRows &&
+         (staticZeroPoint || view->getXZeroPoint());
+}
+
+SmallVector<Value> LinearEmitter::emitWithWeightSums(const Panel &panel,
+                                                     Value first,
+                                                     const SegmentRun &run,
+                                                     const SegmentAt &at) {
+  Value zero = arith::ConstantOp::create(b, b.getZeroAttr(sumType));
+  SmallVector<Value> start((tileRows + 1) * panel.vectors, zero);
+  SmallVector<Value> sums = emitSegment(panel, first, run, at, start);
+  for (int64_t r = 0; r < tileRows; ++r)
+    for (int64_t v = 0; v < panel.vectors; ++v) {
+      Value product = sums[tileRows * panel.vectors + v];
+      if (!staticZeroPoint)
+        product = arith::MulIOp::create(
+            b, splat(loadZeroPoint(first, r, at.group)), product);
+      Value &sum = sums[r * panel.vectors + v];
+      sum = arith::SubIOp::create(b, sum, product);
+    }
+  sums.truncate(tileRows * panel.vectors);
+  return sums;
+}
+
+Value LinearEmitter::createWeightFactor() {
+  return createSplat(row.getVectorType(b.getContext()),
+                     staticZeroPoint.value_or(1));
+}
+
+Value LinearEmitter::loadZeroPoint(Value first, int64_t r, Value group) {
+  Value zeroPoint = loadOfRow(m.xZeroPoint, first, r, group);
+  if (inputOffset == 0)
+    return zeroPoint;
+  return arith::AddIOp::create(
+      b, zeroPoint, arith::ConstantIntOp::create(b, inputOffset, 32));
+}
+
 Value LinearEmitter::emitRunTimeSeed(Value sum, Value zero, Value first,
                                      int64_t r, Value group) {
-  Value zeroPoint = loadOfRow(m.xZeroPoint, first, r, group);
-  if (inputOffset != 0)
-    zeroPoint = arith::AddIOp::create(
-        b, zeroPoint, arith::ConstantIntOp::create(b, inputOffset, 32));
+  Value zeroPoint = splat(loadZeroPoint(first, r, group));
   return arith::SubIOp::create(b, zero,
-                               arith::MulIOp::create(b, splat(zeroPoint), sum));
+                               arith::MulIOp::create(b, zeroPoint, sum));
 }

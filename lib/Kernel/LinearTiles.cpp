@@ -103,9 +103,9 @@ void LinearEmitter::multiplySegment(const Panel &panel, Value first,
                                     function_ref<void(Value)> other) {
   TileOperands operands{m.x,           first,    view->getWeight(),
                         panel.vectors, tallSums, sumsRow};
-  SmallVector<Value> sums = row.createTileSums(
-      b, operands, isSeedTiled(panel) ? view->getSeed() : Value(),
-      {at.index, panel.output});
+  SmallVector<Value> sums =
+      row.createTileSums(b, operands, isSeedTiled() ? view->getSeed() : Value(),
+                         {getParam(at.index, panel)});
   int64_t windows = row.getPaddedSize(run.size) / row.getTileStep();
   auto multiply = [&](Value begin, Value end, ValueRange carried) {
     return loop(begin, end, 1, carried, [&](Value window, ValueRange carried) {
@@ -150,15 +150,15 @@ Value LinearEmitter::limitWindow(Value channel) {
       b, channel, index(getLast(view->getX()) - row.getTileStep()));
 }
 
-bool LinearEmitter::isSeedTiled(const Panel &panel) {
-  return view->getSeed() && !view->getXZeroPoint() && panel.lastLanes == lanes;
+bool LinearEmitter::isSeedTiled() {
+  return view->getSeed() && !view->getXZeroPoint();
 }
 
 SmallVector<Value> LinearEmitter::loadTallSums(const Panel &panel, Value first,
                                                const SegmentAt &at,
                                                Value sumsRow) {
   SmallVector<Value> sums = loadTall(tallSums, sumType, panel, sumsRow);
-  if (!view->getSeed() || isSeedTiled(panel))
+  if (!view->getSeed() || isSeedTiled())
     return sums;
   for (auto [sum, seed] : llvm::zip_equal(sums, loadSeed(panel, first, at)))
     sum = arith::AddIOp::create(b, sum, seed);

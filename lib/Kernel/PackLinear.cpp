@@ -40,7 +40,8 @@ public:
       : op(op), config(config), row(*lookupMicroKernel(config.getKernel())),
         builder(op), loc(op.getLoc()), size(op.getContractedSize()),
         outputs(op.getNumOutputs()), segments(op.getSegments()),
-        input(getQuantParams(op, op.getQuantEdges()[0])) {
+        input(getQuantParams(op, op.getQuantEdges()[0])),
+        hasNibbles(op->hasAttr(kNibblesAttrName)) {
     // Float inputs have one segment; blocks of the weight are dequantized.
     if (!input)
       segments = {{0, size, 0, 0}};
@@ -175,7 +176,21 @@ private:
       if (isTabulated(op.getActivation(), row, getCodesPerUnit()))
         add(kTabulatedAttrName, builder.getUnitAttr());
     }
+    if (hasNibbles)
+      addNibbleParams(add);
     return builder.getDictionaryAttr(attrs);
+  }
+
+  void addNibbleParams(function_ref<void(StringRef, Attribute)> add) {
+    add(kNibblesParam, builder.getUnitAttr());
+    if (getSumFactor() > 1 && !areScalesDivided())
+      add("sum_factor", builder.getI64IntegerAttr(getSumFactor()));
+    if (!hasDynamicZeroPoints() &&
+        llvm::all_equal(llvm::map_range(segments, [&](const Segment &segment) {
+          return getZeroPoint(segment);
+        })))
+      add("zero_point",
+          builder.getI64IntegerAttr(getZeroPoint(segments.front())));
   }
 
   /// Whether no input makes a quotient by the scale of the result that does not
@@ -270,6 +285,8 @@ private:
   template <typename T> Value packWeight(const std::vector<T> &weight) {
     if constexpr (std::is_same_v<T, float>)
       return packPanels<float>(weight);
+    else if (hasNibbles)
+      return packNibblePanels(weight);
     else if (row.getStep() == 4)
       return packPanels<int8_t>(weight);
     else
@@ -278,16 +295,52 @@ private:
 
   template <typename Packed, typename T>
   Value packPanels(const std::vector<T> &weight) {
-    int64_t lanes = row.getNumLanes();
-    int64_t width = config.getVectors() * lanes;
     std::vector<Packed> packed;
-    for (int64_t first = 0; first < outputs; first += width) {
-      int64_t left = llvm::alignTo(std::min(width, outputs - first), lanes);
+    forEachPanel([&](int64_t first, int64_t width) {
       for (const Segment &segment : segments)
-        packSegment(weight, segment, first, left, packed);
-    }
+        packSegment(weight, segment, first, width, packed);
+    });
     return createTensor<Packed>(builder, loc, {int64_t(packed.size())},
                                 row.getElementType(op.getContext()), packed);
+  }
+
+  /// Calls `body` with the first output and the width of each panel, which is
+  /// that of whole vectors.
+  void forEachPanel(function_ref<void(int64_t, int64_t)> body) {
+    int64_t lanes = row.getNumLanes();
+    int64_t width = config.getVectors() * lanes;
+    for (int64_t first = 0; first < outputs; first += width)
+      body(first, llvm::alignTo(std::min(width, outputs - first), lanes));
+  }
+
+  /// A word for each lane and `kNibbles` channels. The word is a lane's worth
+  /// of neighbours for one dot product, whose elements hold the nibbles of
+  /// several: those of the first one lowest.
+  void packNibbles(const std::vector<int64_t> &weight, const Segment &segment,
+                   int64_t first, int64_t width,
+                   std::vector<uint32_t> &packed) {
+    int64_t step = row.getStep();
+    for (int64_t k = 0; k < segment.size; k += kNibbles)
+      for (int64_t n = first; n < first + width; ++n) {
+        uint32_t word = 0;
+        for (int64_t i = k; i < std::min(k + kNibbles, segment.size); ++i) {
+          int64_t dot = (i - k) / step, element = (i - k) % step;
+          uint32_t nibble =
+              n < outputs ? weight[n * size + segment.offset + i] & 15 : 0;
+          word |= nibble << (32 / step * element + 4 * dot);
+        }
+        packed.push_back(word);
+      }
+  }
+
+  Value packNibblePanels(const std::vector<int64_t> &weight) {
+    std::vector<uint32_t> packed;
+    forEachPanel([&](int64_t first, int64_t width) {
+      for (const Segment &segment : segments)
+        packNibbles(weight, segment, first, width, packed);
+    });
+    return createTensor<uint32_t>(builder, loc, {int64_t(packed.size())},
+                                  builder.getI32Type(), packed);
   }
 
   template <typename Packed, typename T>
@@ -317,23 +370,54 @@ private:
   // Parameters
   //===--------------------------------------------------------------------===//
 
+  /// A value for every segment and output, in the order of the panels that
+  /// read them, with zeros where there are no outputs.
+  template <typename T>
+  std::vector<T> packInPanels(function_ref<T(int64_t, int64_t)> get) {
+    std::vector<T> result;
+    forEachPanel([&](int64_t first, int64_t width) {
+      for (int64_t segment = 0; segment < int64_t(segments.size()); ++segment)
+        for (int64_t n = first; n < first + width; ++n)
+          result.push_back(n < outputs ? get(segment, n) : T(0));
+    });
+    return result;
+  }
+
   /// The multiplier of every segment and output (Numerics.md, "Contractions").
+  std::vector<float> getMultipliers() {
+    std::vector<float> scales =
+        ConstantTensor::get(op.getWeightScale())->getFloats();
+    return packInPanels<float>([&](int64_t index, int64_t n) {
+      const Segment &segment = segments[index];
+      float scale = getWeightScale(scales, n, segment.block);
+      return input->isDynamic() ? scale
+                                : input->getScale(segment.group) * scale;
+    });
+  }
+
   Value packScales() {
     if (!input)
       return {};
-    std::vector<float> scales =
-        ConstantTensor::get(op.getWeightScale())->getFloats();
-    std::vector<float> result;
-    for (const Segment &segment : segments)
-      for (int64_t n = 0; n < outputs; ++n) {
-        float scale = getWeightScale(scales, n, segment.block);
-        result.push_back(input->isDynamic()
-                             ? scale
-                             : input->getScale(segment.group) * scale);
-      }
-    return createTensor<float>(builder, loc,
-                               {int64_t(segments.size()), outputs},
-                               builder.getF32Type(), result);
+    std::vector<float> scales = getMultipliers();
+    if (areScalesDivided())
+      for (float &scale : scales)
+        scale /= float(getSumFactor());
+    return createTensor<float>(builder, loc, {int64_t(scales.size())},
+                               builder.getF32Type(), scales);
+  }
+
+  /// What sums are multiplied by: bytes hold nibbles in their upper half.
+  int64_t getSumFactor() { return hasNibbles && row.getStep() == 4 ? 16 : 1; }
+
+  /// Whether scales take the factor of the sums back, which keeps every bit:
+  /// with scales that are run-time values, or tiny, it might not.
+  bool areScalesDivided() {
+    if (getSumFactor() == 1 || input->isDynamic())
+      return false;
+    float factor = getSumFactor();
+    return llvm::all_of(getMultipliers(), [&](float scale) {
+      return scale / factor * factor == scale;
+    });
   }
 
   /// The value that each sum starts from. Addition wraps, as the sums do.
@@ -343,19 +427,17 @@ private:
     std::vector<int64_t> weight = getIntegerWeight(), seed;
     if (op.getSeed())
       seed = ConstantTensor::get(op.getSeed())->getIntegers();
-    std::vector<int32_t> result;
-    for (auto [index, segment] : llvm::enumerate(segments))
-      for (int64_t n = 0; n < outputs; ++n) {
-        int64_t sum = 0;
-        for (int64_t k = 0; k < segment.size; ++k)
-          sum += weight[n * size + segment.offset + k];
-        result.push_back(
-            uint32_t(getSeed(seed, segment, sum, index * outputs + n)));
-      }
+    auto result = packInPanels<int32_t>([&](int64_t index, int64_t n) {
+      const Segment &segment = segments[index];
+      int64_t sum = 0;
+      for (int64_t k = 0; k < segment.size; ++k)
+        sum += weight[n * size + segment.offset + k];
+      return uint32_t(getSumFactor() *
+                      getSeed(seed, segment, sum, index * outputs + n));
+    });
     if (llvm::all_of(result, [](int32_t value) { return value == 0; }))
       return {};
-    return createTensor<int32_t>(builder, loc,
-                                 {int64_t(segments.size()), outputs},
+    return createTensor<int32_t>(builder, loc, {int64_t(result.size())},
                                  builder.getI32Type(), result);
   }
 
@@ -367,9 +449,14 @@ private:
     // The kernel multiplies these by the zero point.
     if (hasDynamicZeroPoints())
       return sum;
+    return -getZeroPoint(segment) * sum;
+  }
+
+  /// The static zero point of what the micro-kernel multiplies.
+  int64_t getZeroPoint(const Segment &segment) {
     int64_t zeroPoint =
         input->isDynamic() ? 0 : input->getZeroPoint(segment.group);
-    return -(zeroPoint + getInputOffset()) * sum;
+    return zeroPoint + getInputOffset();
   }
 
   LinearOp op;
@@ -380,6 +467,8 @@ private:
   int64_t size, outputs;
   SmallVector<Segment> segments;
   std::optional<QuantParams> input;
+  /// Whether weights stay in nibbles.
+  bool hasNibbles;
 };
 
 struct QtxPackPass : qtx::impl::QtxPackPassBase<QtxPackPass> {

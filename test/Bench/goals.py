@@ -76,7 +76,7 @@ def list_linear_goals():
     for isa in ("avx512-vnni", "amx-int8"):
         add(f"outliers apart / per tensor, {isa}, worst shape", 1.06, "at most", "ratio", max,
             lambda r, isa=isa: r["isa"] == isa and "outliers" in r["kind"] and is_large(r))
-    for kind in ("per tensor", "int4"):
+    for kind in ("per tensor", "int4", "int4, blocks of 128"):
         add(f"one row, {kind}, % of memory bandwidth", 85, "above", "percent_of_bandwidth", min,
             lambda r, kind=kind: r["kind"] == kind and r["shape"][:2] == [1, 8192])
     return goals

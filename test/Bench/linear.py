@@ -19,8 +19,8 @@ groups, relative to one scale.
 import argparse
 import ctypes
 import json
+import mmap
 import pathlib
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -84,9 +84,63 @@ def peak_ir():
     }}"""
 
 
+def compile_function(name, text):
+    """A function of LLVM's IR by the compiler of C: MLIR's pipelines take no such loops."""
+    with tempfile.TemporaryDirectory() as folder:
+        library = f"{folder}/peak.so"
+        subprocess.run(["clang-22", "-O2", "-shared", "-fPIC", "-w", "-x", "ir", "-", "-o", library],
+                       input=text, text=True, check=True)
+        return getattr(ctypes.CDLL(library), name)
+
+
+class ReadPeak:
+    """The same of memory: a sum of all there is, read at four places in turn, since one
+    alone does not keep all requests busy that a core can have under way. Pages are small,
+    as those of weights in an object file are; NumPy would ask for large ones."""
+
+    PLACES = 4
+    BYTES = 1 << 27
+
+    def __init__(self):
+        vector = "<16 x i32>"
+        reads = [f"""
+          %o{i} = mul i64 %n, {i}
+          %l{i} = add i64 %i, %o{i}
+          %p{i} = getelementptr [64 x i8], ptr %memory, i64 %l{i}
+          %v{i} = load {vector}, ptr %p{i}, align 64
+          %s{i + 1} = add {vector} %s{i}, %v{i}""" for i in range(self.PLACES)]
+        self.function = compile_function("read", f"""
+        define void @read(ptr %memory, i64 %n, ptr %sum) #0 {{
+        entry:
+          br label %loop
+        loop:
+          %i = phi i64 [ 0, %entry ], [ %next, %loop ]
+          %s0 = phi {vector} [ zeroinitializer, %entry ], [ %s{self.PLACES}, %loop ]
+          {"".join(reads)}
+          %next = add i64 %i, 1
+          %more = icmp ult i64 %next, %n
+          br i1 %more, label %loop, label %exit
+        exit:
+          store {vector} %s{self.PLACES}, ptr %sum, align 4
+          ret void
+        }}
+        attributes #0 = {{ "target-features"="+avx512f" }}""")
+        memory = mmap.mmap(-1, self.BYTES)
+        memory.madvise(mmap.MADV_NOHUGEPAGE)
+        self.memory = np.frombuffer(memory, np.uint8)
+        self.memory[:] = 1
+        self.sum = np.empty(16, np.int32)
+
+    def run(self):
+        """Seconds for a byte."""
+        start = time.thread_time()
+        self.function(ctypes.c_void_p(self.memory.ctypes.data),
+                      ctypes.c_int64(self.BYTES // 64 // self.PLACES), ctypes.c_void_p(self.sum.ctypes.data))
+        return (time.thread_time() - start) / self.BYTES
+
+
 class TilePeak:
-    """The same of tile registers: four sums of products of zeros. MLIR's pipelines take
-    no such loop from outside; the compiler of C does."""
+    """The same of tile registers: four sums of products of zeros."""
 
     def __init__(self):
         zeros = [f"call void @llvm.x86.tilezero(i8 {i})" for i in range(8)]
@@ -112,14 +166,9 @@ class TilePeak:
           ret void
         }}
         attributes #0 = {{ "target-features"="+avx512f,+amx-tile,+amx-int8" }}"""
-        folder = tempfile.mkdtemp()
-        library = f"{folder}/peak.so"
-        subprocess.run(["clang-22", "-O2", "-shared", "-fPIC", "-w", "-x", "ir", "-", "-o", library],
-                       input=text, text=True, check=True)
-        self.function = ctypes.CDLL(library).peak
+        self.function = compile_function("peak", text)
         # Palette 1: 64 bytes of a row and 16 rows in each register.
         self.config = np.frombuffer(bytes([1] + [0] * 15 + [64, 0] * 8 + [0] * 16 + [16] * 8 + [0] * 8), np.uint8)
-        shutil.rmtree(folder)
 
     def run(self, count=20000):
         start = time.thread_time()

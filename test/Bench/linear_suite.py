@@ -24,7 +24,6 @@ ROUNDS = 30
 # Two 512-bit units, as LLVM 22 describes them. It gives Sapphire Rapids one, and Zen 4 a
 # VPDPBUSD in more than two cycles.
 LOOP_CPU = "cascadelake"
-INT4_BLOCK = 32
 
 # What multiplies, and the features that choose it.
 ROWS = {
@@ -32,15 +31,16 @@ ROWS = {
     "avx512-vnni": "avx512f avx512bw avx512vl avx512vnni",
     "avx512-fma": "avx512f",
 }
-# Kinds of layers: groups of the input, bits of weights, whether the input is quantized in
-# the layer. A kind is compared with another one.
+# Kinds of layers: groups of the input, blocks of weights of 4 bits or None for those of 8,
+# whether the input is quantized in the layer. A kind is compared with another one.
 KINDS = {
-    "per tensor": (None, 8, False, None),
-    "int4": (None, 4, False, "per tensor"),
-    "quantize, per tensor": (None, 8, True, None),
-    "quantize, 6 groups": (6, 8, True, "quantize, per tensor"),
-    "quantize, 16 outliers": (-16, 8, True, "quantize, per tensor"),
-    "quantize, 32 outliers": (-32, 8, True, "quantize, per tensor"),
+    "per tensor": (None, None, False, None),
+    "int4": (None, 32, False, "per tensor"),
+    "int4, blocks of 128": (None, 128, False, "per tensor"),
+    "quantize, per tensor": (None, None, True, None),
+    "quantize, 6 groups": (6, None, True, "quantize, per tensor"),
+    "quantize, 16 outliers": (-16, None, True, "quantize, per tensor"),
+    "quantize, 32 outliers": (-32, None, True, "quantize, per tensor"),
 }
 
 
@@ -61,19 +61,19 @@ def type_of(groups):
 def write_layer(shape, kind):
     """Constants and operations of one layer from %x to %y, and the types of both."""
     rows, size, outputs = shape
-    groups, bits, quantizes, _ = KINDS[kind]
+    groups, block, quantizes, _ = KINDS[kind]
     code, quant = f"tensor<{rows}x{size}xi8>", type_of(split(size, groups))
     x = f"tensor<{rows}x{size}xf32>" if quantizes else code
     y = f"tensor<{rows}x{outputs}xi8>"
-    w = f"tensor<{outputs}x{size}xi{bits}>"
-    blocks = f"x{-(-size // INT4_BLOCK)}" if bits == 4 else ""
+    w = f"tensor<{outputs}x{size}xi{4 if block else 8}>"
+    blocks = f"x{-(-size // block)}" if block else ""
     s, b = f"tensor<{outputs}{blocks}xf32>", f"tensor<{outputs}xf32>"
     constants = f"""
       %w = arith.constant dense<3> : {w}
       %s = arith.constant dense<0.01> : {s}
       %b = arith.constant dense<0.5> : {b}"""
     quantize = f"%q = qtx.quantize %x to {quant} : {x} -> {code}" if quantizes else ""
-    block = f"block {INT4_BLOCK}" if bits == 4 else ""
+    block = f"block {block}" if block else ""
     return constants, f"""
         {quantize}
         %y = qtx.linear {"%q" if quantizes else "%x"} as {quant}, %w scale(%s) {block} bias(%b)
@@ -146,18 +146,19 @@ def make_timers(shape, row, kinds):
                         floats if KINDS[kind][2] else codes) for kind in kinds}
 
 
-def time_layers(timers, peak, rounds):
-    """Seconds of each timer, and that times the peak: products that there was time for.
+def time_layers(timers, limit, rounds):
+    """Seconds of each timer, and that times the limit: products, or bytes, that there was
+    time for.
 
-    Clocks change within seconds, so each layer stands between two runs of the peak.
+    Clocks change within seconds, so each layer stands between two runs of the limit.
     """
     seconds = {name: [] for name in timers}
     possible = {name: [] for name in timers}
-    before = peak()
+    before = limit()
     for _ in range(rounds):
         for name, timer in timers.items():
             seconds[name].append(timer.run())
-            after = peak()
+            after = limit()
             possible[name].append(seconds[name][-1] * (before + after) / 2)
             before = after
     return ({name: float(np.median(values)) for name, values in seconds.items()},
@@ -177,37 +178,46 @@ def make_peak(row):
     return lambda: factor * linear.CHAINS * 16 / loop.run()
 
 
+def make_bandwidth():
+    """Returns a function that measures bytes per second that a core reads."""
+    import linear
+
+    memory = linear.ReadPeak()
+    return lambda: 1 / memory.run()
+
+
 def measure(shape, row, kinds, options):
-    """One row of the table for each kind of layer."""
+    """One row of the table for each kind of layer. One row of the input waits for memory,
+    more of them for products."""
     timers = make_timers(shape, row, kinds)
-    peak = make_peak(row)
-    reads = []
+    limit = make_bandwidth() if shape[0] == 1 else make_peak(row)
     with machine.Turns(options.lock):
-        if shape[0] == 1:
-            reads.append(machine.measure_peaks(machine.Turns())["memory_gb_per_s"])
-        seconds, possible = time_layers(timers, peak, 2 if options.quick else ROUNDS)
-        if shape[0] == 1:
-            reads.append(machine.measure_peaks(machine.Turns())["memory_gb_per_s"])
-    bandwidth = sum(reads) / len(reads) if reads else None
-    products = int(np.prod(shape, dtype=np.int64))
+        seconds, possible = time_layers(timers, limit, 2 if options.quick else ROUNDS)
     loop = analyse_loop(shape, row)
-    return [describe_layer(shape, row, kind, seconds, 100 * products / possible[kind], bandwidth)
+    return [describe_layer(shape, row, kind, seconds, possible[kind])
             | (loop if kind in ("per tensor", "float") else {}) for kind in timers]
 
 
-def describe_layer(shape, row, kind, seconds, share, bandwidth):
+def count_bytes(shape, kind):
+    """What has to be read for a row: weights, and a scale for each block or output. What a
+    format stores beside these does not count."""
+    _, size, outputs = shape
+    block = KINDS[kind][1]
+    scales = outputs * (-(-size // block) if block else 1)
+    return size * outputs * (0.5 if block else 1) + 4 * scales
+
+
+def describe_layer(shape, row, kind, seconds, possible):
     products = int(np.prod(shape, dtype=np.int64))
     result = {"shape": list(shape), "isa": row, "kind": kind, "us": 1e6 * seconds[kind],
-              "gops": 2e-9 * products / seconds[kind], "percent_of_peak": share}
+              "gops": 2e-9 * products / seconds[kind]}
     other = KINDS.get(kind, (None,) * 4)[3]
     if other in seconds:
         result["ratio"] = seconds[kind] / seconds[other]
-    if bandwidth:
-        bits = KINDS[kind][1]
-        scales = 4 * shape[2] * (shape[1] // INT4_BLOCK if bits == 4 else 1)
-        rate = (shape[1] * shape[2] * bits / 8 + scales) * 1e-9 / seconds[kind]
-        result |= {"gb_per_s": rate, "percent_of_bandwidth": 100 * rate / bandwidth}
-    return result
+    if shape[0] > 1:
+        return result | {"percent_of_peak": 100 * products / possible}
+    size = count_bytes(shape, kind)
+    return result | {"gb_per_s": 1e-9 * size / seconds[kind], "percent_of_bandwidth": 100 * size / possible}
 
 
 def run(options):
@@ -225,7 +235,7 @@ def run(options):
         jobs = [(shape, list(KINDS)) for shape in shapes]
         # What one token needs does not depend on the row: memory decides.
         if name == "avx512-vnni":
-            jobs.append((decode, ["per tensor", "int4"]))
+            jobs.append((decode, ["per tensor", "int4", "int4, blocks of 128"]))
         for shape, kinds in jobs:
             try:
                 rows += measure(shape, name, kinds, options)
@@ -250,7 +260,7 @@ def print_table(result):
             print(f"{shape:>16} {row['isa']:>12} not run: {row['missing']}")
             continue
         cells = [f"{row[key]:.{digits}f}" if key in row else "" for key, digits in
-                 (("ratio", 3), ("gb_per_s", 1), ("percent_of_bandwidth", 1))]
+                 (("percent_of_peak", 1), ("ratio", 3), ("gb_per_s", 1), ("percent_of_bandwidth", 1))]
         print(f"{shape:>16} {row['isa']:>12} {row['kind']:22} {row['us']:9.1f} "
-              f"{row['gops']:8.1f} {row['percent_of_peak']:7.1f} {cells[0]:>6} {cells[1]:>6} {cells[2]:>8} "
+              f"{row['gops']:8.1f} {cells[0]:>7} {cells[1]:>6} {cells[2]:>6} {cells[3]:>8} "
               f"{format_loop(row):>25}")

@@ -98,10 +98,12 @@ def test_linear(cpu, folder):
         for loop in found:
             check_clean(loop, 4)
         dot = "vfmadd231ps" if name == FLOATS else row.linear
-        largest = max(found, key=len)
-        # LLVM unrolls the loop of one row, whose tile is small.
-        sums = row.vectors if name == ROW else row.rows * row.vectors
-        assert largest.count({dot}) in ((sums, 2 * sums, 4 * sums) if name == ROW else (sums,))
+        counts = {loop.count({dot}) for loop in found}
+        # One row takes up to four panels at once, and LLVM unrolls its loop.
+        if name == ROW:
+            assert counts <= {row.vectors, 2 * row.vectors, 4 * row.vectors, 8 * row.vectors}
+        else:
+            assert row.rows * row.vectors in counts
 
 
 @pytest.mark.parametrize("cpu", CPUS)

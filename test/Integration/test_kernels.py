@@ -395,6 +395,30 @@ def test_integer_linear(row, case, seed):
     check_integer_linear(case, row, seed)
 
 
+# Tails of words of nibbles, and of blocks. The smallest scales leave none to divide.
+@pytest.mark.parametrize("row", INTEGER_ROWS)
+@settings(max_examples=25)
+@given(st.builds(
+    IntegerLinear, st.sampled_from(ROWS), st.sampled_from(PARTITIONS + ((256,), (100,), (320,), (12, 45))),
+    st.sampled_from(OUTPUTS + (192, 210)), dynamic=st.sampled_from(("", "", "scale", "zero_point")),
+    per_token=st.booleans(), unsigned=st.booleans(), weight=st.just("i4"),
+    block=st.sampled_from((0, 8, 20, 32, 64, 128)), bias=st.sampled_from(("none", "full")),
+    activation=st.sampled_from(("none", "gelu")), result=st.sampled_from(("f32", "tensor", "groups", "unsigned")),
+    values=st.sampled_from(("random", "random", "low", "high")), scale=st.sampled_from((1.0, 1.0, 1e30, 2e-35)),
+    scaled=st.booleans()), st.integers(0, 2**32 - 1))
+def test_nibbles(row, case, seed):
+    check_integer_linear(case, row, seed)
+
+
+@pytest.mark.parametrize("row", INTEGER_ROWS)
+@pytest.mark.parametrize("rows", ROWS)
+@pytest.mark.parametrize("dynamic", ("", "zero_point"))
+def test_rows_of_nibbles(row, rows, dynamic):
+    """Few rows sum up the weights, others read the sums."""
+    check_integer_linear(IntegerLinear(rows, (64, 32, 7), 209, dynamic=dynamic, per_token=True, weight="i4",
+                                       block=32, result="tensor"), row, rows)
+
+
 @pytest.mark.parametrize("row", INTEGER_ROWS)
 @settings(max_examples=5)
 @given(LINEARS, st.integers(0, 2**32 - 1))
@@ -497,12 +521,13 @@ def guard(array, at_end):
 @pytest.mark.parametrize("row", FLOAT_ROWS + INTEGER_ROWS)
 @pytest.mark.parametrize("at_end", [False, True])
 def test_reads_stay_inside(row, at_end):
-    for size, rows in ((1, 1), (3, 2), (5, 9), (66, 7), (31, 16), (70, 33)):
+    for size, rows in ((1, 1), (3, 2), (5, 9), (66, 7), (31, 16), (61, 2), (70, 33)):
         if row.endswith("-fma"):
             text, _ = float_linear(size, 17, "full", "none")
             arrays = [np.ones((rows, size), np.float32), np.ones((rows, 17), np.float32)]
         else:
-            case = IntegerLinear(rows, (size,), 17, unsigned=True, bias="full")
+            weight = "i4" if rows % 2 else "i8"
+            case = IntegerLinear(rows, (size,), 17, unsigned=True, weight=weight, bias="full")
             text, arrays = integer_linear(case, 0)
         _, fast = compile_both(text, row)
         # A fault ends the process.
@@ -536,9 +561,10 @@ def hoist_packed(text):
 
 @pytest.mark.parametrize("row", INTEGER_ROWS)
 @pytest.mark.parametrize("at_end", [False, True])
-def test_reads_of_packed_operands_stay_inside(row, at_end):
+@pytest.mark.parametrize("rows, weight", [(45, "i8"), (45, "i4"), (1, "i4")])
+def test_reads_of_packed_operands_stay_inside(row, at_end, rows, weight):
     """Weights, scales, seeds, reciprocals and zero points, each between pages of its own."""
-    case = IntegerLinear(45, (66, 31), 49, bias="constant", result="groups")
+    case = IntegerLinear(rows, (66, 31), 49, weight=weight, bias="constant", result="groups")
     text, arrays = integer_linear(case, 1)
     fast = f"module attributes {{{cpus.target(cpus.MICRO_KERNELS[row])}}} {{ {text} }}"
     packed, operands = hoist_packed(qtx.run_passes(

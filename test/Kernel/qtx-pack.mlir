@@ -32,19 +32,19 @@ func.func @unknown(%x: tensor<?x3xf32>) -> tensor<?x2xf32> {
 // -----
 
 // The instruction takes unsigned bytes: x + 128, and seeds -(z + 128) * sum w. The
-// first segment is padded to a step.
+// first segment is padded to a step. Parameters of a segment fill a vector.
 // CHECK-LABEL: func.func @bytes
 // CHECK: %[[X:.*]] = linalg.generic {{.*}} ins(%arg0
 // CHECK: arith.xori
 // CHECK-DAG: arith.constant dense_resource<[[WEIGHT:.*]]> : tensor<64xi8>
-// CHECK-DAG: arith.constant dense_resource<[[SCALE:.*]]> : tensor<2x1xf32>
-// CHECK-DAG: arith.constant dense_resource<[[SEED:.*]]> : tensor<2x1xi32>
+// CHECK-DAG: arith.constant dense_resource<[[SCALE:.*]]> : tensor<16xf32>
+// CHECK-DAG: arith.constant dense_resource<[[SEED:.*]]> : tensor<16xi32>
 // CHECK: qtx.kernel "qtx.linear"(%[[X]],
 // CHECK-SAME: result_range = array<i64: -128, 127>
 // CHECK-SAME: segments = array<i64: 3, 2>
 // CHECK-DAG: [[WEIGHT]]: "0x40000000010203000000{{0+}}0405000000{{0+}}"
-// CHECK-DAG: [[SCALE]]: "0x400000000000803E0000803F"
-// CHECK-DAG: [[SEED]]: "0x40000000F4FCFFFF9BFBFFFF"
+// CHECK-DAG: [[SCALE]]: "0x400000000000803E{{(00000000)+}}0000803F{{(00000000)+}}"
+// CHECK-DAG: [[SEED]]: "0x40000000F4FCFFFF{{(00000000)+}}9BFBFFFF{{(00000000)+}}"
 func.func @bytes(%x: tensor<?x5xi8>) -> tensor<?x1xi8> {
   %w = arith.constant dense<[[1, 2, 3, 4, 5]]> : tensor<1x5xi8>
   %s = arith.constant dense<0.5> : tensor<1xf32>
@@ -76,4 +76,58 @@ func.func @widened(%x: tensor<?x4xi8>) -> tensor<?x1xf32> {
 func.func @not_configured(%x: tensor<?x3xf32>, %w: tensor<2x3xf32>) -> tensor<?x2xf32> {
   %y = qtx.linear %x, %w : (tensor<?x3xf32>, tensor<2x3xf32>) -> tensor<?x2xf32>
   return %y : tensor<?x2xf32>
+}
+
+// -----
+
+// Eight channels of an output are a word. Its low nibbles are one dot product of bytes,
+// whose sums are 16 times as large: seeds -16 * 128 * sum w, and scales / 16.
+// CHECK-LABEL: func.func @nibbles
+// CHECK-DAG: arith.constant dense_resource<[[WEIGHT:.*]]> : tensor<16xi32>
+// CHECK-DAG: arith.constant dense_resource<[[SCALE:.*]]> : tensor<8xf32>
+// CHECK-DAG: arith.constant dense_resource<[[SEED:.*]]> : tensor<8xi32>
+// CHECK: qtx.kernel "qtx.linear"
+// CHECK-SAME: nibbles
+// CHECK-NOT: sum_factor
+// CHECK-SAME: zero_point = 128
+// CHECK-DAG: [[WEIGHT]]: "0x40000000516273F4{{(00000000)+}}03000000{{(00000000)+}}"
+// CHECK-DAG: [[SCALE]]: "0x400000000000803C{{(00000000)+}}"
+// CHECK-DAG: [[SEED]]: "0x400000000010FFFF{{(00000000)+}}"
+func.func @nibbles(%x: tensor<?x9xi8>) -> tensor<?x1xf32> {
+  %w = arith.constant dense<[[1, 2, 3, 4, 5, 6, 7, -1, 3]]> : tensor<1x9xi4>
+  %s = arith.constant dense<0.5> : tensor<1xf32>
+  %y = qtx.linear %x as !quant.uniform<i8:f32, 0.5>, %w scale(%s)
+      {qtx.config = #qtx.micro_kernel<"x86-avx-vnni", rows = 6, vectors = 2, block = 96>, qtx.nibbles}
+      : (tensor<?x9xi8>, tensor<1x9xi4>, tensor<1xf32>) -> tensor<?x1xf32>
+  return %y : tensor<?x1xf32>
+}
+
+// -----
+
+// Run-time scales cannot be divided: sums are. Words of 16 bits hold one channel of each
+// of four dot products.
+// CHECK-LABEL: func.func @divided_sums
+// CHECK: qtx.kernel "qtx.linear"
+// CHECK-SAME: nibbles
+// CHECK-SAME: sum_factor = 16
+// CHECK-LABEL: func.func @nibbles_of_words
+// CHECK: arith.constant dense_resource<[[WEIGHT:.*]]> : tensor<8xi32>
+// CHECK: qtx.kernel "qtx.linear"
+// CHECK-NOT: sum_factor
+// CHECK: [[WEIGHT]]: "0x4000000031754286{{(00000000)+}}"
+func.func @divided_sums(%x: tensor<?x8xi8>, %xs: tensor<1xf32>) -> tensor<?x1xf32> {
+  %w = arith.constant dense<[[1, 2, 3, 4, 5, 6, 7, -8]]> : tensor<1x8xi4>
+  %s = arith.constant dense<0.5> : tensor<1xf32>
+  %y = qtx.linear %x scale(%xs) as !qtx.grouped<i8:f32, axis=-1, [8], ?>, %w scale(%s)
+      {qtx.config = #qtx.micro_kernel<"x86-avx-vnni", rows = 6, vectors = 2, block = 96>, qtx.nibbles}
+      : (tensor<?x8xi8>, tensor<1xf32>, tensor<1x8xi4>, tensor<1xf32>) -> tensor<?x1xf32>
+  return %y : tensor<?x1xf32>
+}
+func.func @nibbles_of_words(%x: tensor<?x8xi8>) -> tensor<?x1xf32> {
+  %w = arith.constant dense<[[1, 2, 3, 4, 5, 6, 7, -8]]> : tensor<1x8xi4>
+  %s = arith.constant dense<0.5> : tensor<1xf32>
+  %y = qtx.linear %x as !quant.uniform<i8:f32, 0.5>, %w scale(%s)
+      {qtx.config = #qtx.micro_kernel<"x86-avx2-int16", rows = 6, vectors = 2, block = 96>, qtx.nibbles}
+      : (tensor<?x8xi8>, tensor<1x8xi4>, tensor<1xf32>) -> tensor<?x1xf32>
+  return %y : tensor<?x1xf32>
 }

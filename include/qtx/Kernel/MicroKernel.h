@@ -128,6 +128,13 @@ llvm::StringRef findObstacle(AttentionOp op, const TargetFeatures &features);
 std::pair<const MicroKernel *, const MicroKernel *>
 getMicroKernels(AttentionOp op, const TargetFeatures &features);
 
+/// The attribute of an operation whose weights of 4 bits stay in nibbles, and
+/// the parameter of its kernel.
+inline constexpr llvm::StringLiteral kNibblesAttrName = "qtx.nibbles";
+inline constexpr llvm::StringLiteral kNibblesParam = "nibbles";
+/// Channels in a word of nibbles.
+inline constexpr int64_t kNibbles = 8;
+
 /// Has the linear layers of `other`, a configured copy of `module` for a lesser
 /// target, take weights in the format of `module` where their instructions can,
 /// so that an object with both holds them once. Tiles of another size are

@@ -23,7 +23,9 @@ def QtxConfigurePass : Pass<"qtx-configure"> {
     attribute `qtx.partition` says how they share the operation: at most `threads` of
     them take some of the outputs each, or from `row_split` rows on some of the rows.
 
-    An operation without the attribute takes the reference lowering; a missed remark
+    The unit attribute `qtx.nibbles` says that weights of 4 bits stay packed.
+
+    An operation without `qtx.config` takes the reference lowering; a missed remark
     says why.
   }];
 }
@@ -62,11 +64,14 @@ def QtxPackPass : Pass<"qtx-pack"> {
     |---|---|
     | `x` | as it was; unsigned (x + 128) or widened where the micro-kernel wants that |
     | `weight` | panels of as many outputs as fit the sums of a tile. Within a panel the contracted axis is outermost, in steps of the neighbours that one lane takes; each segment is padded with zeros to whole steps |
-    | `weight_scale` | `[S, N]`, the product of both scales, or that of the weight where those of `x` are run-time values |
-    | `seed` | `[S, N]`, zero points included; where those are run-time values, sums of the weight |
+    | `weight_scale` | for each panel `[S, N]`, the product of both scales, or that of the weight where those of `x` are run-time values; N fills whole vectors |
+    | `seed` | likewise, zero points included; where those are run-time values, sums of the weight |
     | `y_scale`, `y_zero_point` | `[1]` or `[N]`, the reciprocal of the scale of `y` and its zero point |
 
-    Float operations with integer weights get the dequantized weights.
+    Float operations with integer weights get the dequantized weights. With the unit
+    attribute `qtx.nibbles` the weight is words of eight channels of 4 bits, the
+    parameter `zero_point` is what all weights of an output are multiplied by for its
+    seed, and `sum_factor`, if there, what sums have to be divided by.
   }];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",
