@@ -6,9 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Masks.h"
-#include "Recognizer.h"
-#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "AttentionBuilder.h"
 #include "qtx/Dialect/Qtx/IR/AttentionOps.h"
 #include <cmath>
 
@@ -17,15 +15,6 @@ using namespace qtx;
 using namespace qtx::onnx;
 
 namespace {
-
-/// What changes the scores besides factors: a tensor that is added, or a
-/// condition under which they stay and else become `never`.
-struct MaskTerm {
-  Value added;
-  Value condition;
-  bool isNegated = false;
-  double never = 0;
-};
 
 /// The scores of an attention, from the last step to the product.
 struct Scores {
@@ -255,296 +244,6 @@ static Value getSharedHeads(Value value) {
   return isRepetition ? heads : strip(value);
 }
 
-static bool isStatic(AffineExpr size) {
-  return isa_and_present<AffineConstantExpr>(size);
-}
-
-static int64_t getSize(AffineExpr size) {
-  return cast<AffineConstantExpr>(size).getValue();
-}
-
-//===----------------------------------------------------------------------===//
-// Building
-//===----------------------------------------------------------------------===//
-
-namespace qtx::onnx {
-
-/// One attention while it is put together.
-class AttentionBuilder {
-public:
-  AttentionBuilder(Recognizer &recognizer, Location loc)
-      : recognizer(recognizer), builder(recognizer.builder), loc(loc) {}
-
-  Value query, key, value;
-  double scale = 1;
-  std::optional<double> softCap;
-  float gamma = 0, zeta = 1;
-  bool isCausal = false;
-  Value mask, gate;
-  double gain = 1;
-  const char *obstacle = nullptr;
-
-  /// False, with an obstacle, if the operands are not those of an attention.
-  bool checkOperands();
-  bool setMasks(ArrayRef<MaskTerm> terms);
-  Value create();
-  /// The clauses, for people.
-  std::string describe() const;
-  SmallVector<AffineExpr> getScoreDims();
-  SmallVector<AffineExpr> getResultDims();
-
-private:
-  bool readMasks(ArrayRef<MaskTerm> terms, KeyMask &known);
-  Value createFlags(const KeyFlags &flags);
-  Value createPaddingMask(const KeyFlags &flags);
-  void joinFlags(Value flags);
-  bool addTerms(ArrayRef<MaskTerm> terms);
-  Value createSelection(Value condition, const MaskTerm &term);
-  Value addMasks(Value lhs, Value rhs);
-  Value getMaskShape(Value tensor);
-
-  Recognizer &recognizer;
-  OpBuilder &builder;
-  Location loc;
-};
-
-} // namespace qtx::onnx
-
-SmallVector<AffineExpr> AttentionBuilder::getScoreDims() {
-  SmallVector<AffineExpr> q = getDims(query);
-  return {q[0], q[1], q[2], getDims(key)[2]};
-}
-
-SmallVector<AffineExpr> AttentionBuilder::getResultDims() {
-  SmallVector<AffineExpr> q = getDims(query);
-  return {q[0], q[1], q[2], getDims(value)[3]};
-}
-
-bool AttentionBuilder::checkOperands() {
-  for (Value operand : {query, key, value})
-    if (!isF32(operand) || getRank(operand) != 4) {
-      obstacle = "its operands are not f32 tensors of rank 4";
-      return false;
-    }
-  SmallVector<AffineExpr> q = getDims(query), k = getDims(key),
-                          v = getDims(value);
-  if (!isStatic(q[1]) || !isStatic(q[3]) || !isStatic(k[1]) ||
-      !isStatic(v[3]) || llvm::is_contained(q, AffineExpr()) ||
-      llvm::is_contained(k, AffineExpr())) {
-    obstacle = "the number of heads or their channels is not static";
-    return false;
-  }
-  bool isConsistent = q[3] == k[3] && k[1] == v[1] && k[2] == v[2] &&
-                      q[0] == k[0] && k[0] == v[0] && getSize(k[1]) > 0 &&
-                      getSize(q[1]) % getSize(k[1]) == 0;
-  if (!isConsistent)
-    obstacle =
-        "its operands do not have the shapes of queries, keys and values";
-  return isConsistent;
-}
-
-/// `tensor` in the rank of a mask; null if it does not broadcast to the scores
-/// along leading dimensions.
-Value AttentionBuilder::getMaskShape(Value tensor) {
-  SmallVector<AffineExpr> dims = getDims(tensor), scores = getScoreDims();
-  AffineExpr one = getAffineConstantExpr(1, tensor.getContext());
-  if (dims.size() > scores.size())
-    return {};
-  dims.insert(dims.begin(), scores.size() - dims.size(), one);
-  for (auto [size, score] : llvm::zip_equal(dims, scores))
-    if (size != score && size != one)
-      return {};
-  Value shaped = recognizer.createReshape(tensor, dims);
-  if (dims.back() == scores.back())
-    return shaped;
-  dims.back() = scores.back();
-  return recognizer.createNode(
-      "Expand", shaped,
-      getTensorType(dims, getElementTypeOrSelf(tensor.getType())));
-}
-
-Value AttentionBuilder::createFlags(const KeyFlags &flags) {
-  // Whether an integer is other than zero is its conversion to a boolean.
-  Value tensor = recognizer.createCast(flags.value, builder.getI1Type());
-  if (flags.isNegated)
-    tensor = recognizer.createNode("Not", tensor,
-                                   cast<RankedTensorType>(tensor.getType()));
-  return tensor;
-}
-
-/// Flags per key as [B, 1, 1, T].
-Value AttentionBuilder::createPaddingMask(const KeyFlags &flags) {
-  SmallVector<AffineExpr> scores = getScoreDims();
-  AffineExpr one = getAffineConstantExpr(1, builder.getContext());
-  bool hasBatch = llvm::count_if(getDims(flags.value), [&](AffineExpr size) {
-                    return size != one;
-                  }) == 2;
-  Value tensor = createFlags(flags);
-  return recognizer.createReshape(
-      tensor, {hasBatch ? scores[0] : one, one, one, scores[3]});
-}
-
-void AttentionBuilder::joinFlags(Value flags) {
-  if (mask && mask != flags) {
-    SmallVector<AffineExpr> lhs = getDims(mask), rhs = getDims(flags);
-    AffineExpr one = getAffineConstantExpr(1, builder.getContext());
-    for (auto [size, other] : llvm::zip_equal(lhs, rhs))
-      size = size == one ? other : size;
-    flags = recognizer.createNode("And", {recognizer.getWithDims(mask), flags},
-                                  getTensorType(lhs, builder.getI1Type()));
-  }
-  mask = flags;
-}
-
-/// Whether all terms say which keys take part, in a way that leaves no visible
-/// row without any: then infinity may take the place of a finite number.
-bool AttentionBuilder::readMasks(ArrayRef<MaskTerm> terms, KeyMask &known) {
-  MaskReader reader(getScoreDims());
-  for (const MaskTerm &term : terms) {
-    KeyMask read;
-    read.isFinite = term.condition && std::isfinite(term.never);
-    bool isRead =
-        term.added ? reader.readAdded(term.added, read)
-                   : reader.readCondition(term.condition, term.isNegated, read);
-    if (!isRead || (read.isFinite && !read.others.empty()))
-      return false;
-    known.isCausal |= read.isCausal;
-    llvm::append_range(known.padding, read.padding);
-    llvm::append_range(known.others, read.others);
-  }
-  return llvm::all_of(known.others, [&](const KeyFlags &flags) {
-    return bool(getMaskShape(flags.value));
-  });
-}
-
-bool AttentionBuilder::setMasks(ArrayRef<MaskTerm> terms) {
-  KeyMask known;
-  if (!readMasks(terms, known))
-    return addTerms(terms);
-  isCausal = known.isCausal;
-  SmallVector<Value> seen;
-  for (const KeyFlags &flags : known.padding) {
-    if (llvm::is_contained(seen, flags.value))
-      continue;
-    seen.push_back(flags.value);
-    // Made once for all layers.
-    Value &made = recognizer.paddingMasks[flags.value][flags.isNegated];
-    if (!made)
-      made = createPaddingMask(flags);
-    joinFlags(made);
-  }
-  for (const KeyFlags &flags : known.others)
-    joinFlags(getMaskShape(createFlags(flags)));
-  return true;
-}
-
-/// The terms as they are: tensors of numbers, added to one another.
-bool AttentionBuilder::addTerms(ArrayRef<MaskTerm> terms) {
-  Value sum;
-  for (const MaskTerm &term : terms) {
-    Value shaped = getMaskShape(term.added ? term.added : term.condition);
-    if (!shaped || (term.added && !isF32(term.added))) {
-      obstacle =
-          "what is added to its scores does not have the shape of a mask";
-      return false;
-    }
-    if (term.condition)
-      shaped = createSelection(shaped, term);
-    sum = sum ? addMasks(sum, shaped) : shaped;
-  }
-  mask = sum;
-  return true;
-}
-
-/// 0 where the condition keeps the scores, else the number that replaces them.
-Value AttentionBuilder::createSelection(Value condition, const MaskTerm &term) {
-  Value kept = recognizer.createScalar(0);
-  Value never = recognizer.createScalar(term.never);
-  if (term.isNegated)
-    std::swap(kept, never);
-  return recognizer.createNode(
-      "Where", {condition, kept, never},
-      getTensorType(getDims(condition), builder.getF32Type()));
-}
-
-Value AttentionBuilder::addMasks(Value lhs, Value rhs) {
-  SmallVector<AffineExpr> dims = getDims(lhs);
-  AffineExpr one = getAffineConstantExpr(1, builder.getContext());
-  for (auto [size, other] : llvm::zip_equal(dims, getDims(rhs)))
-    size = size == one ? other : size;
-  return recognizer.createNode("Add", {lhs, rhs},
-                               getTensorType(dims, builder.getF32Type()));
-}
-
-Value AttentionBuilder::create() {
-  Value none, offset;
-  SmallVector<AffineExpr> scores = getScoreDims();
-  // Without an offset the last query sees the last key.
-  if (isCausal && scores[2] != scores[3])
-    offset = arith::ConstantIndexOp::create(builder, loc, 0);
-  auto plain = [&](Value tensor) {
-    return tensor ? recognizer.getPlain(tensor) : Value();
-  };
-  auto number = [&](double value) { return builder.getF32FloatAttr(value); };
-  RankedTensorType type =
-      dropDims(getTensorType(getResultDims(), builder.getF32Type()));
-  return AttentionOp::create(
-      builder, loc, type, plain(query), plain(key), plain(value), plain(mask),
-      offset, none, plain(gate), TypeAttr(), TypeAttr(), TypeAttr(),
-      isCausal ? builder.getUnitAttr() : UnitAttr(), number(scale),
-      softCap ? number(*softCap) : FloatAttr(), TypeAttr(), FloatAttr(),
-      number(gamma), number(zeta), UnitAttr(), TypeAttr(), TypeAttr(),
-      number(gain), TypeAttr());
-}
-
-//===----------------------------------------------------------------------===//
-// Gates
-//===----------------------------------------------------------------------===//
-
-namespace {
-/// `context * (sigmoid(logits) * gain)`
-struct Gate {
-  NodeOp product;
-  Value logits;
-  double gain;
-};
-} // namespace
-
-/// The gate that multiplies `context`, if nothing else reads it.
-static std::optional<Gate> getGate(Value context) {
-  NodeOp product = getOnlyUser(context);
-  if (!product || !product.is("Mul"))
-    return std::nullopt;
-  for (unsigned index : {0, 1}) {
-    if (strip(product.getInputs()[index]) != strip(context))
-      continue;
-    Scaled factor = getScaled(product.getInputs()[1 - index]);
-    if (NodeOp sigmoid = getNode(factor.value, "Sigmoid"))
-      return Gate{product, strip(sigmoid.getInputs()[0]), factor.factor};
-  }
-  return std::nullopt;
-}
-
-/// Sets the gate of an attention whose result is `context`; returns what it
-/// becomes with it.
-Value Recognizer::takeGate(AttentionBuilder &attention, Value context) {
-  std::optional<Gate> gate = getGate(context);
-  // One logit per head and query, or per channel of these.
-  SmallVector<AffineExpr> dims = attention.getResultDims(), logits;
-  if (gate && isF32(gate->logits))
-    logits = getDims(gate->logits);
-  SmallVector<AffineExpr> perHead(dims);
-  perHead[3] = builder.getAffineConstantExpr(1);
-  if (logits != dims && logits != perHead)
-    return context;
-  builder.setInsertionPoint(gate->product);
-  attention.gate =
-      logits == dims ? gate->logits
-                     : createReshape(gate->logits, {dims[0], dims[1], dims[2]});
-  attention.gain = gate->gain;
-  return gate->product.getOutputs()[0];
-}
-
 //===----------------------------------------------------------------------===//
 // Products around a softmax
 //===----------------------------------------------------------------------===//
@@ -582,21 +281,6 @@ bool Recognizer::recognizeEagerAttention(NodeOp node) {
   replace(y, attention.create());
   passed(node.getLoc(), "found qtx.attention" + attention.describe());
   return true;
-}
-
-std::string AttentionBuilder::describe() const {
-  std::string text;
-  if (isCausal)
-    text += ", causal";
-  if (mask)
-    text += isF32(mask) ? ", with an additive mask" : ", with a mask of flags";
-  if (gamma != 0 || zeta != 1)
-    text += ", clipped";
-  if (softCap)
-    text += ", with a soft cap";
-  if (gate)
-    text += ", gated";
-  return text;
 }
 
 //===----------------------------------------------------------------------===//
@@ -669,7 +353,8 @@ bool Recognizer::recognizeAttentionOperator(NodeOp node) {
     return false;
   }
   attention.isCausal |= node.getIntAttr("is_causal", 0) != 0;
-  Value y = node.getOutputs()[0], result = attention.create();
+  Value y = takeGate(attention, node.getOutputs()[0]);
+  Value result = attention.create();
   if (getRank(y) == 3) {
     auto type = cast<RankedTensorType>(y.getType());
     result =

@@ -103,6 +103,8 @@ private:
 
   // ---- attention
   mlir::Value takeGate(AttentionBuilder &attention, mlir::Value context);
+  mlir::Value getGateLogits(AttentionBuilder &attention, mlir::Value logits,
+                            bool areHeadsFirst);
   mlir::Value getHeads(mlir::Value value, int64_t heads);
 
   friend class AttentionBuilder;

@@ -390,6 +390,58 @@ func.func @gated_channels(%q: tensor<2x4x3x5xf32>, %k: tensor<2x4x3x5xf32>, %v: 
   return %y : tensor<2x4x3x5xf32>
 }
 
+// Heads are merged first: a logit per merged channel.
+// CHECK-LABEL: func.func @gated_behind_heads(
+// CHECK: %[[G:.*]] = qtx.split_heads %{{.*}} : tensor<2x3x20xf32> -> tensor<2x4x3x5xf32>
+// CHECK: %[[Y:.*]] = qtx.attention {{.*}} gate(%[[G]])
+// CHECK: %[[M:.*]] = qtx.merge_heads %[[Y]]
+// CHECK: return %[[M]]
+func.func @gated_behind_heads(%q: tensor<2x4x3x5xf32>, %k: tensor<2x4x3x5xf32>, %v: tensor<2x4x3x5xf32>, %g: tensor<2x3x20xf32>) -> tensor<2x3x20xf32> {
+  %kt = onnx.node "Transpose"(%k) attributes {perm = [0 : si64, 1 : si64, 3 : si64, 2 : si64]} : (tensor<2x4x3x5xf32>) -> tensor<2x4x5x3xf32>
+  %p = onnx.node "MatMul"(%q, %kt) : (tensor<2x4x3x5xf32>, tensor<2x4x5x3xf32>) -> tensor<2x4x3x3xf32>
+  %sm = onnx.node "Softmax"(%p) attributes {axis = 3 : si64} : (tensor<2x4x3x3xf32>) -> tensor<2x4x3x3xf32>
+  %o = onnx.node "MatMul"(%sm, %v) : (tensor<2x4x3x3xf32>, tensor<2x4x3x5xf32>) -> tensor<2x4x3x5xf32>
+  %t = onnx.node "Transpose"(%o) attributes {perm = [0 : si64, 2 : si64, 1 : si64, 3 : si64]} : (tensor<2x4x3x5xf32>) -> tensor<2x3x4x5xf32>
+  %m = onnx.node "Reshape"(%t) : (tensor<2x3x4x5xf32>) -> tensor<2x3x20xf32>
+  %sg = onnx.node "Sigmoid"(%g) : (tensor<2x3x20xf32>) -> tensor<2x3x20xf32>
+  %y = onnx.node "Mul"(%m, %sg) : (tensor<2x3x20xf32>, tensor<2x3x20xf32>) -> tensor<2x3x20xf32>
+  return %y : tensor<2x3x20xf32>
+}
+
+// Between the transposition and the reshape: a logit per query and head.
+// CHECK-LABEL: func.func @gated_behind_queries(
+// CHECK: %[[R:.*]] = onnx.node "Reshape"(%{{.*}}) : (tensor<2x3x4x1xf32>) -> tensor<2x3x4xf32>
+// CHECK: %[[G:.*]] = onnx.node "Transpose"(%[[R]]) attributes {perm = [0 : si64, 2 : si64, 1 : si64]}
+// CHECK: %[[Y:.*]] = qtx.attention {{.*}} gate(%[[G]])
+// CHECK: qtx.merge_heads %[[Y]]
+func.func @gated_behind_queries(%q: tensor<2x4x3x5xf32>, %k: tensor<2x4x3x5xf32>, %v: tensor<2x4x3x5xf32>, %g: tensor<2x3x4x1xf32>) -> tensor<2x3x20xf32> {
+  %kt = onnx.node "Transpose"(%k) attributes {perm = [0 : si64, 1 : si64, 3 : si64, 2 : si64]} : (tensor<2x4x3x5xf32>) -> tensor<2x4x5x3xf32>
+  %p = onnx.node "MatMul"(%q, %kt) : (tensor<2x4x3x5xf32>, tensor<2x4x5x3xf32>) -> tensor<2x4x3x3xf32>
+  %sm = onnx.node "Softmax"(%p) attributes {axis = 3 : si64} : (tensor<2x4x3x3xf32>) -> tensor<2x4x3x3xf32>
+  %o = onnx.node "MatMul"(%sm, %v) : (tensor<2x4x3x3xf32>, tensor<2x4x3x5xf32>) -> tensor<2x4x3x5xf32>
+  %t = onnx.node "Transpose"(%o) attributes {perm = [0 : si64, 2 : si64, 1 : si64, 3 : si64]} : (tensor<2x4x3x5xf32>) -> tensor<2x3x4x5xf32>
+  %sg = onnx.node "Sigmoid"(%g) : (tensor<2x3x4x1xf32>) -> tensor<2x3x4x1xf32>
+  %y = onnx.node "Mul"(%t, %sg) : (tensor<2x3x4x5xf32>, tensor<2x3x4x1xf32>) -> tensor<2x3x4x5xf32>
+  %m = onnx.node "Reshape"(%y) : (tensor<2x3x4x5xf32>) -> tensor<2x3x20xf32>
+  return %m : tensor<2x3x20xf32>
+}
+
+// One logit for all heads of a query.
+// CHECK-LABEL: func.func @gated_alike(
+// CHECK: qtx.attention
+// CHECK-NOT: gate(
+// CHECK: onnx.node "Mul"
+// REMARK: Reason="Mul stays: its gate is not one per head and query, or per channel of these"
+func.func @gated_alike(%q: tensor<2x4x3x5xf32>, %k: tensor<2x4x3x5xf32>, %v: tensor<2x4x3x5xf32>, %g: tensor<2x1x3x1xf32>) -> tensor<2x4x3x5xf32> {
+  %kt = onnx.node "Transpose"(%k) attributes {perm = [0 : si64, 1 : si64, 3 : si64, 2 : si64]} : (tensor<2x4x3x5xf32>) -> tensor<2x4x5x3xf32>
+  %p = onnx.node "MatMul"(%q, %kt) : (tensor<2x4x3x5xf32>, tensor<2x4x5x3xf32>) -> tensor<2x4x3x3xf32>
+  %sm = onnx.node "Softmax"(%p) attributes {axis = 3 : si64} : (tensor<2x4x3x3xf32>) -> tensor<2x4x3x3xf32>
+  %o = onnx.node "MatMul"(%sm, %v) : (tensor<2x4x3x3xf32>, tensor<2x4x3x5xf32>) -> tensor<2x4x3x5xf32>
+  %sg = onnx.node "Sigmoid"(%g) : (tensor<2x1x3x1xf32>) -> tensor<2x1x3x1xf32>
+  %y = onnx.node "Mul"(%o, %sg) : (tensor<2x4x3x5xf32>, tensor<2x1x3x1xf32>) -> tensor<2x4x3x5xf32>
+  return %y : tensor<2x4x3x5xf32>
+}
+
 // -----
 
 //===----------------------------------------------------------------------===//
@@ -405,6 +457,20 @@ func.func @gated_channels(%q: tensor<2x4x3x5xf32>, %k: tensor<2x4x3x5xf32>, %v: 
 // REMARK: Remark="found qtx.attention, causal"
 func.func @operator(%q: tensor<2x3x8xf32>, %k: tensor<2x6x4xf32>, %v: tensor<2x6x4xf32>) -> tensor<2x3x8xf32> {
   %y = onnx.node "Attention"(%q, %k, %v) attributes {is_causal = 1 : si64, kv_num_heads = 1 : si64, q_num_heads = 2 : si64} : (tensor<2x3x8xf32>, tensor<2x6x4xf32>, tensor<2x6x4xf32>) -> tensor<2x3x8xf32>
+  return %y : tensor<2x3x8xf32>
+}
+
+// A gate behind it.
+// CHECK-LABEL: func.func @operator_gated(
+// CHECK-SAME: %[[L:[^ ]*]]: tensor<2x3x8xf32>) ->
+// CHECK: %[[G:.*]] = qtx.split_heads %[[L]] :
+// CHECK: %[[Y:.*]] = qtx.attention {{.*}} gate(%[[G]])
+// CHECK: %[[M:.*]] = qtx.merge_heads %[[Y]]
+// CHECK: return %[[M]]
+func.func @operator_gated(%q: tensor<2x3x8xf32>, %k: tensor<2x6x4xf32>, %v: tensor<2x6x4xf32>, %g: tensor<2x3x8xf32>) -> tensor<2x3x8xf32> {
+  %a = onnx.node "Attention"(%q, %k, %v) attributes {kv_num_heads = 1 : si64, q_num_heads = 2 : si64} : (tensor<2x3x8xf32>, tensor<2x6x4xf32>, tensor<2x6x4xf32>) -> tensor<2x3x8xf32>
+  %sg = onnx.node "Sigmoid"(%g) : (tensor<2x3x8xf32>) -> tensor<2x3x8xf32>
+  %y = onnx.node "Mul"(%a, %sg) : (tensor<2x3x8xf32>, tensor<2x3x8xf32>) -> tensor<2x3x8xf32>
   return %y : tensor<2x3x8xf32>
 }
 
