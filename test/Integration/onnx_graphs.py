@@ -5,32 +5,40 @@
 
 import math
 import pathlib
-from typing import Any, Dict, List, NamedTuple, Sequence
+from typing import Any, Callable, Dict, List, NamedTuple, Sequence
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-HIDDEN, HEADS, INNER, VOCABULARY, POSITIONS = 12, 3, 20, 23, 16
-SIZE = HIDDEN // HEADS
+VOCABULARY, POSITIONS = 23, 16
 LOWEST = np.finfo(np.float32).min
 
 
 class Style(NamedTuple):
     """How an exporter writes each part."""
 
-    linear: str = "matmul"  # "bias_first", "gemm", "fused"
+    linear: str = "matmul"  # "bias_first", "gemm"
+    fused: bool = False  # queries, keys and values by one layer
     norm: str = "whole"  # "formula"
+    pre_norm: bool = False
     activation: str = "gelu"  # "gelu_half", "gelu_whole", "gelu_tanh", "relu", "silu", "quick"
     scale: str = "div"  # "mul", "both", "query"
     mask: str = "minus"  # "fill", "gather", "gather_nd", "float", "none", "causal", "triangle"
     infinity: bool = False  # -inf rather than the least number, and a guard against NaN
     keys: str = "direct"  # "matrices"
     clip: bool = False
-    gate: str = "none"  # "all_heads", "channels"
+    gate: str = "none"  # "all_heads", "channels", "merged"
     shared_heads: bool = False
     dynamic: bool = True
     opset: int = 17
+    hidden: int = 12
+    heads: int = 3
+    inner: int = 20
+
+    @property
+    def head_size(self) -> int:
+        return self.hidden // self.heads
 
 
 class Graph:
@@ -40,6 +48,7 @@ class Graph:
         self.style = style
         self.nodes: List[onnx.NodeProto] = []
         self.initializers: List[TensorProto] = []
+        self.inputs: List[onnx.ValueInfoProto] = []
         self.random = np.random.default_rng(0)
         self.sizes: Sequence[Any] = ("batch", "sequence") if style.dynamic else (2, 7)
 
@@ -56,8 +65,15 @@ class Graph:
     def integers(self, *values: int) -> str:
         return self.constant(values, np.int64)
 
+    def input(self, name: str, dtype: int, sizes: Sequence[Any]) -> str:
+        self.inputs.append(helper.make_tensor_value_info(name, dtype, sizes))
+        return name
+
+    def tokens(self, name: str) -> str:
+        return self.input(name, TensorProto.INT64, self.sizes)
+
     def weight(self, *shape: int) -> str:
-        return self.constant(self.random.normal(0, 0.5, shape))
+        return self.constant(self.random.normal(0, 1.7 * self.style.hidden**-0.5, shape))
 
     def size(self, x: str, axis: int) -> str:
         """One size as a vector of one element."""
@@ -81,7 +97,8 @@ class Graph:
         return self.node("Add", *operands)
 
     def norm(self, x: str) -> str:
-        gamma, beta = self.weight(HIDDEN), self.weight(HIDDEN)
+        gamma = self.constant(self.random.normal(1, 0.3, self.style.hidden))
+        beta = self.weight(self.style.hidden)
         if self.style.norm == "whole":
             return self.node("LayerNormalization", x, gamma, beta, axis=-1, epsilon=1e-5)
         centered = self.node("Sub", x, self.mean(x))
@@ -176,44 +193,46 @@ class Graph:
 
     # ---- attention
 
-    def heads(self, x: str, order: Sequence[int], heads: int = HEADS) -> str:
-        parts = self.reshape(x, self.size(x, 0), self.size(x, 1), heads, SIZE)
+    def heads(self, x: str, order: Sequence[int], heads: int) -> str:
+        parts = self.reshape(x, self.size(x, 0), self.size(x, 1), heads, self.style.head_size)
         return self.node("Transpose", parts, perm=order)
 
     def projections(self, x: str) -> List[str]:
-        if self.style.linear == "fused":
-            fused = self.linear(x, HIDDEN, 3 * HIDDEN)
-            sizes = self.integers(HIDDEN, HIDDEN, HIDDEN)
-            return self.node("Split", fused, sizes, outputs=3, axis=2)
-        width = SIZE if self.style.shared_heads else HIDDEN
-        return [self.linear(x, HIDDEN, n) for n in (HIDDEN, width, width)]
+        hidden = self.style.hidden
+        if self.style.fused:
+            sizes = self.integers(hidden, hidden, hidden)
+            return self.node("Split", self.linear(x, hidden, 3 * hidden), sizes, outputs=3, axis=2)
+        width = self.style.head_size if self.style.shared_heads else hidden
+        return [self.linear(x, hidden, n) for n in (hidden, width, width)]
 
     def repeat(self, x: str) -> str:
         """One head for all."""
         batch, size = self.size(x, 0), self.size(x, 2)
+        heads, channels = self.style.heads, self.style.head_size
         single = self.node("Unsqueeze", x, self.integers(2))
         shape = self.node(
-            "Concat", batch, self.integers(1, HEADS), size, self.integers(SIZE), axis=0)
-        return self.reshape(self.node("Expand", single, shape), batch, HEADS, size, SIZE)
+            "Concat", batch, self.integers(1, heads), size, self.integers(channels), axis=0)
+        return self.reshape(self.node("Expand", single, shape), batch, heads, size, channels)
 
     def keys(self, k: str) -> str:
         """[B, H, T, dk] to [B, H, dk, T]"""
         if self.style.keys == "matrices":
             batch, size = self.size(k, 0), self.size(k, 2)
-            matrices = self.reshape(k, -1, size, SIZE)
+            channels = self.style.head_size
+            matrices = self.reshape(k, -1, size, channels)
             matrices = self.node("Transpose", matrices, perm=[0, 2, 1])
-            return self.reshape(matrices, batch, HEADS, SIZE, size)
+            return self.reshape(matrices, batch, self.style.heads, channels, size)
         return self.node("Transpose", k, perm=[0, 1, 3, 2])
 
     def scores(self, q: str, k: str) -> str:
-        kind = self.style.scale
+        kind, size = self.style.scale, self.style.head_size
         if kind == "both":
-            root = self.constant(SIZE**-0.25)
+            root = self.constant(size**-0.25)
             return self.node("MatMul", self.node("Mul", q, root), self.node("Mul", k, root))
         product = self.node("MatMul", q, k)
         if kind == "mul":
-            return self.node("Mul", product, self.constant(SIZE**-0.5))
-        return self.node("Div", product, self.constant(SIZE**0.5)) if kind == "div" else product
+            return self.node("Mul", product, self.constant(size**-0.5))
+        return self.node("Div", product, self.constant(size**0.5)) if kind == "div" else product
 
     def probabilities(self, scores: str) -> str:
         p = self.node("Softmax", scores, axis=-1)
@@ -226,21 +245,23 @@ class Graph:
         return p
 
     def gated(self, context: str, x: str) -> str:
-        if self.style.gate == "none":
+        if self.style.gate in ("none", "merged"):
             return context
+        hidden, heads = self.style.hidden, self.style.heads
         if self.style.gate == "channels":
-            logits = self.heads(self.linear(x, HIDDEN, HIDDEN), [0, 2, 1, 3])
+            logits = self.heads(self.linear(x, hidden, hidden), [0, 2, 1, 3], heads)
         else:
-            logits = self.node("Transpose", self.linear(x, HIDDEN, HEADS), perm=[0, 2, 1])
+            logits = self.node("Transpose", self.linear(x, hidden, heads), perm=[0, 2, 1])
             logits = self.node("Unsqueeze", logits, self.integers(3))
         return self.node("Mul", context, self.node("Sigmoid", logits))
 
     def attention(self, x: str, mask: str) -> str:
+        hidden, heads = self.style.hidden, self.style.heads
         q, k, v = self.projections(x)
         if self.style.scale == "query":
-            q = self.node("Mul", q, self.constant(SIZE**-0.5))
-        shared = 1 if self.style.shared_heads else HEADS
-        q, k, v = (self.heads(q, [0, 2, 1, 3]), self.heads(k, [0, 2, 1, 3], shared),
+            q = self.node("Mul", q, self.constant(self.style.head_size**-0.5))
+        shared = 1 if self.style.shared_heads else heads
+        q, k, v = (self.heads(q, [0, 2, 1, 3], heads), self.heads(k, [0, 2, 1, 3], shared),
                    self.heads(v, [0, 2, 1, 3], shared))
         if self.style.shared_heads:
             k, v = self.repeat(k), self.repeat(v)
@@ -249,41 +270,62 @@ class Graph:
             scores = self.node("Add", scores, mask)
         context = self.node("MatMul", self.probabilities(scores), v)
         context = self.node("Transpose", self.gated(context, x), perm=[0, 2, 1, 3])
-        merged = self.reshape(context, self.size(x, 0), self.size(x, 1), HIDDEN)
-        return self.linear(merged, HIDDEN, HIDDEN)
+        merged = self.reshape(context, self.size(x, 0), self.size(x, 1), hidden)
+        if self.style.gate == "merged":
+            logits = self.linear(x, hidden, hidden)
+            merged = self.node("Mul", merged, self.node("Sigmoid", logits))
+        return self.linear(merged, hidden, hidden)
+
+    # ---- models
+
+    def table(self, rows: int, ids: str) -> str:
+        return self.node("Gather", self.weight(rows, self.style.hidden), ids)
 
     def embeddings(self) -> str:
-        words = self.node("Gather", self.weight(VOCABULARY, HIDDEN), "input_ids")
         table = self.constant([list(range(POSITIONS))], np.int64)
         places = self.node(
             "Slice", table, self.integers(0), self.size("input_ids", 1), self.integers(1))
-        rows = self.node("Gather", self.weight(POSITIONS, HIDDEN), places)
-        return self.norm(self.node("Add", words, rows))
+        words = self.table(VOCABULARY, "input_ids")
+        return self.node("Add", words, self.table(POSITIONS, places))
 
-    def layer(self, x: str, mask: str) -> str:
-        x = self.norm(self.node("Add", self.attention(x, mask), x))
-        hidden = self.activation(self.linear(x, HIDDEN, INNER))
-        return self.norm(self.node("Add", self.linear(hidden, INNER, HIDDEN), x))
+    def sublayer(self, x: str, compute: Callable[[str], str]) -> str:
+        """With its norm and the residual."""
+        if self.style.pre_norm:
+            return self.node("Add", x, compute(self.norm(x)))
+        return self.norm(self.node("Add", compute(x), x))
+
+    def feed_forward(self, x: str) -> str:
+        hidden, inner = self.style.hidden, self.style.inner
+        return self.linear(self.activation(self.linear(x, hidden, inner)), inner, hidden)
+
+    def layers(self, x: str) -> str:
+        mask = self.mask() if self.style.mask != "none" else ""
+        x = x if self.style.pre_norm else self.norm(x)
+        for _ in range(2):
+            x = self.sublayer(x, lambda y: self.attention(y, mask))
+            x = self.sublayer(x, self.feed_forward)
+        return self.norm(x) if self.style.pre_norm else x
+
+    def model(self, sizes: Sequence[Any]) -> onnx.ModelProto:
+        """What the last node yields, a tensor of `sizes`, is the output."""
+        self.nodes[-1].output[0] = "last_hidden_state"
+        output = helper.make_tensor_value_info("last_hidden_state", TensorProto.FLOAT, sizes)
+        used = {name for node in self.nodes for name in node.input}
+        constants = [tensor for tensor in self.initializers if tensor.name in used]
+        model = helper.make_model(
+            helper.make_graph(self.nodes, "layers", self.inputs, [output], constants),
+            ir_version=8, opset_imports=[helper.make_opsetid("", self.style.opset)])
+        onnx.checker.check_model(model)
+        return model
 
 
 def build(style: Style) -> onnx.ModelProto:
     """Embeddings and two layers."""
     graph = Graph(style)
-    x = graph.embeddings()
-    mask = graph.mask() if style.mask != "none" else ""
-    for _ in range(2):
-        x = graph.layer(x, mask)
-    graph.nodes[-1].output[0] = "last_hidden_state"
-    inputs = [
-        helper.make_tensor_value_info(name, TensorProto.INT64, graph.sizes)
-        for name in ("input_ids", "attention_mask")]
-    output = helper.make_tensor_value_info(
-        "last_hidden_state", TensorProto.FLOAT, [*graph.sizes, HIDDEN])
-    model = helper.make_model(
-        helper.make_graph(graph.nodes, "layers", inputs, [output], graph.initializers),
-        ir_version=8, opset_imports=[helper.make_opsetid("", style.opset)])
-    onnx.checker.check_model(model)
-    return model
+    graph.tokens("input_ids")
+    graph.tokens("attention_mask")
+    graph.layers(graph.embeddings())
+    return graph.model([*graph.sizes, style.hidden])
 
 
 def make_feeds(seed: int = 0, shape: Sequence[int] = (2, 7)) -> Dict[str, np.ndarray]:

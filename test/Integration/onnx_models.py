@@ -8,9 +8,11 @@ import os
 import pathlib
 import re
 import subprocess
-from typing import Counter, Dict, List
+from typing import Counter, Dict, List, Union
 
 import numpy as np
+import onnx
+import onnxruntime
 import qtx
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -45,6 +47,33 @@ def run_model(module: qtx.Module, feeds: Dict[str, np.ndarray]) -> np.ndarray:
     inputs = module.function("main").inputs
     (result,) = module.run("main", *[feeds[value.name] for value in inputs])
     return result
+
+
+def run_onnxruntime(
+    model: Union[pathlib.Path, onnx.ModelProto], feeds: Dict[str, np.ndarray],
+    *, optimize: bool = True,
+) -> np.ndarray:
+    """The only result of a model by ONNX Runtime."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # no warnings of what a graph could do without
+    if not optimize:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    source = model if isinstance(model, pathlib.Path) else model.SerializeToString()
+    session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    (result,) = session.run(None, {value.name: feeds[value.name] for value in session.get_inputs()})
+    return result
+
+
+def get_kept(feeds: Dict[str, np.ndarray], result: np.ndarray) -> np.ndarray:
+    """Which positions of a model's only result are no padding."""
+    return feeds.get("attention_mask", np.ones(result.shape[:2])) == 1
+
+
+def get_distance(actual: np.ndarray, expected: np.ndarray, kept: np.ndarray) -> float:
+    """The norm of the difference over that of what is expected, without padding."""
+    assert actual.shape == expected.shape and actual.dtype == expected.dtype
+    expected = expected[kept].astype(np.float64)
+    return np.linalg.norm(actual[kept] - expected) / np.linalg.norm(expected)
 
 
 def expect_close(actual: np.ndarray, expected: np.ndarray, kept: np.ndarray) -> None:

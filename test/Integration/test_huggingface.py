@@ -1,7 +1,7 @@
 # Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""Checkpoints of the BERT family as ONNX models, against the formulas in NumPy."""
+"""Checkpoints of the BERT family as ONNX models, against the formulas in NumPy, and compiled."""
 
 import json
 import math
@@ -9,7 +9,9 @@ import math
 import ml_dtypes
 import numpy as np
 import onnx
+import onnx_models
 import pytest
+import qtx
 import safetensors.numpy
 from onnx.reference import ReferenceEvaluator
 from qtx import huggingface
@@ -181,6 +183,24 @@ def test_formulas(config, tmp_path):
     huggingface.export_onnx(
         write_checkpoint(tmp_path, config, weights), tmp_path / "model.onnx")
     check_model(tmp_path / "model.onnx", config, weights)
+
+
+@pytest.mark.parametrize("config", [BERT, ROBERTA, DISTILBERT], ids=lambda c: c["model_type"])
+def test_compiled(config, tmp_path):
+    """From a checkpoint to an object, which computes what ONNX Runtime does."""
+    weights = make_weights(config)
+    path = tmp_path / "model.onnx"
+    huggingface.export_onnx(
+        write_checkpoint(tmp_path, config, weights), path, external_data=True)
+    qtx.compile(path, recipe="none").save(tmp_path / "model.o")
+    model = qtx.load(tmp_path / "model.o")
+    for shape in [(3, 7), (3, 13)]:
+        ids, mask, types = make_inputs(config, shape)
+        feeds = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+        feeds = {value.name: feeds[value.name] for value in model.signature.inputs}
+        expected = onnx_models.run_onnxruntime(path, feeds)
+        (actual,) = model(**feeds)
+        onnx_models.expect_close(actual, expected, mask == 1)
 
 
 @pytest.mark.parametrize("external", [False, True])

@@ -27,7 +27,7 @@ STYLES = {
     "dynamo-static": Style(scale="both", mask="gather_nd", dynamic=False, opset=18),
     "dynamo-20": Style(activation="gelu_whole", mask="gather_nd", opset=20),
     "minus-10000": Style(mask="float", activation="relu"),
-    "gpt2": Style(linear="fused", mask="causal", activation="gelu_tanh"),
+    "gpt2": Style(fused=True, mask="causal", activation="gelu_tanh"),
     "gpt2-gemm": Style(linear="gemm", mask="causal", activation="gelu_tanh"),
     "opt": Style(scale="query", mask="causal", activation="relu", infinity=True),
     "triangle": Style(mask="triangle", activation="silu"),
@@ -35,6 +35,7 @@ STYLES = {
     "clipped": Style(clip=True, mask="gather"),
     "gated": Style(gate="all_heads"),
     "gated-channels": Style(gate="channels", clip=True),
+    "gated-merged": Style(gate="merged", mask="gather"),
     "shared-heads": Style(shared_heads=True, scale="mul", mask="causal"),
     "quick-gelu": Style(activation="quick"),
 }
@@ -54,7 +55,7 @@ def test_found(layers):
     expected = dict(LAYERS, embedding=2 if style.dynamic else 1)  # a table may be folded
     if style.gate != "none":
         expected["linear"] += 2
-    if style.gate == "channels":
+    if style.gate in ("channels", "merged"):
         expected["split_heads"] += 2
     found = onnx_models.count_operations(ir)
     assert {name: found[name] for name in expected} == expected

@@ -5,9 +5,8 @@
 
 Each is compiled to a library by the fast path and by the reference path.
 
-It takes the packages torch, transformers, onnxruntime and, for the dynamo exporter,
-onnxscript; where they are absent, as in the default run, all of this is skipped. See
-docs/ModelZoo.md.
+It takes the packages torch, transformers and, for the dynamo exporter, onnxscript; where
+they are absent, as in the default run, all of this is skipped. See docs/ModelZoo.md.
 """
 
 import contextlib
@@ -21,13 +20,12 @@ import objects
 import onnx_models
 import pytest
 
-MISSING = [name for name in ("torch", "transformers", "onnxruntime")
+MISSING = [name for name in ("torch", "transformers")
            if importlib.util.find_spec(name) is None]
 if MISSING:
     pytest.skip(f"unsupported: no package {', '.join(MISSING)}", allow_module_level=True)
 HAS_DYNAMO = importlib.util.find_spec("onnxscript") is not None
 
-import onnxruntime  # noqa: E402
 import torch  # noqa: E402
 import transformers  # noqa: E402
 
@@ -142,15 +140,6 @@ def export(path, model, feeds, exporter, is_dynamic):
         torch.onnx.export(Encoder(model, names), inputs, path, **options)
 
 
-def run_onnxruntime(path, feeds):
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(path, options)
-    names = [value.name for value in session.get_inputs()]
-    (result,) = session.run(None, {name: feeds[name] for name in names})
-    return result
-
-
 def check_operations(architecture, path):
     """Both attentions are found, with their masks."""
     found = onnx_models.list_operations(onnx_models.import_model(path), "attention")
@@ -175,8 +164,8 @@ def check(path, architecture, exporter, attention, is_dynamic):
     ]
     for shape in [(2, 9), (3, 13)] if is_dynamic else [(2, 9)]:
         feeds = make_feeds(architecture, shape, seed=1)
-        expected = run_onnxruntime(path, feeds)
-        kept = feeds.get("attention_mask", np.ones(expected.shape[:2])) == 1
+        expected = onnx_models.run_onnxruntime(path, feeds)
+        kept = onnx_models.get_kept(feeds, expected)
         for library in libraries:
             (actual,) = library.run_named(feeds)
             onnx_models.expect_close(actual, expected, kept)
@@ -194,12 +183,11 @@ def test_int8(name, tmp_path):
     library = objects.Library.from_file(
         path, tmp_path / "model.so", "--recipe=int8", f"--calibrate={tmp_path}/data.npz")
     for feed in feeds:
-        expected = run_onnxruntime(path, feed)
+        expected = onnx_models.run_onnxruntime(path, feed)
         (actual,) = library.run_named(feed)
-        kept = feed.get("attention_mask", np.ones(expected.shape[:2])) == 1
-        difference = (actual - expected)[kept].astype(np.float64)
+        kept = onnx_models.get_kept(feed, expected)
         # Bytes have steps of about 1% of what layers this narrow compute.
-        assert np.linalg.norm(difference) <= 0.1 * np.linalg.norm(expected[kept])
+        assert onnx_models.get_distance(actual, expected, kept) <= 0.1
 
 
 @pytest.mark.parametrize("is_dynamic", [True, False], ids=["dynamic", "static"])
