@@ -33,14 +33,16 @@ static bool isQuantized(func::FuncOp function) {
 }
 
 LogicalResult Quantizer::run() {
-  if (recipe.isFloat())
-    return success();
   if (isQuantized(function)) {
-    function.emitRemark() << "the model is quantized already and keeps its "
-                             "scales: recipe '"
-                          << recipe.name << "' is not applied";
+    useQuantizedOperands(function);
+    if (!recipe.isFloat())
+      function.emitRemark() << "the model is quantized already and keeps its "
+                               "scales: recipe '"
+                            << recipe.name << "' is not applied";
     return success();
   }
+  if (recipe.isFloat())
+    return success();
   prepareAttention();
   findFeedForwards();
   findStreams();

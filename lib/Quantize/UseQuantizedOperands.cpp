@@ -13,26 +13,26 @@ using namespace mlir;
 using namespace qtx;
 
 /// Views move to the front of a dequantizer with one scale.
-static void moveViews(func::FuncOp function) {
-  for (auto split :
-       llvm::to_vector(function.getBody().front().getOps<SplitHeadsOp>())) {
-    auto dequantize = split.getX().getDefiningOp<DequantizeOp>();
+template <typename ViewOp> static void moveViews(func::FuncOp function) {
+  for (auto view :
+       llvm::to_vector(function.getBody().front().getOps<ViewOp>())) {
+    auto dequantize = view.getX().template getDefiningOp<DequantizeOp>();
     auto params =
         dequantize
             ? getQuantParams(dequantize, dequantize.getQuantEdges().front())
             : std::nullopt;
     if (!params || !params->isPerTensor() || dequantize.getXQuant())
       continue;
-    OpBuilder builder(split);
-    auto type = cast<RankedTensorType>(split.getY().getType());
-    auto view =
-        SplitHeadsOp::create(builder, split.getLoc(),
-                             type.clone(params->getType()), dequantize.getX());
+    OpBuilder builder(view);
+    auto type = cast<RankedTensorType>(view.getY().getType());
+    auto codes =
+        ViewOp::create(builder, view.getLoc(), type.clone(params->getType()),
+                       dequantize.getX());
     auto moved =
-        DequantizeOp::create(builder, dequantize.getLoc(), type, view.getY(),
+        DequantizeOp::create(builder, dequantize.getLoc(), type, codes.getY(),
                              Value(), Value(), TypeAttr());
-    split.getY().replaceAllUsesWith(moved.getY());
-    split.erase();
+    view.getY().replaceAllUsesWith(moved.getY());
+    view.erase();
   }
 }
 
@@ -83,7 +83,8 @@ static void useQuantizedOperands(Operation *op) {
 }
 
 void qtx::useQuantizedOperands(func::FuncOp function) {
-  moveViews(function);
+  moveViews<SplitHeadsOp>(function);
+  moveViews<MergeHeadsOp>(function);
   for (Operation &op : function.getBody().front())
     ::useQuantizedOperands(&op);
   for (auto op :

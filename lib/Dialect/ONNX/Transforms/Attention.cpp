@@ -8,6 +8,7 @@
 
 #include "AttentionBuilder.h"
 #include "qtx/Dialect/Qtx/IR/AttentionOps.h"
+#include "qtx/Dialect/Qtx/IR/QuantizationOps.h"
 #include <cmath>
 
 using namespace mlir;
@@ -23,18 +24,67 @@ struct Scores {
   Value transposedKey;
   double scale = 1;
   std::optional<double> softCap;
+  /// How they are quantized, in front of masks.
+  quant::UniformQuantizedType quantizer;
   SmallVector<MaskTerm> masks;
 };
 
 /// The probabilities: `slope * softmax + shift`, clipped if that is not the
-/// identity.
+/// identity, and perhaps quantized.
 struct Probabilities {
   NodeOp softmax;
+  quant::UniformQuantizedType quantizer;
   double slope = 1;
   double shift = 0;
 };
 
 } // namespace
+
+//===----------------------------------------------------------------------===//
+// Quantizers
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// A value that is quantized and at once turned back.
+struct Requantized {
+  Value source;
+  quant::UniformQuantizedType type;
+};
+} // namespace
+
+/// What `value` was before it was quantized with one scale; nothing if it is
+/// not.
+static std::optional<Requantized> getRequantized(Value value) {
+  auto dequantize = strip(value).getDefiningOp<DequantizeOp>();
+  auto quantize =
+      dequantize ? dequantize.getX().getDefiningOp<QuantizeOp>() : nullptr;
+  auto type = quantize ? dyn_cast<quant::UniformQuantizedType>(
+                             getElementTypeOrSelf(quantize.getY().getType()))
+                       : nullptr;
+  if (!type)
+    return std::nullopt;
+  return Requantized{quantize.getX(), type};
+}
+
+/// The quantizer of x * factor that yields the codes of `type` for x; null if
+/// its scale is not a normal number.
+static quant::UniformQuantizedType rescale(quant::UniformQuantizedType type,
+                                           double factor) {
+  auto scale = static_cast<float>(type.getScale() * factor);
+  if (!std::isnormal(scale) || scale < 0)
+    return {};
+  return quant::UniformQuantizedType::get(
+      type.getFlags(), type.getStorageType(), type.getExpressedType(), scale,
+      type.getZeroPoint(), type.getStorageTypeMin(), type.getStorageTypeMax());
+}
+
+/// Whether quantizing by one after the other is quantizing once.
+static bool areAlike(quant::UniformQuantizedType lhs,
+                     quant::UniformQuantizedType rhs) {
+  return isClose(lhs.getScale(), rhs.getScale()) &&
+         lhs.getZeroPoint() == rhs.getZeroPoint() &&
+         lhs.getStorageType() == rhs.getStorageType();
+}
 
 //===----------------------------------------------------------------------===//
 // Scores
@@ -97,19 +147,37 @@ static std::optional<Scores> getSelected(NodeOp where, int depth) {
   return std::nullopt;
 }
 
+/// `factor` times scores that are quantized.
+static std::optional<Scores> getQuantizedScores(const Requantized &requantized,
+                                                double factor, int depth) {
+  std::optional<Scores> scores = getScores(requantized.source, depth);
+  bool isInner =
+      scores && scores->masks.empty() && (!scores->softCap || factor == 1) &&
+      (!scores->quantizer || areAlike(scores->quantizer, requantized.type));
+  auto quantizer = isInner ? rescale(requantized.type, factor) : nullptr;
+  if (!quantizer)
+    return std::nullopt;
+  scores->quantizer = quantizer;
+  scores->scale *= factor;
+  return scores;
+}
+
 static std::optional<Scores> getScores(Value value, int depth) {
   if (depth-- == 0)
     return std::nullopt;
   if (auto tanh = getScaledTanh(value)) {
     // c * tanh(s / c)
     std::optional<Scores> scores = getScores(tanh->value, depth);
-    if (!scores || scores->softCap || !scores->masks.empty())
+    if (!scores || scores->softCap || scores->quantizer ||
+        !scores->masks.empty())
       return std::nullopt;
     scores->softCap = tanh->scalar;
     scores->scale *= tanh->scalar;
     return scores;
   }
   Scaled scaled = getScaled(value);
+  if (auto requantized = getRequantized(scaled.value))
+    return getQuantizedScores(*requantized, scaled.factor, depth);
   NodeOp node = getNode(scaled.value);
   if (!node)
     return std::nullopt;
@@ -126,7 +194,8 @@ static std::optional<Scores> getScores(Value value, int depth) {
     scores = bound && bound->scalar <= kNever ? getScores(bound->value, depth)
                                               : std::nullopt;
   }
-  bool isInner = scores && scores->masks.empty() && !scores->softCap;
+  bool isInner =
+      scores && scores->masks.empty() && !scores->softCap && !scores->quantizer;
   if (!scores || (scaled.factor != 1 && !isInner))
     return std::nullopt;
   scores->scale *= scaled.factor;
@@ -190,8 +259,12 @@ static NodeOp findSoftmax(Value value) {
 }
 
 static std::optional<Probabilities> getProbabilities(Value value) {
-  value = skipGuard(value);
   Probabilities found;
+  if (auto requantized = getRequantized(value)) {
+    found.quantizer = requantized->type;
+    value = requantized->source;
+  }
+  value = skipGuard(value);
   if (Value clipped = getClipped(value)) {
     found.softmax = findSoftmax(clipped);
     if (!found.softmax)
@@ -257,7 +330,8 @@ bool Recognizer::recognizeEagerAttention(NodeOp node) {
   std::optional<Scores> scores = getScores(softmax.getInputs()[0]);
   if (!scores) {
     obstacles[softmax] =
-        "its argument is not a product of rank 4 with scales and masks";
+        "its argument is not a product of rank 4 with scales, a quantizer and "
+        "masks in this order";
     return false;
   }
   AttentionBuilder attention(*this, node.getLoc());
@@ -270,6 +344,8 @@ bool Recognizer::recognizeEagerAttention(NodeOp node) {
   attention.value = getSharedHeads(node.getInputs()[1]);
   attention.scale = scores->scale * scaledKeys.factor;
   attention.softCap = scores->softCap;
+  attention.scoresQuantizer = scores->quantizer;
+  attention.probsQuantizer = probabilities->quantizer;
   attention.gamma = probabilities->shift;
   attention.zeta =
       std::max(1.0f, float(probabilities->slope + probabilities->shift));

@@ -191,15 +191,18 @@ Value AttentionBuilder::create() {
     return tensor ? recognizer.getPlain(tensor) : Value();
   };
   auto number = [&](double value) { return builder.getF32FloatAttr(value); };
+  auto getType = [](quant::UniformQuantizedType quantizer) {
+    return quantizer ? TypeAttr::get(quantizer) : TypeAttr();
+  };
   RankedTensorType type =
       dropDims(getTensorType(getResultDims(), builder.getF32Type()));
   return AttentionOp::create(
       builder, loc, type, plain(query), plain(key), plain(value), plain(mask),
       offset, none, plain(gate), TypeAttr(), TypeAttr(), TypeAttr(),
       isCausal ? builder.getUnitAttr() : UnitAttr(), number(scale),
-      softCap ? number(*softCap) : FloatAttr(), TypeAttr(), FloatAttr(),
-      number(gamma), number(zeta), UnitAttr(), TypeAttr(), TypeAttr(),
-      number(gain), TypeAttr());
+      softCap ? number(*softCap) : FloatAttr(), getType(scoresQuantizer),
+      FloatAttr(), number(gamma), number(zeta), UnitAttr(),
+      getType(probsQuantizer), TypeAttr(), number(gain), TypeAttr());
 }
 
 std::string AttentionBuilder::describe() const {
@@ -214,5 +217,9 @@ std::string AttentionBuilder::describe() const {
     text += ", with a soft cap";
   if (gate)
     text += ", gated";
+  if (scoresQuantizer)
+    text += ", with quantized scores";
+  if (probsQuantizer)
+    text += ", with quantized probabilities";
   return text;
 }

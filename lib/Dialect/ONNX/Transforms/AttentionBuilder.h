@@ -11,6 +11,7 @@
 
 #include "Masks.h"
 #include "Recognizer.h"
+#include "mlir/Dialect/Quant/IR/QuantTypes.h"
 
 namespace qtx::onnx {
 
@@ -42,6 +43,8 @@ public:
   double scale = 1;
   std::optional<double> softCap;
   float gamma = 0, zeta = 1;
+  /// How scores and probabilities are quantized; null if they are not.
+  mlir::quant::UniformQuantizedType scoresQuantizer, probsQuantizer;
   bool isCausal = false;
   mlir::Value mask, gate;
   double gain = 1;

@@ -101,22 +101,73 @@ static NodeOp getInverse(NodeOp quantize) {
   return isPair ? inverse : NodeOp();
 }
 
+namespace {
+/// A node that moves the elements of an operand, and multiplies them.
+struct Move {
+  unsigned operand = 0;
+  double factor = 1;
+};
+} // namespace
+
+static bool isMovement(NodeOp node) {
+  return node && (node.is("Reshape") || node.is("Transpose"));
+}
+
+/// How `node` moves elements; nothing if it does anything else. A factor by
+/// itself may be part of an activation, and counts only behind a movement.
+static std::optional<Move> getMove(NodeOp node) {
+  if (isMovement(node))
+    return Move();
+  bool isDivision = node.is("Div");
+  auto operands =
+      isDivision || node.is("Mul") ? getScalarOperand(node) : std::nullopt;
+  if (!operands || !(operands->scalar > 0) ||
+      !isMovement(operands->value.getDefiningOp<NodeOp>()) ||
+      !haveSameDims(operands->value, node.getOutputs()[0]))
+    return std::nullopt;
+  unsigned operand = operands->value == node.getInputs()[0] ? 0 : 1;
+  if (isDivision)
+    return operand == 0 ? std::optional(Move{0, 1 / operands->scalar})
+                        : std::nullopt;
+  return Move{operand, operands->scalar};
+}
+
+/// Gives the pair the scale that yields the same codes for values that are
+/// smaller by `factor`; false if it is not a normal number.
+static bool divideScale(NodeOp quantize, NodeOp inverse, double factor) {
+  if (factor == 1)
+    return true;
+  auto view = ConstantView::get(strip(quantize.getInputs()[1]));
+  auto scale = static_cast<float>(view->getFloat(0) / factor);
+  if (!std::isnormal(scale))
+    return false;
+  OpBuilder builder(quantize);
+  Value divided =
+      arith::ConstantOp::create(builder, quantize.getLoc(),
+                                DenseElementsAttr::get(view->getType(), scale));
+  quantize->setOperand(1, divided);
+  inverse->setOperand(1, divided);
+  return true;
+}
+
 /// Moves a pair in front of the node that only moves what is quantized, so that
 /// it follows the operation that computes it.
 static bool hoistPair(NodeOp quantize, NodeOp inverse) {
   auto moved = quantize.getInputs()[0].getDefiningOp<NodeOp>();
-  if (!moved || !(moved.is("Reshape") || moved.is("Transpose")) ||
-      !moved->hasOneUse() ||
-      isa_and_present<arith::ConstantOp>(moved.getInputs()[0].getDefiningOp()))
+  auto move = moved && moved->hasOneUse() ? getMove(moved) : std::nullopt;
+  if (!move)
     return false;
-  Value source = moved.getInputs()[0];
+  Value source = moved.getInputs()[move->operand];
+  if (isa_and_present<arith::ConstantOp>(source.getDefiningOp()) ||
+      !divideScale(quantize, inverse, move->factor))
+    return false;
   auto codes = cast<RankedTensorType>(quantize.getOutputs()[0].getType());
   quantize->setOperand(0, source);
   quantize.getOutputs()[0].setType(
       getTensorType(getDims(source), codes.getElementType()));
   inverse.getOutputs()[0].replaceAllUsesWith(moved.getOutputs()[0]);
   inverse.getOutputs()[0].setType(source.getType());
-  moved->setOperand(0, inverse.getOutputs()[0]);
+  moved->setOperand(move->operand, inverse.getOutputs()[0]);
   moved->moveAfter(inverse);
   return true;
 }

@@ -126,6 +126,39 @@ func.func @moved(%x: tensor<?x6xf32, #in>) -> tensor<?x3x2xf32, #turned> {
 
 // -----
 
+// Through a factor behind a movement, with the scale that yields the same codes; a
+// factor by itself may be part of an activation.
+// CHECK-LABEL: func @moved_through_factors
+func.func @moved_through_factors(%x: tensor<2x3xf32>) -> (tensor<3x2xf32>, tensor<3x2xf32>, tensor<2x3xf32>) {
+  // CHECK: %[[R:.*]] = onnx.node "Relu"
+  // CHECK: qtx.quantize %[[R]] : tensor<2x3xf32> -> tensor<2x3x!quant.uniform<i8:f32, 2.000000e+00>>
+  // CHECK: onnx.node "Transpose"
+  // CHECK: onnx.node "Mul"
+  // CHECK: qtx.quantize %[[R]] : tensor<2x3xf32> -> tensor<2x3x!quant.uniform<i8:f32, 1.250000e-01>>
+  // CHECK: onnx.node "Transpose"
+  // CHECK: onnx.node "Div"
+  // CHECK: %[[M:.*]] = onnx.node "Mul"(%[[R]]
+  // CHECK: qtx.quantize %[[M]] : tensor<2x3xf32> -> tensor<2x3x!quant.uniform<i8:f32, 5.000000e-01>>
+  %s = arith.constant dense<0.5> : tensor<f32>
+  %z = arith.constant dense<0> : tensor<i8>
+  %c = arith.constant dense<0.25> : tensor<f32>
+  %0 = onnx.node "Relu"(%x) : (tensor<2x3xf32>) -> tensor<2x3xf32>
+  %1 = onnx.node "Transpose"(%0) attributes {perm = [1 : si64, 0 : si64]} : (tensor<2x3xf32>) -> tensor<3x2xf32>
+  %2 = onnx.node "Mul"(%c, %1) : (tensor<f32>, tensor<3x2xf32>) -> tensor<3x2xf32>
+  %3 = onnx.node "QuantizeLinear"(%2, %s, %z) : (tensor<3x2xf32>, tensor<f32>, tensor<i8>) -> tensor<3x2xi8>
+  %4 = onnx.node "DequantizeLinear"(%3, %s, %z) : (tensor<3x2xi8>, tensor<f32>, tensor<i8>) -> tensor<3x2xf32>
+  %5 = onnx.node "Transpose"(%0) attributes {perm = [1 : si64, 0 : si64]} : (tensor<2x3xf32>) -> tensor<3x2xf32>
+  %6 = onnx.node "Div"(%5, %c) : (tensor<3x2xf32>, tensor<f32>) -> tensor<3x2xf32>
+  %7 = onnx.node "QuantizeLinear"(%6, %s, %z) : (tensor<3x2xf32>, tensor<f32>, tensor<i8>) -> tensor<3x2xi8>
+  %8 = onnx.node "DequantizeLinear"(%7, %s, %z) : (tensor<3x2xi8>, tensor<f32>, tensor<i8>) -> tensor<3x2xf32>
+  %9 = onnx.node "Mul"(%0, %c) : (tensor<2x3xf32>, tensor<f32>) -> tensor<2x3xf32>
+  %10 = onnx.node "QuantizeLinear"(%9, %s, %z) : (tensor<2x3xf32>, tensor<f32>, tensor<i8>) -> tensor<2x3xi8>
+  %11 = onnx.node "DequantizeLinear"(%10, %s, %z) : (tensor<2x3xi8>, tensor<f32>, tensor<i8>) -> tensor<2x3xf32>
+  return %4, %8, %11 : tensor<3x2xf32>, tensor<3x2xf32>, tensor<2x3xf32>
+}
+
+// -----
+
 // Codes that are read as codes, and scales that differ, stay.
 // CHECK-LABEL: func @stays
 func.func @stays(%x: tensor<4xf32>) -> (tensor<4xui8>, tensor<4xf32>) {

@@ -445,6 +445,77 @@ func.func @gated_alike(%q: tensor<2x4x3x5xf32>, %k: tensor<2x4x3x5xf32>, %v: ten
 // -----
 
 //===----------------------------------------------------------------------===//
+// Quantizers
+//===----------------------------------------------------------------------===//
+
+// Scores are scaled behind their quantizer, which is scaled with them; the mask comes
+// after it.
+// CHECK-LABEL: func.func @quantized(
+// CHECK: qtx.attention {{.*}} mask(%{{.*}}) scale 5.000000e-01 scores !quant.uniform<i8:f32, 6.250000e-02:3> probs !quant.uniform<i8:f32, 4.000000e-03:-128> :
+// REMARK: Remark="found qtx.attention, with an additive mask, with quantized scores, with quantized probabilities"
+func.func @quantized(%q: tensor<2x4x3x5xf32>, %k: tensor<2x4x5x3xf32>, %v: tensor<2x4x3x5xf32>, %m: tensor<2x1x1x3xf32>) -> tensor<2x4x3x5xf32> {
+  %half = arith.constant dense<0.5> : tensor<f32>
+  %p = onnx.node "MatMul"(%q, %k) : (tensor<2x4x3x5xf32>, tensor<2x4x5x3xf32>) -> tensor<2x4x3x3xf32>
+  %pq_codes = qtx.quantize %p : tensor<2x4x3x3xf32> -> tensor<2x4x3x3x!quant.uniform<i8:f32, 0.125:3>>
+  %pq = qtx.dequantize %pq_codes : tensor<2x4x3x3x!quant.uniform<i8:f32, 0.125:3>> -> tensor<2x4x3x3xf32>
+  %s = onnx.node "Mul"(%pq, %half) : (tensor<2x4x3x3xf32>, tensor<f32>) -> tensor<2x4x3x3xf32>
+  %sm = onnx.node "Add"(%s, %m) : (tensor<2x4x3x3xf32>, tensor<2x1x1x3xf32>) -> tensor<2x4x3x3xf32>
+  %w = onnx.node "Softmax"(%sm) attributes {axis = 3 : si64} : (tensor<2x4x3x3xf32>) -> tensor<2x4x3x3xf32>
+  %wq_codes = qtx.quantize %w : tensor<2x4x3x3xf32> -> tensor<2x4x3x3x!quant.uniform<i8:f32, 0.004:-128>>
+  %wq = qtx.dequantize %wq_codes : tensor<2x4x3x3x!quant.uniform<i8:f32, 0.004:-128>> -> tensor<2x4x3x3xf32>
+  %y = onnx.node "MatMul"(%wq, %v) : (tensor<2x4x3x3xf32>, tensor<2x4x3x5xf32>) -> tensor<2x4x3x5xf32>
+  return %y : tensor<2x4x3x5xf32>
+}
+
+// Once more behind the factor, with the same codes.
+// CHECK-LABEL: func.func @quantized_twice(
+// CHECK: qtx.attention {{.*}} scale 5.000000e-01 scores !quant.uniform<i8:f32, 6.250000e-02:3> :
+func.func @quantized_twice(%q: tensor<2x4x3x5xf32>, %k: tensor<2x4x5x3xf32>, %v: tensor<2x4x3x5xf32>, %m: tensor<2x1x1x3xf32>) -> tensor<2x4x3x5xf32> {
+  %half = arith.constant dense<0.5> : tensor<f32>
+  %p = onnx.node "MatMul"(%q, %k) : (tensor<2x4x3x5xf32>, tensor<2x4x5x3xf32>) -> tensor<2x4x3x3xf32>
+  %pq_codes = qtx.quantize %p : tensor<2x4x3x3xf32> -> tensor<2x4x3x3x!quant.uniform<i8:f32, 0.125:3>>
+  %pq = qtx.dequantize %pq_codes : tensor<2x4x3x3x!quant.uniform<i8:f32, 0.125:3>> -> tensor<2x4x3x3xf32>
+  %s = onnx.node "Mul"(%pq, %half) : (tensor<2x4x3x3xf32>, tensor<f32>) -> tensor<2x4x3x3xf32>
+  %sq_codes = qtx.quantize %s : tensor<2x4x3x3xf32> -> tensor<2x4x3x3x!quant.uniform<i8:f32, 0.0625:3>>
+  %sq = qtx.dequantize %sq_codes : tensor<2x4x3x3x!quant.uniform<i8:f32, 0.0625:3>> -> tensor<2x4x3x3xf32>
+  %w = onnx.node "Softmax"(%sq) attributes {axis = 3 : si64} : (tensor<2x4x3x3xf32>) -> tensor<2x4x3x3xf32>
+  %y = onnx.node "MatMul"(%w, %v) : (tensor<2x4x3x3xf32>, tensor<2x4x3x5xf32>) -> tensor<2x4x3x5xf32>
+  return %y : tensor<2x4x3x5xf32>
+}
+
+// With other codes, and behind a mask.
+// CHECK-LABEL: func.func @quantized_otherwise(
+// CHECK-NOT: qtx.attention
+// REMARK: Reason="Softmax stays: its argument is not a product of rank 4 with scales, a quantizer and masks in this order"
+func.func @quantized_otherwise(%q: tensor<2x4x3x5xf32>, %k: tensor<2x4x5x3xf32>, %v: tensor<2x4x3x5xf32>, %m: tensor<2x1x1x3xf32>) -> tensor<2x4x3x5xf32> {
+  %half = arith.constant dense<0.5> : tensor<f32>
+  %p = onnx.node "MatMul"(%q, %k) : (tensor<2x4x3x5xf32>, tensor<2x4x5x3xf32>) -> tensor<2x4x3x3xf32>
+  %pq_codes = qtx.quantize %p : tensor<2x4x3x3xf32> -> tensor<2x4x3x3x!quant.uniform<i8:f32, 0.125:3>>
+  %pq = qtx.dequantize %pq_codes : tensor<2x4x3x3x!quant.uniform<i8:f32, 0.125:3>> -> tensor<2x4x3x3xf32>
+  %s = onnx.node "Mul"(%pq, %half) : (tensor<2x4x3x3xf32>, tensor<f32>) -> tensor<2x4x3x3xf32>
+  %sq_codes = qtx.quantize %s : tensor<2x4x3x3xf32> -> tensor<2x4x3x3x!quant.uniform<i8:f32, 0.06:3>>
+  %sq = qtx.dequantize %sq_codes : tensor<2x4x3x3x!quant.uniform<i8:f32, 0.06:3>> -> tensor<2x4x3x3xf32>
+  %w = onnx.node "Softmax"(%sq) attributes {axis = 3 : si64} : (tensor<2x4x3x3xf32>) -> tensor<2x4x3x3xf32>
+  %y = onnx.node "MatMul"(%w, %v) : (tensor<2x4x3x3xf32>, tensor<2x4x3x5xf32>) -> tensor<2x4x3x5xf32>
+  return %y : tensor<2x4x3x5xf32>
+}
+
+// CHECK-LABEL: func.func @quantized_behind_mask(
+// CHECK-NOT: qtx.attention
+func.func @quantized_behind_mask(%q: tensor<2x4x3x5xf32>, %k: tensor<2x4x5x3xf32>, %v: tensor<2x4x3x5xf32>, %m: tensor<2x1x1x3xf32>) -> tensor<2x4x3x5xf32> {
+  %half = arith.constant dense<0.5> : tensor<f32>
+  %p = onnx.node "MatMul"(%q, %k) : (tensor<2x4x3x5xf32>, tensor<2x4x5x3xf32>) -> tensor<2x4x3x3xf32>
+  %s = onnx.node "Add"(%p, %m) : (tensor<2x4x3x3xf32>, tensor<2x1x1x3xf32>) -> tensor<2x4x3x3xf32>
+  %sq_codes = qtx.quantize %s : tensor<2x4x3x3xf32> -> tensor<2x4x3x3x!quant.uniform<i8:f32, 0.06:3>>
+  %sq = qtx.dequantize %sq_codes : tensor<2x4x3x3x!quant.uniform<i8:f32, 0.06:3>> -> tensor<2x4x3x3xf32>
+  %w = onnx.node "Softmax"(%sq) attributes {axis = 3 : si64} : (tensor<2x4x3x3xf32>) -> tensor<2x4x3x3xf32>
+  %y = onnx.node "MatMul"(%w, %v) : (tensor<2x4x3x3xf32>, tensor<2x4x3x5xf32>) -> tensor<2x4x3x5xf32>
+  return %y : tensor<2x4x3x5xf32>
+}
+
+// -----
+
+//===----------------------------------------------------------------------===//
 // The operator
 //===----------------------------------------------------------------------===//
 
@@ -492,7 +563,7 @@ func.func @operator_mask(%q: tensor<2x4x3x5xf32>, %k: tensor<2x4x3x5xf32>, %v: t
 // The scale multiplies the mask too.
 // CHECK-LABEL: func.func @scaled_mask(
 // CHECK-NOT: qtx.
-// REMARK: Reason="Softmax stays: its argument is not a product of rank 4 with scales and masks"
+// REMARK: Reason="Softmax stays: its argument is not a product of rank 4 with scales, a quantizer and masks in this order"
 func.func @scaled_mask(%q: tensor<2x4x3x5xf32>, %k: tensor<2x4x3x5xf32>, %v: tensor<2x4x3x5xf32>, %m: tensor<2x1x1x3xf32>) -> tensor<2x4x3x5xf32> {
   %kt = onnx.node "Transpose"(%k) attributes {perm = [0 : si64, 1 : si64, 3 : si64, 2 : si64]} : (tensor<2x4x3x5xf32>) -> tensor<2x4x5x3xf32>
   %p = onnx.node "MatMul"(%q, %kt) : (tensor<2x4x3x5xf32>, tensor<2x4x5x3xf32>) -> tensor<2x4x3x3xf32>

@@ -19,8 +19,9 @@ def ONNXConvertQuantizationPass
     `qtx` operations. It runs in front of `onnx-recognize`.
 
     - A pair of 8 bits with one constant scale becomes `qtx.quantize` and
-      `qtx.dequantize`. Pairs move in front of `Reshape` and `Transpose`, to the operation
-      that computes what they quantize. Codes without sign become signed: minus 128.
+      `qtx.dequantize`. Pairs move in front of `Reshape` and `Transpose`, and of a positive
+      factor behind one of these, to the operation that computes what they quantize. Codes
+      without sign become signed: minus 128.
     - A constant that is encoded becomes its codes.
     - A `MatMul` or `Gemm` by a decoded constant becomes `qtx.linear` with the model's own
       codes as the weight: 8 or 4 bits, zero points of 0 (128 or 8 without sign), one scale,
@@ -78,7 +79,7 @@ def ONNXRecognizePass : Pass<"onnx-recognize", "::mlir::ModuleOp"> {
     | `qtx.gelu`, `qtx.silu`, `qtx.relu` | the operator, or its formula with `Erf`, `Tanh` or `Sigmoid`, the factors in any order |
     | `qtx.embedding` | `Gather` of rows of a constant |
     | `qtx.split_heads`, `qtx.merge_heads` | `Reshape` and `Transpose` |
-    | `qtx.attention` | `Softmax` between two `MatMul`, with scales, masks, clip, soft cap, gate and shared key heads, also where heads and batch are one dimension; the `Attention` operator |
+    | `qtx.attention` | `Softmax` between two `MatMul`, with scales, masks, clip, soft cap, quantizers of scores and probabilities, gate (also behind merged heads) and shared key heads, also where heads and batch are one dimension; the `Attention` operator and its gate |
     | `qtx.add` | an `Add` to the result of one of these |
 
     Everything else stays for `convert-onnx-to-linalg`, so that what is not found is
