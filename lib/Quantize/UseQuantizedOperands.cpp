@@ -42,9 +42,19 @@ static DequantizeOp getDequantize(Value value) {
   return dequantize && !dequantize.getXQuant() ? dequantize : DequantizeOp();
 }
 
+/// Whether the groups of `input` have too few channels, on average, for an
+/// instruction that sums products of bytes: then floats are faster.
+static bool hasTinyGroups(DequantizeOp input, int64_t channels) {
+  constexpr int64_t minChannels = 4;
+  auto params = getQuantParams(input, input.getQuantEdges().front());
+  return params && params->isGrouped() &&
+         params->getNumGroups() * minChannels > channels;
+}
+
 static void useQuantizedInput(LinearOp op) {
   DequantizeOp input = getDequantize(op.getX());
-  if (!input || !op.getWeightScale())
+  if (!input || !op.getWeightScale() ||
+      hasTinyGroups(input, op.getWeight().getType().getDimSize(1)))
     return;
   op.getXMutable().assign(input.getX());
   if (input.getXScale())

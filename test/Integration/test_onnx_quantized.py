@@ -5,12 +5,14 @@
 
 import re
 
+import numpy as np
 import onnx
 import onnx_architectures
 import onnx_models
 import onnxruntime.quantization
 import pytest
 import qtx
+from onnx import TensorProto, helper, numpy_helper
 
 
 class Samples(onnxruntime.quantization.CalibrationDataReader):
@@ -62,3 +64,45 @@ def test_static(exporter, options, tmp_path):
         # Mostly within fp32 rounding. One code that falls on the other side of a tie is
         # 1/255 of its range, and is seen in all that comes behind it: 1.3% has been.
         assert onnx_models.get_distance(actual, expected, kept) <= 0.05
+
+
+def make_layer(scales, weight_scales):
+    """A layer whose inputs have a scale per channel, with zero points everywhere."""
+    rng = np.random.default_rng(0)
+    depth, outputs = len(scales), len(weight_scales)
+    constants = {
+        "scales": np.float32(scales), "zeros": np.full(depth, 120, np.uint8),
+        "codes": rng.integers(90, 160, (depth, outputs)).astype(np.uint8),
+        "weight_scales": np.float32(weight_scales), "weight_zeros": np.full(outputs, 128, np.uint8),
+    }
+    constants["weight_zeros"][0] = 100
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "scales", "zeros"], ["q"], axis=1),
+        helper.make_node("DequantizeLinear", ["q", "scales", "zeros"], ["d"], axis=1),
+        helper.make_node(
+            "DequantizeLinear", ["codes", "weight_scales", "weight_zeros"], ["w"], axis=1),
+        helper.make_node("MatMul", ["d", "w"], ["y"]),
+    ]
+    graph = helper.make_graph(
+        nodes, "layer", [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", depth])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", outputs])],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()])
+    return helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)])
+
+
+@pytest.mark.parametrize("scales, is_grouped", [
+    ([0.02] * 40 + [0.3] * 8, True),
+    (np.linspace(0.01, 0.03, 48), False),  # a group each: floats are faster
+], ids=["groups", "channels"])
+def test_channels(scales, is_grouped, tmp_path):
+    model = make_layer(scales, [0.01, 0.02, 0.005])
+    compiled = qtx.compile(model, recipe="none", dump_stages=tmp_path)
+    (stage,) = tmp_path.glob("*quantize.mlir")
+    (linear,) = onnx_models.list_operations(stage.read_text(), "linear")
+    operand = re.search(r" : \((.*?), ", linear).group(1)
+    assert ("!qtx.grouped<i8:f32, axis=-1, [40, 8]" in linear) == is_grouped
+    assert ("xf32" in operand) != is_grouped
+    x = np.random.default_rng(1).normal(size=(5, 48)).astype(np.float32)
+    expected = onnx_models.run_onnxruntime(model, {"x": x}, optimize=False)
+    # The same codes, and fp32 sums in another order.
+    np.testing.assert_allclose(compiled(x)[0], expected, rtol=0, atol=1e-5 * abs(expected).max())

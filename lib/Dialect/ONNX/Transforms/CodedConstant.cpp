@@ -220,10 +220,16 @@ Value qtx::onnx::encodeConstant(OpBuilder &builder, NodeOp node) {
 // Matrices
 //===----------------------------------------------------------------------===//
 
+bool CodedMatrix::add(int32_t code) {
+  if (!llvm::isInt<4>(code))
+    width = 8;
+  codes.push_back(static_cast<int8_t>(code));
+  return llvm::isInt<8>(code);
+}
+
 std::optional<CodedMatrix> CodedMatrix::get(const CodedConstant &constant,
                                             bool isTransposed) {
-  if (constant.shape.size() != 2 || constant.width > 8 ||
-      llvm::any_of(constant.zeroPoints, [](int32_t zero) { return zero != 0; }))
+  if (constant.shape.size() != 2 || constant.width > 8)
     return std::nullopt;
   int64_t outputAxis = isTransposed ? 1 : 0;
   CodedMatrix matrix;
@@ -251,8 +257,12 @@ std::optional<CodedMatrix> CodedMatrix::get(const CodedConstant &constant,
   };
   matrix.codes.reserve(constant.codes.size());
   for (int64_t n = 0; n < matrix.outputs; ++n)
-    for (int64_t k = 0; k < matrix.depth; ++k)
-      matrix.codes.push_back(constant.codes[getIndex(n, k)]);
+    for (int64_t k = 0; k < matrix.depth; ++k) {
+      int64_t index = getIndex(n, k);
+      if (!matrix.add(constant.codes[index] -
+                      constant.zeroPoints[constant.getScaleIndex(index)]))
+        return std::nullopt;
+    }
   for (int64_t n = 0; n < (constant.axis < 0 ? 1 : matrix.outputs); ++n)
     for (int64_t b = 0; b < blocks; ++b)
       matrix.scales.push_back(
@@ -261,15 +271,24 @@ std::optional<CodedMatrix> CodedMatrix::get(const CodedConstant &constant,
   return matrix;
 }
 
+/// Code `index` of those of 4 or 8 bits that lie in `bytes` from `start` on,
+/// the first one of a byte in its low bits.
+static int32_t unpack(ArrayRef<char> bytes, int64_t start, int64_t index,
+                      unsigned width) {
+  auto byte = static_cast<uint8_t>(bytes[start + index * width / 8]);
+  if (width == 8)
+    return byte;
+  return index % 2 ? byte >> 4 : byte & 0xF;
+}
+
 std::optional<CodedMatrix> CodedMatrix::getPacked(NodeOp node) {
   CodedMatrix matrix;
   matrix.outputs = node.getIntAttr("N", 0);
   matrix.depth = node.getIntAttr("K", 0);
   matrix.width = node.getIntAttr("bits", 4);
   matrix.block = node.getIntAttr("block_size", 0);
-  // Without a zero point the codes are centred; that is all a layer takes.
-  if ((matrix.width != 4 && matrix.width != 8) || node.getOptionalInput(3) ||
-      matrix.block < 16 || matrix.outputs <= 0 || matrix.depth <= 0)
+  if ((matrix.width != 4 && matrix.width != 8) || matrix.block < 16 ||
+      matrix.outputs <= 0 || matrix.depth <= 0)
     return std::nullopt;
   auto packed = readBytes(node.getInputs()[1], 1);
   auto scales = readFloats(node.getInputs()[2]);
@@ -279,18 +298,28 @@ std::optional<CodedMatrix> CodedMatrix::getPacked(NodeOp node) {
       packed->size() != size_t(matrix.outputs * blocks * blockBytes) ||
       scales->size() != size_t(matrix.outputs * blocks))
     return std::nullopt;
+  // Without zero points the codes are centred.
+  std::optional<std::vector<char>> zeroPoints;
+  int64_t rowBytes = llvm::divideCeil(blocks * matrix.width, 8);
+  if (Value given = node.getOptionalInput(3)) {
+    if (getElementTypeOrSelf(given.getType()).isUnsignedInteger(8))
+      zeroPoints = readBytes(given, 1);
+    if (!zeroPoints || zeroPoints->size() != size_t(matrix.outputs * rowBytes))
+      return std::nullopt;
+  }
+  unsigned width = matrix.width;
   matrix.scales = std::move(*scales);
   matrix.codes.reserve(matrix.outputs * matrix.depth);
   for (int64_t n = 0; n < matrix.outputs; ++n)
     for (int64_t k = 0; k < matrix.depth; ++k) {
-      int64_t inBlock = k % matrix.block;
-      int64_t at = (n * blocks + k / matrix.block) * blockBytes +
-                   inBlock * matrix.width / 8;
-      auto byte = static_cast<uint8_t>((*packed)[at]);
-      int32_t code = matrix.width == 8 ? byte
-                     : inBlock % 2     ? byte >> 4
-                                       : byte & 0xF;
-      matrix.codes.push_back(code - (1 << (matrix.width - 1)));
+      int64_t block = k / matrix.block;
+      int32_t zeroPoint = zeroPoints
+                              ? unpack(*zeroPoints, n * rowBytes, block, width)
+                              : 1 << (width - 1);
+      int32_t code = unpack(*packed, (n * blocks + block) * blockBytes,
+                            k % matrix.block, width);
+      if (!matrix.add(code - zeroPoint))
+        return std::nullopt;
     }
   return matrix;
 }

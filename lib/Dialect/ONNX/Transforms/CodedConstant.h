@@ -43,7 +43,8 @@ struct CodedConstant {
 /// others.
 mlir::Value encodeConstant(mlir::OpBuilder &builder, NodeOp node);
 
-/// The weight [N, K] of a layer, with zero points of 0.
+/// The weight [N, K] of a layer. Zero points are part of its codes, which may
+/// then need more bits.
 struct CodedMatrix {
   /// Nothing if a layer cannot have such a weight.
   static std::optional<CodedMatrix> get(const CodedConstant &constant,
@@ -55,6 +56,9 @@ struct CodedMatrix {
   int64_t getDepth() const { return depth; }
   mlir::Value createCodes(mlir::OpBuilder &builder, mlir::Location loc) const;
   mlir::Value createScales(mlir::OpBuilder &builder, mlir::Location loc) const;
+
+  /// False if the code does not fit 8 bits.
+  bool add(int32_t code);
 
   int64_t outputs, depth;
   unsigned width;

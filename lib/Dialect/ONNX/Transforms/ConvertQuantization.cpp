@@ -8,6 +8,7 @@
 
 #include "CodedConstant.h"
 #include "Matchers.h"
+#include "QuantizationPairs.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/Quant/IR/Quant.h"
@@ -30,166 +31,6 @@ using namespace qtx::onnx;
 
 static constexpr auto kRemark = remark::RemarkOpts::name("ConvertQuantization")
                                     .category("onnx-convert-quantization");
-
-//===----------------------------------------------------------------------===//
-// Values
-//===----------------------------------------------------------------------===//
-
-/// `value` without symbolic sizes.
-static Value getPlain(OpBuilder &builder, Value value) {
-  auto type = cast<RankedTensorType>(value.getType());
-  if (!type.getEncoding())
-    return value;
-  return UnrealizedConversionCastOp::create(builder, value.getLoc(),
-                                            TypeRange(dropDims(type)), value)
-      .getResult(0);
-}
-
-/// `plain` takes the place of `old`.
-static void replace(OpBuilder &builder, Value old, Value plain) {
-  if (plain.getType() != old.getType())
-    plain = UnrealizedConversionCastOp::create(builder, plain.getLoc(),
-                                               TypeRange(old.getType()), plain)
-                .getResult(0);
-  old.replaceAllUsesWith(plain);
-}
-
-//===----------------------------------------------------------------------===//
-// Activations
-//===----------------------------------------------------------------------===//
-
-/// The parameters of a node that quantizes to, or dequantizes from, 8 bits with
-/// one scale; nothing for others.
-static std::optional<quant::UniformQuantizedType> getUniform(NodeOp node) {
-  auto scale = ConstantView::get(strip(node.getInputs()[1]));
-  if (!scale || scale->getNumElements() != 1 ||
-      !scale->getType().getElementType().isF32())
-    return std::nullopt;
-  Type coded = getElementTypeOrSelf(node.is("QuantizeLinear")
-                                        ? node.getOutputs()[0].getType()
-                                        : node.getInputs()[0].getType());
-  bool isUnsigned = coded.isUnsignedInteger(8);
-  if (!isUnsigned && !coded.isSignlessInteger(8))
-    return std::nullopt;
-  // Codes of 0 to 255 move down once, so that all are signed.
-  int64_t zeroPoint = isUnsigned ? -128 : 0;
-  if (Value given = node.getOptionalInput(2)) {
-    auto view = ConstantView::get(strip(given));
-    if (!view || view->getNumElements() != 1)
-      return std::nullopt;
-    auto number = static_cast<int64_t>(view->getNumber(0));
-    zeroPoint += isUnsigned ? number & 0xFF : number;
-  }
-  float value = scale->getFloat(0);
-  if (!std::isfinite(value) || value <= 0)
-    return std::nullopt;
-  MLIRContext *context = node.getContext();
-  return quant::UniformQuantizedType::get(
-      quant::QuantizationFlags::Signed, IntegerType::get(context, 8),
-      Float32Type::get(context), value, zeroPoint, -128, 127);
-}
-
-/// The only node that reads the codes, if it turns them back with the same
-/// parameters; else null.
-static NodeOp getInverse(NodeOp quantize) {
-  NodeOp inverse = getOnlyUser(quantize.getOutputs()[0]);
-  bool isPair = inverse && inverse.is("DequantizeLinear") &&
-                strip(inverse.getInputs()[0]) == quantize.getOutputs()[0] &&
-                isF32(inverse.getOutputs()[0]) &&
-                isF32(quantize.getInputs()[0]) && getUniform(quantize) &&
-                getUniform(quantize) == getUniform(inverse);
-  return isPair ? inverse : NodeOp();
-}
-
-namespace {
-/// A node that moves the elements of an operand, and multiplies them.
-struct Move {
-  unsigned operand = 0;
-  double factor = 1;
-};
-} // namespace
-
-static bool isMovement(NodeOp node) {
-  return node && (node.is("Reshape") || node.is("Transpose"));
-}
-
-/// How `node` moves elements; nothing if it does anything else. A factor by
-/// itself may be part of an activation, and counts only behind a movement.
-static std::optional<Move> getMove(NodeOp node) {
-  if (isMovement(node))
-    return Move();
-  bool isDivision = node.is("Div");
-  auto operands =
-      isDivision || node.is("Mul") ? getScalarOperand(node) : std::nullopt;
-  if (!operands || !(operands->scalar > 0) ||
-      !isMovement(operands->value.getDefiningOp<NodeOp>()) ||
-      !haveSameDims(operands->value, node.getOutputs()[0]))
-    return std::nullopt;
-  unsigned operand = operands->value == node.getInputs()[0] ? 0 : 1;
-  if (isDivision)
-    return operand == 0 ? std::optional(Move{0, 1 / operands->scalar})
-                        : std::nullopt;
-  return Move{operand, operands->scalar};
-}
-
-/// Gives the pair the scale that yields the same codes for values that are
-/// smaller by `factor`; false if it is not a normal number.
-static bool divideScale(NodeOp quantize, NodeOp inverse, double factor) {
-  if (factor == 1)
-    return true;
-  auto view = ConstantView::get(strip(quantize.getInputs()[1]));
-  auto scale = static_cast<float>(view->getFloat(0) / factor);
-  if (!std::isnormal(scale))
-    return false;
-  OpBuilder builder(quantize);
-  Value divided =
-      arith::ConstantOp::create(builder, quantize.getLoc(),
-                                DenseElementsAttr::get(view->getType(), scale));
-  quantize->setOperand(1, divided);
-  inverse->setOperand(1, divided);
-  return true;
-}
-
-/// Moves a pair in front of the node that only moves what is quantized, so that
-/// it follows the operation that computes it.
-static bool hoistPair(NodeOp quantize, NodeOp inverse) {
-  auto moved = quantize.getInputs()[0].getDefiningOp<NodeOp>();
-  auto move = moved && moved->hasOneUse() ? getMove(moved) : std::nullopt;
-  if (!move)
-    return false;
-  Value source = moved.getInputs()[move->operand];
-  if (isa_and_present<arith::ConstantOp>(source.getDefiningOp()) ||
-      !divideScale(quantize, inverse, move->factor))
-    return false;
-  auto codes = cast<RankedTensorType>(quantize.getOutputs()[0].getType());
-  quantize->setOperand(0, source);
-  quantize.getOutputs()[0].setType(
-      getTensorType(getDims(source), codes.getElementType()));
-  inverse.getOutputs()[0].replaceAllUsesWith(moved.getOutputs()[0]);
-  inverse.getOutputs()[0].setType(source.getType());
-  moved->setOperand(move->operand, inverse.getOutputs()[0]);
-  moved->moveAfter(inverse);
-  return true;
-}
-
-static void convertPair(NodeOp quantize, NodeOp inverse) {
-  OpBuilder builder(quantize);
-  Value plain = getPlain(builder, quantize.getInputs()[0]);
-  auto type = cast<RankedTensorType>(plain.getType());
-  Location loc = quantize.getLoc();
-  Value codes = QuantizeOp::create(
-      builder, loc,
-      RankedTensorType::get(type.getShape(), *getUniform(quantize)), plain,
-      /*y_scale=*/Value(), /*y_zero_point=*/Value(),
-      /*y_quant=*/TypeAttr());
-  Value back = DequantizeOp::create(
-      builder, inverse.getLoc(), type, codes, /*x_scale=*/Value(),
-      /*x_zero_point=*/Value(), /*x_quant=*/TypeAttr());
-  replace(builder, inverse.getOutputs()[0], back);
-  inverse->erase();
-  quantize->erase();
-  remark::passed(loc, kRemark) << "kept the model's scale";
-}
 
 //===----------------------------------------------------------------------===//
 // Weights
@@ -331,33 +172,6 @@ static void createLinear(CodedLinear &linear) {
 // The pass
 //===----------------------------------------------------------------------===//
 
-/// A constant that is decoded becomes floats.
-static void decode(NodeOp node) {
-  std::optional<CodedConstant> coded = CodedConstant::get(node);
-  if (!coded)
-    return;
-  OpBuilder builder(node);
-  node.getOutputs()[0].replaceAllUsesWith(
-      coded->createFloats(builder, node.getLoc()));
-  remark::missed(node.getLoc(), kRemark)
-      << remark::reason("decoded a constant that is no weight of a layer");
-  node->erase();
-}
-
-static void eraseUnused(func::FuncOp func) {
-  SmallVector<Operation *> ops;
-  func.walk([&](Operation *op) { ops.push_back(op); });
-  for (Operation *op : llvm::reverse(ops))
-    if (isOpTriviallyDead(op))
-      op->erase();
-}
-
-static SmallVector<NodeOp> getNodes(func::FuncOp func) {
-  SmallVector<NodeOp> nodes;
-  func.walk([&](NodeOp node) { nodes.push_back(node); });
-  return nodes;
-}
-
 /// Whether a product, perhaps behind a transposition, reads `value` as its
 /// weight.
 static bool isWeight(Value value) {
@@ -368,6 +182,32 @@ static bool isWeight(Value value) {
     return node && (node.is("MatMul") || node.is("Gemm")) &&
            use.getOperandNumber() == 1;
   });
+}
+
+/// A constant that is decoded becomes floats.
+static void decode(NodeOp node) {
+  std::optional<CodedConstant> coded = CodedConstant::get(node);
+  if (!coded)
+    return;
+  bool hasZeroPoints =
+      llvm::any_of(coded->zeroPoints, [](int32_t zero) { return zero != 0; });
+  remark::missed(node.getLoc(), kRemark) << remark::reason(
+      "{0}", isWeight(node.getOutputs()[0]) && hasZeroPoints
+                 ? "decoded a weight whose codes do not fit 8 bits without "
+                   "their zero points"
+                 : "decoded a constant that is no weight of a layer");
+  OpBuilder builder(node);
+  node.getOutputs()[0].replaceAllUsesWith(
+      coded->createFloats(builder, node.getLoc()));
+  node->erase();
+}
+
+static void eraseUnused(func::FuncOp func) {
+  SmallVector<Operation *> ops;
+  func.walk([&](Operation *op) { ops.push_back(op); });
+  for (Operation *op : llvm::reverse(ops))
+    if (isOpTriviallyDead(op))
+      op->erase();
 }
 
 /// Encodes constants, and decodes those that are no weights, in the order of
@@ -383,23 +223,6 @@ static void foldConstants(func::FuncOp func) {
       decode(node);
   }
   eraseUnused(func);
-}
-
-static void convertActivations(func::FuncOp func) {
-  for (NodeOp node : getNodes(func)) {
-    if (!node.is("QuantizeLinear"))
-      continue;
-    NodeOp inverse = getInverse(node);
-    while (inverse && hoistPair(node, inverse)) {
-    }
-  }
-  SmallVector<std::pair<NodeOp, NodeOp>> pairs;
-  for (NodeOp node : getNodes(func))
-    if (NodeOp inverse =
-            node.is("QuantizeLinear") ? getInverse(node) : NodeOp())
-      pairs.emplace_back(node, inverse);
-  for (auto [quantize, inverse] : pairs)
-    convertPair(quantize, inverse);
 }
 
 static void convertWeights(func::FuncOp func) {
@@ -422,7 +245,7 @@ struct ONNXConvertQuantizationPass
     : qtx::impl::ONNXConvertQuantizationPassBase<ONNXConvertQuantizationPass> {
   void runOnOperation() override {
     foldConstants(getOperation());
-    convertActivations(getOperation());
+    convertPairs(getOperation());
     convertWeights(getOperation());
     eraseUnused(getOperation());
   }

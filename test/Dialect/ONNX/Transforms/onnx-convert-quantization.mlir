@@ -79,7 +79,7 @@ func.func @packed(%x: tensor<4x16xf32>) -> tensor<4x1xf32> {
 
 // -----
 
-// What is no weight of a layer, or has zero points, is decoded.
+// What is no weight of a layer is decoded, and so is one whose codes need more than 8 bits.
 // REMARK: Reason="decoded a constant that is no weight of a layer
 // CHECK-LABEL: func @decoded
 func.func @decoded(%x: tensor<4x2xf32>) -> tensor<4x2xf32> {
@@ -88,14 +88,80 @@ func.func @decoded(%x: tensor<4x2xf32>) -> tensor<4x2xf32> {
   %w = arith.constant dense<[[1, 2], [3, 4]]> : tensor<2x2xi8>
   %s = arith.constant dense<[0.5, 2.0]> : tensor<2xf32>
   %z = arith.constant dense<[0, 0]> : tensor<2xi8>
-  %z1 = arith.constant dense<[0, 1]> : tensor<2xi8>
+  %z1 = arith.constant dense<[-126, 1]> : tensor<2xi8>
   %0 = onnx.node "DequantizeLinear"(%w, %s, %z) attributes {axis = 1 : si64} : (tensor<2x2xi8>, tensor<2xf32>, tensor<2xi8>) -> tensor<2x2xf32>
   %1 = onnx.node "Mul"(%x, %x) : (tensor<4x2xf32>, tensor<4x2xf32>) -> tensor<4x2xf32>
   %2 = onnx.node "Einsum"(%1, %0) attributes {equation = "ij,jk->ik"} : (tensor<4x2xf32>, tensor<2x2xf32>) -> tensor<4x2xf32>
-  // CHECK: %[[Z:.*]] = arith.constant dense<{{\[}}[5.000000e-01, 2.000000e+00], [1.500000e+00, 6.000000e+00]]> : tensor<2x2xf32>
+  // CHECK: %[[Z:.*]] = arith.constant dense<{{\[}}[6.350000e+01, 2.000000e+00], [6.450000e+01, 6.000000e+00]]> : tensor<2x2xf32>
+  // REMARK: Reason="decoded a weight whose codes do not fit 8 bits without their zero points"
   %3 = onnx.node "DequantizeLinear"(%w, %s, %z1) attributes {axis = 1 : si64} : (tensor<2x2xi8>, tensor<2xf32>, tensor<2xi8>) -> tensor<2x2xf32>
   %4 = onnx.node "MatMul"(%2, %3) : (tensor<4x2xf32>, tensor<2x2xf32>) -> tensor<4x2xf32>
   return %4 : tensor<4x2xf32>
+}
+
+// -----
+
+// Zero points are part of the codes, which then have 8 bits.
+// CHECK-LABEL: func @zero_points
+func.func @zero_points(%x: tensor<4x2xf32>) -> tensor<4x2xf32> {
+  // CHECK: %[[W:.*]] = arith.constant dense<{{\[}}[14, -1], [-8, 0]]> : tensor<2x2xi8>
+  // CHECK: qtx.linear %arg0, %[[W]] scale(%{{.*}}) : (tensor<4x2xf32>, tensor<2x2xi8>, tensor<2xf32>) -> tensor<4x2xf32>
+  %w = arith.constant dense<[[7, 1], [-8, 9]]> : tensor<2x2xi8>
+  %s = arith.constant dense<[0.5, 2.0]> : tensor<2xf32>
+  %z = arith.constant dense<[-7, 9]> : tensor<2xi8>
+  %0 = onnx.node "DequantizeLinear"(%w, %s, %z) attributes {axis = 1 : si64} : (tensor<2x2xi8>, tensor<2xf32>, tensor<2xi8>) -> tensor<2x2xf32>
+  %1 = onnx.node "MatMul"(%x, %0) : (tensor<4x2xf32>, tensor<2x2xf32>) -> tensor<4x2xf32>
+  return %1 : tensor<4x2xf32>
+}
+
+// CHECK-LABEL: func @packed_zero_points
+func.func @packed_zero_points(%x: tensor<4x16xf32>) -> tensor<4x1xf32> {
+  // CHECK-DAG: arith.constant dense<{{\[}}[-2, -1, -3, 12, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5, 5]]> : tensor<1x16xi8>
+  // CHECK: qtx.linear %arg0, %{{.*}} scale(%{{.*}}) block 16
+  %w = arith.constant dense<[[[33, 240, 136, 136, 136, 136, 136, 136]]]> : tensor<1x1x8xui8>
+  %s = arith.constant dense<0.5> : tensor<1xf32>
+  %z = arith.constant dense<3> : tensor<1xui8>
+  %0 = onnx.node "MatMulNBits" domain "com.microsoft"(%x, %w, %s, %z) attributes {K = 16 : si64, N = 1 : si64, bits = 4 : si64, block_size = 16 : si64} : (tensor<4x16xf32>, tensor<1x1x8xui8>, tensor<1xf32>, tensor<1xui8>) -> tensor<4x1xf32>
+  return %0 : tensor<4x1xf32>
+}
+
+// -----
+
+// One scale per channel: channels that follow each other with the same one are a group,
+// and the integers of the groups are summed.
+// REMARK: Remark="kept the model's scales"
+// CHECK-LABEL: func @channels
+func.func @channels(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
+  // CHECK: qtx.quantize %arg0 : tensor<4x8xf32> -> tensor<4x8x!qtx.grouped<i8:f32, axis=-1, [5, 1, 2], {5.000000e-01:2, 5.000000e-01:3, 2.500000e-01:-128}>>
+  %s = arith.constant dense<[0.5, 0.5, 0.5, 0.5, 0.5, 0.5, 0.25, 0.25]> : tensor<8xf32>
+  %z = arith.constant dense<[130, 130, 130, 130, 130, 131, 0, 0]> : tensor<8xui8>
+  %0 = onnx.node "QuantizeLinear"(%x, %s, %z) attributes {axis = 1 : si64} : (tensor<4x8xf32>, tensor<8xf32>, tensor<8xui8>) -> tensor<4x8xui8>
+  %1 = onnx.node "DequantizeLinear"(%0, %s, %z) attributes {axis = 1 : si64} : (tensor<4x8xui8>, tensor<8xf32>, tensor<8xui8>) -> tensor<4x8xf32>
+  return %1 : tensor<4x8xf32>
+}
+
+// The same scales of blocks in all rows, the last block smaller.
+// CHECK-LABEL: func @channel_blocks
+func.func @channel_blocks(%x: tensor<2x5xf32>) -> tensor<2x5xf32> {
+  // CHECK: qtx.quantize %arg0 : tensor<2x5xf32> -> tensor<2x5x!qtx.grouped<i8:f32, axis=-1, [2 * 2, 1], {5.000000e-01, 2.500000e-01, 1.000000e+00}>>
+  %s = arith.constant dense<[[0.5, 0.25, 1.0], [0.5, 0.25, 1.0]]> : tensor<2x3xf32>
+  %0 = onnx.node "QuantizeLinear"(%x, %s) attributes {axis = 1 : si64, block_size = 2 : si64} : (tensor<2x5xf32>, tensor<2x3xf32>) -> tensor<2x5xi8>
+  %1 = onnx.node "DequantizeLinear"(%0, %s) attributes {axis = 1 : si64, block_size = 2 : si64} : (tensor<2x5xi8>, tensor<2x3xf32>) -> tensor<2x5xf32>
+  return %1 : tensor<2x5xf32>
+}
+
+// Other ones in each row, and along another axis.
+// REMARK: Reason="QuantizeLinear stays: nothing turns its codes back with constant scales along the last axis"
+// CHECK-LABEL: func @rows
+func.func @rows(%x: tensor<2x4xf32>) -> (tensor<2x4xf32>, tensor<2x4xf32>) {
+  // CHECK-COUNT-2: onnx.node "QuantizeLinear"
+  %s = arith.constant dense<[[0.5, 0.25], [0.5, 0.125]]> : tensor<2x2xf32>
+  %0 = onnx.node "QuantizeLinear"(%x, %s) attributes {axis = 1 : si64, block_size = 2 : si64} : (tensor<2x4xf32>, tensor<2x2xf32>) -> tensor<2x4xi8>
+  %1 = onnx.node "DequantizeLinear"(%0, %s) attributes {axis = 1 : si64, block_size = 2 : si64} : (tensor<2x4xi8>, tensor<2x2xf32>) -> tensor<2x4xf32>
+  %t = arith.constant dense<[0.5, 0.25]> : tensor<2xf32>
+  %2 = onnx.node "QuantizeLinear"(%x, %t) attributes {axis = 0 : si64} : (tensor<2x4xf32>, tensor<2xf32>) -> tensor<2x4xi8>
+  %3 = onnx.node "DequantizeLinear"(%2, %t) attributes {axis = 0 : si64} : (tensor<2x4xi8>, tensor<2xf32>) -> tensor<2x4xf32>
+  return %1, %3 : tensor<2x4xf32>, tensor<2x4xf32>
 }
 
 // -----

@@ -19,13 +19,15 @@ def ONNXConvertQuantizationPass
     `qtx` operations. It runs in front of `onnx-recognize`.
 
     - A pair of 8 bits with one constant scale becomes `qtx.quantize` and
-      `qtx.dequantize`. Pairs move in front of `Reshape` and `Transpose`, and of a positive
+      `qtx.dequantize`; so does one with a scale per channel or block of the last axis,
+      whose adjacent channels with the same parameters become a group. Pairs with one scale move in front of `Reshape` and `Transpose`, and of a positive
       factor behind one of these, to the operation that computes what they quantize. Codes
       without sign become signed: minus 128.
     - A constant that is encoded becomes its codes.
     - A `MatMul` or `Gemm` by a decoded constant becomes `qtx.linear` with the model's own
-      codes as the weight: 8 or 4 bits, zero points of 0 (128 or 8 without sign), one scale,
-      one per output, or blocks along the contracted axis. So does `MatMulNBits` of
+      codes as the weight: 8 or 4 bits, one scale, one per output, or blocks along the
+      contracted axis. Zero points are subtracted from the codes, where they then fit 8
+      bits. So does `MatMulNBits` of
       `com.microsoft`. Where its input was quantized with one scale it reads the codes.
     - Any other decoded constant becomes floats, with a missed remark.
 
