@@ -80,13 +80,7 @@ static Value getWeights(Operation *op) {
   return {};
 }
 
-/// Whether `op` has weights, or multiplies activations.
-static bool isLayer(Operation *op) {
-  return getWeights(op) || isa<AttentionOp, BatchMatmulOp>(op);
-}
-
-/// What a layer multiplies: its weights, or what stands in their place.
-static Value getFactor(Operation *op) {
+Value qtx::getFactor(Operation *op) {
   if (auto attention = dyn_cast<AttentionOp>(op))
     return attention.getKey();
   if (auto product = dyn_cast<BatchMatmulOp>(op))
@@ -96,10 +90,11 @@ static Value getFactor(Operation *op) {
 
 static void reportLayers(func::FuncOp function, Report &report) {
   for (Operation &op : function.getBody().front()) {
-    if (!isLayer(&op))
+    Value factor = getFactor(&op);
+    if (!factor)
       continue;
     LayerReport &layer = getLayerReport(report, op.getResult(0));
-    auto type = cast<RankedTensorType>(getFactor(&op).getType());
+    auto type = cast<RankedTensorType>(factor.getType());
     layer.type = getTypeName(type.getElementType());
     if (getWeights(&op))
       layer.shape.assign(type.getShape().begin(), type.getShape().end());
@@ -246,7 +241,7 @@ static std::string getKernelName(Operation *op,
 void qtx::reportKernels(func::FuncOp function, Report &report) {
   TargetFeatures features(function->getParentOfType<ModuleOp>());
   for (Operation &op : function.getBody().front()) {
-    if (!isLayer(&op))
+    if (!getFactor(&op))
       continue;
     LayerReport &layer = getLayerReport(report, op.getResult(0));
     StringRef obstacle = explainReference(&op, features);
@@ -303,7 +298,7 @@ static void addEdgePairs(func::FuncOp function, Report &report,
                          std::deque<Pair> &pairs) {
   for (Operation &op : llvm::make_early_inc_range(function.getBody().front()))
     for (Value value : op.getResults()) {
-      if (!isStaticallyQuantized(value))
+      if (!isStaticallyQuantized(value) || isa<SplitHeadsOp, MergeHeadsOp>(op))
         continue;
       EdgeReport &edge = getEdgeReport(report, getOrigin(value).edge);
       if (edge.sqnr)

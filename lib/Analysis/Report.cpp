@@ -100,6 +100,10 @@ private:
     if (!text.empty())
       addText(key, text);
   }
+  void addIfTrue(StringRef key, bool value) {
+    if (value)
+      json.attribute(key, true);
+  }
   void addText(StringRef key, StringRef text) {
     if (json::isUTF8(text))
       json.attribute(key, text);
@@ -152,6 +156,10 @@ void Writer::writeEdge(const EdgeReport &edge) {
     });
   if (!edge.groupOfChannel.empty())
     addList("group_of_channel", edge.groupOfChannel);
+  addIfKnown("observer", edge.observer);
+  addIfKnown("margin", edge.margin);
+  addIfTrue("scaled", edge.isScaled);
+  addIfTrue("shifted", edge.isShifted);
   addIfKnown("sqnr_db", edge.sqnr);
   addIfKnown("reason", edge.reason);
 }
@@ -163,6 +171,8 @@ void Writer::writeLayer(const LayerReport &layer) {
   addList("shape", layer.shape);
   addText("type", layer.type);
   addIfKnown("method", layer.method);
+  addIfTrue("bias_corrected", layer.isBiasCorrected);
+  addIfTrue("scale_search", layer.hasSearchedScales);
   addIfKnown("weight_error", layer.weightError);
   addIfKnown("output_sqnr_db", layer.outputSqnr);
   addIfKnown("kernel", layer.kernel);

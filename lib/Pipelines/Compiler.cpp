@@ -395,7 +395,12 @@ private:
     if (!entry)
       return failure();
     QuantizeOptions quantize{data ? &*data : nullptr,
-                             getStreamOptions(Stage::Quantize), options.report};
+                             getStreamOptions(Stage::Quantize),
+                             [this] {
+                               if (options.report)
+                                 floatModel = module.clone();
+                             },
+                             options.report};
     if (failed(quantizeModel(entry, options.recipe, quantize)))
       return failure();
     return reportQuantize();
@@ -567,7 +572,7 @@ private:
   const CompileOptions &options;
   /// What the model was calibrated with; absent if it was not.
   std::optional<CalibrationData> data;
-  /// The model before it was quantized, for a report.
+  /// The model before it is quantized, for a report.
   OwningOpRef<ModuleOp> floatModel;
   /// The modules that passes run on, and what each is compiled for.
   SmallVector<ModuleOp> versions;

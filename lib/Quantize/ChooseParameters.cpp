@@ -42,9 +42,7 @@ FailureOr<ChannelRanges> Quantizer::getRanges(Edge &edge) {
   return *ranges;
 }
 
-/// Whether the channels of `value` can be stored in another order at no cost:
-/// between a linear and the linears that read its activations.
-static bool isFreelyOrdered(Value value) {
+bool qtx::isFreelyOrdered(Value value) {
   while (isa_and_present<GeluOp, ReluOp, SiluOp>(value.getDefiningOp())) {
     value = value.getDefiningOp()->getOperand(0);
     if (!value.hasOneUse())
@@ -114,7 +112,11 @@ LogicalResult Quantizer::chooseGroups(Edge &edge, ArrayRef<float> spans) {
     // Other edges get along with scaling alone.
     if (isPermutable(edge))
       edge.groups = separateOutliers(spans, kOutlierSpan);
-    else if (recipe.edges == EdgeSet::All && !edge.feedsLinearsOnly) {
+    else if (edge.feedsLinearsOnly)
+      explainOutliers(edge, separateOutliers(spans, kOutlierSpan));
+    else if (llvm::all_of(edge.uses, [](OpOperand *use) {
+               return isChannelwise(use->getOwner());
+             })) {
       // What no product reads may have a scale and zero point for each channel.
       edge.recipe.isSymmetric = false;
       edge.groups.order.resize(size);
@@ -123,14 +125,17 @@ LogicalResult Quantizer::chooseGroups(Edge &edge, ArrayRef<float> spans) {
     }
     return success();
   case Grouping::Unequal: {
-    if (!edge.feedsLinearsOnly)
+    if (!edge.feedsLinearsOnly) {
+      explainGroups(edge);
       return success();
+    }
     edge.groups.order = getOrder(edge, spans);
     auto sorted = llvm::map_to_vector(edge.groups.order,
                                       [&](int64_t c) { return spans[c]; });
     edge.groups.sizes = cutUnequally(sorted, numGroups, kGroupAlignment);
     if (edge.groups.sizes.size() == 1)
       llvm::sort(edge.groups.order);
+    explainGroups(edge);
     return success();
   }
   case Grouping::Equal:

@@ -59,15 +59,24 @@ void Quantizer::findStreams() {
   }
 }
 
+SmallVector<OpOperand *> qtx::getFactors(Operation *op) {
+  if (auto attention = dyn_cast<AttentionOp>(op))
+    return {&attention.getQueryMutable(), &attention.getKeyMutable(),
+            &attention.getValueMutable()};
+  if (auto product = dyn_cast<BatchMatmulOp>(op))
+    return {&product.getAMutable(), &product.getBMutable()};
+  return {};
+}
+
+OpOperand &qtx::getTarget(OpOperand &use) {
+  auto split = use.get().getDefiningOp<SplitHeadsOp>();
+  return split && use.get().hasOneUse() ? split->getOpOperand(0) : use;
+}
+
 void Quantizer::collectUse(OpOperand &use,
                            llvm::MapVector<Value, Edge> &found) {
-  Value value = use.get();
-  OpOperand *target = &use;
-  auto split = value.getDefiningOp<SplitHeadsOp>();
-  if (split && value.hasOneUse()) {
-    target = &split->getOpOperand(0);
-    value = split.getX();
-  }
+  OpOperand *target = &getTarget(use);
+  Value value = target->get();
   if (!isFloatTensor(value) || ConstantTensor::isConstant(value))
     return;
   Edge &edge = found[value];
@@ -83,20 +92,9 @@ void Quantizer::collectEdges() {
       if (isAdjustable(linear) &&
           recipe.getWeight(getEdgeName(linear.getY())).isQuantized)
         collectUse(linear.getXMutable(), found);
-      else if (options.report)
-        getLayerReport(*options.report, linear.getY()).reason =
-            isAdjustable(linear) ? "the recipe leaves it float"
-                                 : "its weights are not float constants";
     }
-    if (recipe.edges == EdgeSet::LinearInputs)
-      continue;
-    if (auto attention = dyn_cast<AttentionOp>(op))
-      for (OpOperand *use :
-           {&attention.getQueryMutable(), &attention.getKeyMutable(),
-            &attention.getValueMutable()})
-        collectUse(*use, found);
-    if (auto product = dyn_cast<BatchMatmulOp>(op))
-      for (OpOperand *use : {&product.getAMutable(), &product.getBMutable()})
+    if (recipe.edges != EdgeSet::LinearInputs)
+      for (OpOperand *use : getFactors(&op))
         collectUse(*use, found);
   }
   for (auto &[value, edge] : found)
@@ -105,6 +103,43 @@ void Quantizer::collectEdges() {
     collectRemaining();
   for (Edge &edge : edges)
     edge.recipe = recipe.getEdge(getEdgeName(edge.value));
+}
+
+bool Quantizer::isQuantizedAt(OpOperand &use) {
+  return llvm::any_of(edges, [&](const Edge &edge) {
+    return edge.recipe.isQuantized && llvm::is_contained(edge.uses, &use);
+  });
+}
+
+/// Products of activations take integers for all factors, or for none.
+void Quantizer::dropLoneFactors() {
+  auto drop = [&](OpOperand &use, const std::string &obstacle) {
+    for (Edge &edge : edges) {
+      if (!llvm::is_contained(edge.uses, &use))
+        continue;
+      llvm::erase(edge.uses, &use);
+      edge.feedsLinearsOnly = llvm::all_of(edge.uses, [](OpOperand *other) {
+        return isa<LinearOp>(other->getOwner());
+      });
+      if (!edge.uses.empty() || !edge.recipe.isQuantized)
+        continue;
+      edge.recipe.isQuantized = false;
+      edge.obstacle = obstacle;
+    }
+  };
+  for (Operation &op : function.getBody().front()) {
+    SmallVector<OpOperand *> factors = getFactors(&op);
+    auto *lone = llvm::find_if(factors, [&](OpOperand *factor) {
+      return !isQuantizedAt(getTarget(*factor));
+    });
+    if (lone == factors.end())
+      continue;
+    std::string name = getEdgeName(getTarget(**lone).get());
+    loneFactors[&op] = name;
+    for (OpOperand *factor : factors)
+      drop(getTarget(*factor),
+           "'" + name + "', by which it is multiplied, stays float");
+  }
 }
 
 /// What operations other than products read.

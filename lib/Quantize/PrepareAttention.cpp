@@ -28,12 +28,13 @@ static LinearOp getProjection(Value operand) {
 
 /// A constant that is added to all keys changes all scores of a query alike,
 /// which softmax does not see: keys are centred for symmetric quantizers.
-static void centreKeys(AttentionOp op) {
+/// Returns them, or null if they stay as they are.
+static Value centreKeys(AttentionOp op) {
   LinearOp linear = getProjection(op.getKey());
   auto ranges = linear ? getObserved(linear.getY()) : std::nullopt;
   if (!ranges || op.getSoftCap() || op.getSink() || op.getSinkLogit() ||
       op.getScoresQuant())
-    return;
+    return {};
   LinearNumbers numbers(linear);
   for (size_t c = 0; c < ranges->getNumChannels(); ++c) {
     float middle = ranges->lo[c] / 2 + ranges->hi[c] / 2;
@@ -45,6 +46,7 @@ static void centreKeys(AttentionOp op) {
   }
   numbers.storeBias(linear);
   setObserved(linear.getY(), *ranges);
+  return linear.getY();
 }
 
 /// The linears that read the heads of `op` as channels; empty if anything else
@@ -97,13 +99,14 @@ static void scaleColumns(LinearNumbers &numbers,
 
 /// Centres the channels of the values and gives them one range, which commutes
 /// with their weighted mean: the readers of the context undo it.
-static void equaliseValues(AttentionOp op) {
+/// Returns values and context, or nothing if they stay as they are.
+static SmallVector<Value> equaliseValues(AttentionOp op) {
   LinearOp linear = getProjection(op.getValue());
   auto ranges = linear ? getObserved(linear.getY()) : std::nullopt;
   SmallVector<LinearOp> readers = getContextReaders(op);
   if (!ranges || readers.empty() || op.getContextQuant() ||
       op.getQueryType().getDimSize(1) != op.getKeyType().getDimSize(1))
-    return;
+    return {};
   ChannelRanges largest = *ranges;
   if (!isWeightedMean(op))
     for (auto [lo, hi] : llvm::zip_equal(largest.lo, largest.hi)) {
@@ -126,13 +129,16 @@ static void equaliseValues(AttentionOp op) {
   }
   if (auto observed = getObserved(context))
     setObserved(context, applyScaling(*observed, scaling));
+  return {linear.getY(), context};
 }
 
 void Quantizer::prepareAttention() {
   if (!recipe.edge.isScaled)
     return;
   for (auto op : function.getBody().front().getOps<AttentionOp>()) {
-    centreKeys(op);
-    equaliseValues(op);
+    if (Value keys = centreKeys(op))
+      explainRescaling(keys, /*isScaled=*/false);
+    for (Value rescaled : equaliseValues(op))
+      explainRescaling(rescaled, /*isScaled=*/true);
   }
 }

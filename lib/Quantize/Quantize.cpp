@@ -39,16 +39,24 @@ LogicalResult Quantizer::run() {
       function.emitRemark() << "the model is quantized already and keeps its "
                                "scales: recipe '"
                             << recipe.name << "' is not applied";
+    leaveAll("the model is quantized already and keeps its scales");
     return success();
   }
-  if (recipe.isFloat())
+  if (recipe.isFloat()) {
+    leaveAll("the recipe leaves the model float");
     return success();
+  }
   prepareAttention();
+  if (options.prepared)
+    options.prepared();
   findFeedForwards();
   findStreams();
   collectEdges();
   if (failed(checkOverrides()))
     return failure();
+  dropLoneFactors();
+  explainFloatEdges();
+  explainFloatLayers();
   for (Edge &edge : edges)
     if (edge.recipe.isQuantized && failed(choose(edge)))
       return failure();
@@ -59,8 +67,10 @@ LogicalResult Quantizer::run() {
               "(--calibrate=DATA.npz), or choose a recipe that takes none "
               "(--recipe=w8a8-dynamic or --recipe=none)";
   for (Edge &edge : edges)
-    if (edge.recipe.isQuantized)
+    if (edge.recipe.isQuantized) {
       insert(edge);
+      explainQuantized(edge);
+    }
   endStreams();
   quantizeProbabilities();
   if (failed(observe()))

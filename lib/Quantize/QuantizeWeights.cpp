@@ -147,9 +147,8 @@ void Quantizer::quantizeWeights(LinearOp op, size_t edge) {
     numbers.storeBias(op);
   }
   storeIntegers(op, numbers, rounded, choice.bits);
-  if (options.report)
-    getLayerReport(*options.report, op.getY()).method =
-        rounded.isErrorMinimised ? "gptq" : "nearest";
+  explainWeights(op, choice, moments[edge].has_value(), rounding,
+                 rounded.isErrorMinimised);
 }
 
 void Quantizer::quantizeWeights() {

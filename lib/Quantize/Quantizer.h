@@ -17,6 +17,7 @@
 #ifndef QTX_LIB_QUANTIZE_QUANTIZER_H
 #define QTX_LIB_QUANTIZE_QUANTIZER_H
 
+#include "qtx/Analysis/GPTQ.h"
 #include "qtx/Analysis/Moments.h"
 #include "qtx/Dialect/Qtx/IR/QtxOps.h"
 #include "qtx/Quantize/Parameters.h"
@@ -33,6 +34,8 @@ struct Edge {
   EdgeRecipe recipe;
   /// All uses are inputs of linears whose weights can change.
   bool feedsLinearsOnly = true;
+  /// Why it stays float although the recipe quantizes it; empty if it does not.
+  std::string obstacle;
 
   /// Absent where the channels are not scaled.
   std::optional<ChannelScaling> scaling;
@@ -60,7 +63,32 @@ private:
   void collectUse(mlir::OpOperand &use,
                   llvm::MapVector<mlir::Value, Edge> &edges);
   void collectRemaining();
+  void dropLoneFactors();
+  bool isQuantizedAt(mlir::OpOperand &use);
   mlir::LogicalResult checkOverrides();
+
+  //===--- Explanations ---===//
+  /// Why something stays float: because of the recipe, or else against it.
+  struct Obstacle {
+    std::string text;
+    bool isChoice = false;
+  };
+  Obstacle findWeightObstacle(LinearOp op) const;
+  Obstacle findEdgeObstacle(mlir::Value value) const;
+  Obstacle findLayerObstacle(mlir::Operation *op);
+  void explain(mlir::Location loc, const Obstacle &obstacle);
+  void explainFloatEdges();
+  void explainFloatLayers();
+  /// Reports that all edges and layers that are float stay so.
+  void leaveAll(llvm::StringRef reason);
+  void explainQuantized(const Edge &edge);
+  /// Channels are shifted, and maybe scaled, where `value` is computed.
+  void explainRescaling(mlir::Value value, bool isScaled);
+  /// `groups` would have the outliers apart.
+  void explainOutliers(const Edge &edge, const ChannelGroups &groups);
+  void explainGroups(const Edge &edge);
+  void explainWeights(LinearOp op, const WeightRecipe &choice, bool hasData,
+                      const RoundingOptions &rounding, bool isErrorMinimised);
 
   //===--- Parameters ---===//
   mlir::LogicalResult choose(Edge &edge);
@@ -90,6 +118,8 @@ private:
   const QuantizeOptions &options;
   /// Does not grow once edges are quantized.
   std::vector<Edge> edges;
+  /// The factor because of which a product of activations stays float.
+  llvm::DenseMap<mlir::Operation *, std::string> loneFactors;
   /// For recipes with groups: the edges of feed-forward networks that have
   /// groups, with the edge that says in which order.
   llvm::DenseMap<mlir::Value, mlir::Value> orderOf;
@@ -103,6 +133,17 @@ private:
   std::vector<std::optional<SecondMoments>> moments;
   bool hasMissingRanges = false;
 };
+
+/// The operands of attention or a batched product that are multiplied; empty
+/// for other operations.
+llvm::SmallVector<mlir::OpOperand *> getFactors(mlir::Operation *op);
+
+/// The operand that a quantizer goes in front of: of heads, what is split.
+mlir::OpOperand &getTarget(mlir::OpOperand &use);
+
+/// Whether the channels of `value` can be stored in another order at no cost:
+/// between a linear and the linears that read its activations.
+bool isFreelyOrdered(mlir::Value value);
 
 /// The size of the last axis.
 int64_t getNumChannels(mlir::Value value);

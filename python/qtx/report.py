@@ -45,6 +45,10 @@ class Edge:
     outliers: tuple[int, ...] = ()
     groups: tuple[Group, ...] = ()
     group_of_channel: tuple[int, ...] = ()
+    observer: str = ""
+    margin: float | None = None
+    scaled: bool = False
+    shifted: bool = False
     sqnr_db: float | None = None
     reason: str = ""
 
@@ -63,6 +67,8 @@ class Layer:
     shape: tuple[int, ...]
     type: str
     method: str = ""
+    bias_corrected: bool = False
+    scale_search: bool = False
     weight_error: float | None = None
     output_sqnr_db: float | None = None
     kernel: str = ""

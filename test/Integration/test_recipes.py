@@ -52,3 +52,20 @@ def test_recipe(model, recipe, bound):
     valid = inputs["attention_mask"] != 0
     error = np.linalg.norm(found[valid] - exact[valid]) / np.linalg.norm(exact[valid])
     assert 1e-4 < error < bound
+
+
+@pytest.mark.parametrize("recipe", ["int8", "int8-all", "w8a8", "w8a8-dynamic", "peg:2", "none"])
+def test_report_explains_all(model, recipe):
+    """What is float has a reason, and noise is that of quantization alone."""
+    path = model / (recipe.replace(":", "-") + ".json")
+    subprocess.run([QTXC, model / "model.mlir", "-o", model / "model.o", f"--recipe={recipe}",
+                    f"--calibrate={model / 'data.npz'}", f"--report={path}", "--quiet"],
+                   check=True)
+    report = qtx.report.load(path)
+    assert all(bool(entry.reason) != entry.quantized for entry in report.edges + report.layers)
+    assert all(layer.kernel for layer in report.layers)
+    # Where channels are scaled inside of the model, the float one has it, too.
+    assert all(layer.output_sqnr_db > 15 for layer in report.layers
+               if layer.output_sqnr_db is not None)
+    assert all(layer.weight_error < 0.05 for layer in report.layers
+               if layer.weight_error is not None)

@@ -19,12 +19,13 @@ TEXT = {
         {"name": "a", "block": "", "op": "qtx.add", "type": "f32", "reason": "residual"},
         {"name": "b", "block": "", "op": "qtx.gelu", "type": "i8", "lo": [-1, 0], "hi": [1, 9],
          "outliers": [1], "group_of_channel": [0, 1], "sqnr_db": 30.5, "later": True,
+         "observer": "mse", "margin": 1.5, "shifted": True,
          "groups": [{"size": 1, "scale": 0.5, "zero_point": 3},
                     {"size": 1, "scale": 2, "zero_point": 0}]},
         {"name": "c", "block": "", "op": "qtx.gelu", "type": "i8", "sqnr_db": 20},
     ],
     "layers": [{"name": "l", "block": "", "op": "qtx.linear", "shape": [4, 2], "type": "i8",
-                "method": "gptq", "weight_error": 0.01},
+                "method": "gptq", "bias_corrected": True, "weight_error": 0.01},
                {"name": "m", "block": "", "op": "qtx.batch_matmul", "shape": [], "type": "f32",
                 "kernel": "reference", "kernel_reason": "no kernel"}],
     "remarks": [{"pass": "qtx-configure", "name": "m", "text": "no kernel"}],
@@ -40,9 +41,11 @@ def test_load(tmp_path):
     a, b, c = report.edges
     assert not a.quantized and a.reason == "residual" and a.sqnr_db is None
     assert b.quantized and b.groups[1] == qtx.report.Group(1, 2, 0) and b.hi == (1, 9)
+    assert (b.observer, b.margin, b.scaled, b.shifted) == ("mse", 1.5, False, True)
     assert [edge.name for edge in report.noisiest(5)] == ["c", "b"]
     assert report.noisiest(1) == [c]
     assert report.layers[0].shape == (4, 2) and report.layers[0].weight_error == 0.01
+    assert report.layers[0].bias_corrected and not report.layers[0].scale_search
     assert report.layers[1].kernel == "reference" and report.layers[1].shape == ()
     assert report.layers[1].kernel_reason == "no kernel"
     assert report.remarks == (qtx.report.Remark("qtx-configure", "m", "no kernel"),)

@@ -25,6 +25,10 @@ namespace qtx {
 EdgeReport &getEdgeReport(Report &report, mlir::Value value);
 LayerReport &getLayerReport(Report &report, mlir::Value value);
 
+/// What a layer multiplies: its weights, or else its second factor; null if
+/// `op` is no layer.
+mlir::Value getFactor(mlir::Operation *op);
+
 /// Adds the edges of the float model `function`, with the ranges that
 /// calibration observed, and its layers.
 void reportModel(mlir::func::FuncOp function, Report &report);

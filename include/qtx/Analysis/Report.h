@@ -49,6 +49,13 @@ struct EdgeReport {
   std::vector<GroupReport> groups;
   /// The group of each channel; empty if there is one group.
   std::vector<int64_t> groupOfChannel;
+  /// How its range was found, and the factor by which it was widened; empty
+  /// where parameters are run-time values.
+  std::string observer;
+  std::optional<double> margin;
+  /// Whether channels are quantized in a unit of their own, and from a point of
+  /// their own.
+  bool isScaled = false, isShifted = false;
   /// Signal over quantization noise of this edge alone, in dB.
   std::optional<double> sqnr;
   /// Why the edge is float; empty if it is not, or if nobody knows.
@@ -66,6 +73,9 @@ struct LayerReport {
   std::string type = "f32";
   /// How the weights were rounded: `nearest`, `gptq`, ...; empty if float.
   std::string method;
+  bool isBiasCorrected = false;
+  /// Whether scales have the least squared error, not the largest weight.
+  bool hasSearchedScales = false;
   /// |W - Wq| / |W| (Frobenius norms).
   std::optional<double> weightError;
   /// Signal over noise of the result against the float model, in dB: with all

@@ -24,6 +24,10 @@ struct QuantizeOptions {
   /// corrected and errors minimised with it only.
   const CalibrationData *data = nullptr;
   StreamOptions stream;
+  /// Called when channels are scaled and shifted inside of the float model,
+  /// which computes the same: what the quantized one is compared with. Not
+  /// called if nothing is quantized.
+  std::function<void()> prepared;
   /// Null for no report.
   Report *report = nullptr;
 };

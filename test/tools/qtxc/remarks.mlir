@@ -18,8 +18,8 @@
 // JSON-NEXT: "kernel": "reference",
 // JSON-NEXT: "kernel_reason": "no micro-kernel takes two activations outside of attention"
 // JSON: "name": "layer",
-// JSON: "kernel": "x86-avx512-fma"
-// JSON-NEXT: }
+// JSON: "kernel": "x86-avx512-fma",
+// JSON-NEXT: "reason": "the recipe leaves the model float"
 // JSON: "name": "late",
 // JSON: "kernel": "reference",
 // JSON-NEXT: "kernel_reason": "the weight is not a constant"
@@ -30,8 +30,8 @@
 // JSON: "kernel": "reference",
 // JSON-NEXT: "kernel_reason": "it does not work row by row"
 // JSON: "name": "attention",
-// JSON: "kernel": "x86-avx512-fma"
-// JSON-NEXT: }
+// JSON: "kernel": "x86-avx512-fma",
+// JSON-NEXT: "reason": "the recipe leaves the model float"
 // JSON: "remarks": [
 // JSON-NEXT: {
 // JSON-NEXT: "pass": "qtx-configure",
