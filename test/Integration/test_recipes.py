@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import numpy as np
+import onnx_graphs
 import pytest
 import qtx
 
@@ -69,3 +70,39 @@ def test_report_explains_all(model, recipe):
                if layer.output_sqnr_db is not None)
     assert all(layer.weight_error < 0.05 for layer in report.layers
                if layer.weight_error is not None)
+
+
+def lower(path, data, recipe, stage):
+    output = path.with_suffix(f".{stage}.mlir")
+    subprocess.run([QTXC, path, "-o", output, f"--recipe={recipe}", f"--calibrate={data}",
+                    f"--stop-after={stage}", "--quiet"], check=True)
+    return output.read_text()
+
+
+def check_no_permute_runs(path, data, recipe):
+    """Channels move at most once, where the last normalisation stores its rows."""
+    rows = lower(path, data, recipe, "tile")
+    assert "qtx.permute" not in rows
+    stored = [body for body in rows.split("qtx.rows ") if "column_ids" in body.split("\n")[0]]
+    assert len(stored) == lower(path, data, recipe, "fold").count("qtx.permute") <= 1
+    assert all("qtx.row_reduce square_sum" in body for body in stored)
+    loops = lower(path, data, recipe, "vector")
+    assert ("vector.scatter" in loops) == bool(stored)
+    return len(stored)
+
+
+@pytest.mark.parametrize("recipe", ["int8", "int8-all", "peg:2", "peg-opt:3", "peg-dynamic:2"])
+def test_permute_in_encoder(model, recipe):
+    stored = check_no_permute_runs(model / "model.mlir", model / "data.npz", recipe)
+    assert stored == (recipe in ("peg:2", "peg-dynamic:2"))
+
+
+# Positions as a slice of a table and as an embedding, and each form of normalisation.
+@pytest.mark.parametrize("style", [
+    onnx_graphs.Style(), onnx_graphs.Style(norm="formula", linear="bias_first", opset=13),
+    onnx_graphs.Style(dynamic=False)])
+def test_permute_in_onnx(style, tmp_path):
+    path = onnx_graphs.save(onnx_graphs.build(style), tmp_path)
+    np.savez(tmp_path / "data.npz", **onnx_graphs.make_feeds())
+    for recipe in ("int8", "peg:3", "peg-dynamic:3"):
+        check_no_permute_runs(path, tmp_path / "data.npz", recipe)

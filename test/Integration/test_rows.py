@@ -121,6 +121,32 @@ def test_quantize_and_dequantize(width, quant, seed):
       }}""", make_rows(rng, 3, width), make_input(rng, quant, 2, width))
 
 
+@given(st.sampled_from(WIDTHS), st.sampled_from(["i8", "i32", "f32"]), st.integers(0, 2**32 - 1))
+def test_permute(width, element, seed):
+    """Alone, and where rows are written that need several passes."""
+    rng = np.random.default_rng(seed)
+    x_type, f_type = f"tensor<?x{width}x{element}>", f"tensor<?x{width}xf32>"
+    order = rng.permutation(width)
+    text = f"""
+      func.func @main(%x: {x_type}, %f: {f_type}) -> ({x_type}, {f_type}, {f_type}) {{
+        %p = arith.constant dense<{order.tolist()}> : tensor<{width}xi32>
+        %y = qtx.permute %x by %p : ({x_type}, tensor<{width}xi32>) -> {x_type}
+        %g = qtx.gelu %f : ({f_type}) -> {f_type}
+        %s = qtx.softmax %g : {f_type}
+        %z = qtx.permute %s by %p : ({f_type}, tensor<{width}xi32>) -> {f_type}
+        return %y, %z, %s : {x_type}, {f_type}, {f_type}
+      }}"""
+    rows = qtx.run_passes(text, ROWS)
+    assert rows.count("qtx.rows") == 2 and rows.count("column_ids") == 2
+    x = np.float32(rng.standard_normal((3, width)))
+    codes = rng.integers(-100, 100, x.shape).astype(
+        {"i8": np.int8, "i32": np.int32, "f32": np.float32}[element])
+    y, z, s = compile_both(text)[1].run("main", codes, x)
+    np.testing.assert_array_equal(y, codes[:, order])
+    np.testing.assert_array_equal(z, s[:, order])
+    np.testing.assert_allclose(s.sum(-1), 1, rtol=1e-5)  # Sums in fp32.
+
+
 @given(st.sampled_from(WIDTHS), st.booleans(), st.integers(0, 2**32 - 1))
 def test_run_time_parameters(width, per_token, seed):
     """One group, with parameters of each token or of all."""

@@ -230,7 +230,7 @@ private:
   findFreeOutput(Value value, const llvm::SmallDenseSet<unsigned> &taken) {
     for (auto [number, yielded] : llvm::enumerate(op.getYield()->getOperands()))
       if (!taken.contains(number) && yielded.getType().isF32() &&
-          op.getOutputMap(number).isPermutation() &&
+          op.getOutputMap(number).isPermutation() && !op.getColumnsOf(number) &&
           analysis.getLevel(yielded) > analysis.getLevel(value))
         return number;
     return std::nullopt;
@@ -437,9 +437,7 @@ private:
     for (Value value : pass.kept)
       store(getVector(value), getKeptBuffer(value), getKeptIndices(value));
     for (unsigned output : pass.outputs)
-      store(getVector(op.getYield()->getOperand(output)),
-            op.getOutputs()[output],
-            getIndices(op.getInputs().size() + output, column));
+      storeOutput(output, getVector(op.getYield()->getOperand(output)));
     for (auto [reduction, sum] : llvm::zip_equal(pass.reductions, sums))
       updated.push_back(
           accumulate(reduction.getKind(), getVector(reduction.getX()), sum));
@@ -534,6 +532,22 @@ private:
       vector::MaskedStoreOp::create(builder, buffer, at, mask, vector);
     else
       vector::StoreOp::create(builder, vector, buffer, at);
+  }
+
+  void storeOutput(unsigned output, Value vector) {
+    Value buffer = op.getOutputs()[output];
+    unsigned operand = op.getInputs().size() + output;
+    std::optional<unsigned> columns = op.getColumnsOf(output);
+    if (!columns)
+      return store(vector, buffer, getIndices(operand, currentColumn));
+    Value stored = mask;
+    if (!stored)
+      stored = vector::ConstantMaskOp::create(
+          builder, VectorType::get(lanes, builder.getI1Type()),
+          vector::ConstantMaskKind::AllTrue);
+    vector::ScatterOp::create(
+        builder, Type(), buffer, getIndices(operand, zero),
+        getVector(op.getBody().getArgument(*columns)), stored, vector);
   }
 
   //===--------------------------------------------------------------------===//

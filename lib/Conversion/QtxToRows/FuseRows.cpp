@@ -64,22 +64,26 @@ public:
     rewriter.setInsertionPoint(findPlace());
     SmallVector<unsigned> producerInputs = addInputs(producer);
     SmallVector<unsigned> consumerInputs = addInputs(consumer);
-    SmallVector<Value> outputs = consumer.getOutputs();
+    SmallVector<Value> outputs;
     SmallVector<AffineMap> maps(operands.maps);
-    for (unsigned i = 0; i < outputs.size(); ++i)
-      maps.push_back(consumer.getOutputMap(i));
+    SmallVector<int64_t> columnIds;
+    auto addOutput = [&](RowsOp op, unsigned number,
+                         ArrayRef<unsigned> inputs) {
+      outputs.push_back(op.getOutputs()[number]);
+      maps.push_back(op.getOutputMap(number));
+      std::optional<unsigned> columns = op.getColumnsOf(number);
+      columnIds.push_back(columns ? int64_t(inputs[*columns]) : -1);
+    };
+    for (unsigned i = 0; i < consumer.getOutputs().size(); ++i)
+      addOutput(consumer, i, consumerInputs);
     SmallVector<unsigned> kept = getKeptResults();
-    for (unsigned result : kept) {
-      outputs.push_back(producer.getOutputs()[result]);
-      maps.push_back(producer.getOutputMap(result));
-    }
-    bool hasTables =
-        llvm::any_of(operands.rowIds, [](int64_t ids) { return ids != -1; });
+    for (unsigned result : kept)
+      addOutput(producer, result, producerInputs);
     auto joint = RowsOp::create(
         rewriter, rewriter.getFusedLoc({producer.getLoc(), consumer.getLoc()}),
         ValueRange(outputs).getTypes(), operands.inputs, outputs,
-        rewriter.getAffineMapArrayAttr(maps),
-        hasTables ? rewriter.getDenseI64ArrayAttr(operands.rowIds) : nullptr);
+        rewriter.getAffineMapArrayAttr(maps), getIds(operands.rowIds),
+        getIds(columnIds));
     createBody(joint, producerInputs, consumerInputs, kept);
     auto results = joint.getResults();
     for (auto [number, result] : llvm::enumerate(kept))
@@ -90,11 +94,18 @@ public:
   }
 
 private:
+  /// Null if no entry names an input.
+  DenseI64ArrayAttr getIds(ArrayRef<int64_t> ids) {
+    bool isNeeded = llvm::any_of(ids, [](int64_t id) { return id != -1; });
+    return isNeeded ? rewriter.getDenseI64ArrayAttr(ids) : nullptr;
+  }
+
   bool isSameElement(unsigned input) {
     unsigned result =
         cast<OpResult>(consumer.getInputs()[input]).getResultNumber();
     AffineMap map = producer.getOutputMap(result);
-    return map == consumer.getInputMap(input) && map.isIdentity();
+    return map == consumer.getInputMap(input) && map.isIdentity() &&
+           !producer.getColumnsOf(result);
   }
 
   /// Where all operands are there and nothing has been read: at the consumer if

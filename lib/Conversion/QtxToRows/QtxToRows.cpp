@@ -48,6 +48,18 @@ static StringRef findProblem(const QuantParams &params) {
   return {};
 }
 
+static StringRef findProblem(PermuteOp op) {
+  auto indices = op.getConstantIndices();
+  // A resource may hold less than its type says.
+  if (op.getAxis() != uint64_t(-1) || !indices ||
+      int64_t(indices->size()) != op.getX().getType().getShape().back())
+    return "not a constant permutation of the last axis";
+  Type element = op.getX().getType().getElementType();
+  if (!element.isIntOrFloat() || element.getIntOrFloatBitWidth() < 8)
+    return "storage has less than 8 bits";
+  return {};
+}
+
 /// Why `op` has no form in rows; empty if it has.
 static StringRef findProblem(Operation *op) {
   for (Type type : op->getResultTypes())
@@ -57,6 +69,8 @@ static StringRef findProblem(Operation *op) {
   if (auto embedding = dyn_cast<EmbeddingOp>(op))
     if (embedding.getTable().getType().getElementType().isInteger(4))
       return "storage has less than 8 bits";
+  if (auto permute = dyn_cast<PermuteOp>(op))
+    return findProblem(permute);
   auto quantizable = dyn_cast<QuantizableOpInterface>(op);
   if (!quantizable)
     return {};
@@ -71,8 +85,8 @@ StringRef qtx::findRowsObstacle(Operation *op) {
   bool worksOnRows =
       isa<QuantizeOp, DequantizeOp, RequantizeOp, DynamicQuantizeOp, ReluOp,
           GeluOp, SiluOp, ScaleShiftOp, AddOp, EmbeddingOp, LayerNormOp,
-          RmsNormOp, SoftmaxOp, ClippedSoftmaxOp, SplitHeadsOp, MergeHeadsOp,
-          RowsOp, KernelOp>(op);
+          RmsNormOp, SoftmaxOp, ClippedSoftmaxOp, PermuteOp, SplitHeadsOp,
+          MergeHeadsOp, RowsOp, KernelOp>(op);
   return worksOnRows ? findProblem(op) : "it does not work row by row";
 }
 
@@ -104,10 +118,12 @@ public:
     rowIds.push_back(ids);
     return inputs.size() - 1;
   }
-  void addOutput(Type elementType, ArrayRef<OpFoldResult> sizes,
-                 AffineMap map) {
+  /// `columns` is the number of the input that says where columns go.
+  void addOutput(Type elementType, ArrayRef<OpFoldResult> sizes, AffineMap map,
+                 int64_t columns = -1) {
     outputs.push_back(tensor::EmptyOp::create(builder, sizes, elementType));
     outputMaps.push_back(map);
+    columnIds.push_back(columns);
   }
 
   AffineMap identity() { return builder.getMultiDimIdentityMap(numDims); }
@@ -126,14 +142,12 @@ public:
   ValueRange create(Body body) {
     SmallVector<AffineMap> maps(inputMaps);
     llvm::append_range(maps, outputMaps);
-    bool hasTables =
-        llvm::any_of(rowIds, [](int64_t ids) { return ids != -1; });
     SmallVector<Type> types;
     for (Value output : outputs)
       types.push_back(output.getType());
-    auto rows = RowsOp::create(
-        builder, types, inputs, outputs, builder.getAffineMapArrayAttr(maps),
-        hasTables ? builder.getDenseI64ArrayAttr(rowIds) : nullptr);
+    auto rows = RowsOp::create(builder, types, inputs, outputs,
+                               builder.getAffineMapArrayAttr(maps),
+                               getIds(rowIds), getIds(columnIds));
     OpBuilder::InsertionGuard guard(rewriter);
     SmallVector<Type> elementTypes;
     for (Value input : inputs)
@@ -153,13 +167,19 @@ public:
   }
 
 private:
+  /// Null if no entry names an input.
+  DenseI64ArrayAttr getIds(ArrayRef<int64_t> ids) {
+    bool isNeeded = llvm::any_of(ids, [](int64_t id) { return id != -1; });
+    return isNeeded ? builder.getDenseI64ArrayAttr(ids) : nullptr;
+  }
+
   Operation *op;
   PatternRewriter &rewriter;
   ImplicitLocOpBuilder builder;
   unsigned numDims;
   SmallVector<Value> inputs, outputs;
   SmallVector<AffineMap> inputMaps, outputMaps;
-  SmallVector<int64_t> rowIds;
+  SmallVector<int64_t> rowIds, columnIds;
 };
 
 /// Parameters of one edge in a body: constants, or arguments.
@@ -644,6 +664,36 @@ struct DynamicQuantizeToRows : OpRewritePattern<DynamicQuantizeOp> {
 };
 
 //===----------------------------------------------------------------------===//
+// Permutations
+//===----------------------------------------------------------------------===//
+
+/// What writes the rows stores the channels at their places.
+struct PermuteToRows : OpRewritePattern<PermuteOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(PermuteOp op,
+                                PatternRewriter &rewriter) const override {
+    if (failed(requireRows(op, rewriter)))
+      return failure();
+    RowsBuilder rows(op, rewriter, getRank(op.getX()));
+    std::vector<int32_t> places(op.getX().getType().getShape().back());
+    for (auto [place, channel] : llvm::enumerate(*op.getConstantIndices()))
+      places[channel] = place;
+    unsigned x = rows.addInput(op.getX(), rows.identity());
+    unsigned columns = rows.addInput(
+        createConstant(rows.getBuilder(), {int64_t(places.size())}, places),
+        rows.column());
+    rows.addOutput(op.getX().getType().getElementType(),
+                   getSizes(rows.getBuilder(), op.getX()), rows.identity(),
+                   columns);
+    rows.replace([&](ImplicitLocOpBuilder &, ValueRange args) {
+      return SmallVector<Value>{args[x]};
+    });
+    return success();
+  }
+};
+
+//===----------------------------------------------------------------------===//
 // Heads
 //===----------------------------------------------------------------------===//
 
@@ -710,14 +760,14 @@ struct MergeHeadsToRows : OpRewritePattern<MergeHeadsOp> {
 //===----------------------------------------------------------------------===//
 
 void qtx::populateQtxToRowsPatterns(RewritePatternSet &patterns) {
-  patterns
-      .add<CastToRows<QuantizeOp>, CastToRows<DequantizeOp>,
-           CastToRows<RequantizeOp>, ActivationToRows<ReluOp>,
-           ActivationToRows<GeluOp>, ActivationToRows<SiluOp>, ScaleShiftToRows,
-           AddToRows, EmbeddingToRows, LayerNormToRows, RmsNormToRows,
-           SoftmaxToRows<SoftmaxOp>, SoftmaxToRows<ClippedSoftmaxOp>,
-           DynamicQuantizeToRows, SplitHeadsToRows, MergeHeadsToRows>(
-          patterns.getContext());
+  patterns.add<CastToRows<QuantizeOp>, CastToRows<DequantizeOp>,
+               CastToRows<RequantizeOp>, ActivationToRows<ReluOp>,
+               ActivationToRows<GeluOp>, ActivationToRows<SiluOp>,
+               ScaleShiftToRows, AddToRows, EmbeddingToRows, LayerNormToRows,
+               RmsNormToRows, SoftmaxToRows<SoftmaxOp>,
+               SoftmaxToRows<ClippedSoftmaxOp>, DynamicQuantizeToRows,
+               PermuteToRows, SplitHeadsToRows, MergeHeadsToRows>(
+      patterns.getContext());
 }
 
 static constexpr auto kMissedRemark =

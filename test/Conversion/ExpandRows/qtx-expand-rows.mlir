@@ -120,3 +120,36 @@ func.func @parts(%x: memref<?x?x?xf32>, %y: memref<?x?x?xi8>) {
   return
 }
 }
+
+// -----
+
+// Each lane goes to its own column. The value that is kept for the second pass has
+// memory of its own: columns of the output are taken out of order.
+#full = affine_map<(b, c) -> (b, c)>
+#column = affine_map<(b, c) -> (c)>
+// CHECK-LABEL: func @scattered(
+// CHECK-SAME: %[[X:.*]]: memref<?x24xf32>, %[[P:.*]]: memref<24xi32>, %[[Y:.*]]: memref<?x24xf32>)
+// CHECK: memref.alloca() : memref<24xf32>
+// CHECK-NOT: vector.{{(masked)?}}store {{.*}} %[[Y]]
+// CHECK: %[[PLACES:.*]] = vector.load %[[P]]
+// CHECK: vector.scatter %[[Y]][%{{.*}}, %c0] [%[[PLACES]]], %{{.*}} : memref<?x24xf32>, vector<16xi32>, vector<16xi1>, vector<16xf32>
+// CHECK: %[[MASK:.*]] = vector.constant_mask [8]
+// CHECK: %[[REST:.*]] = vector.maskedload %[[P]]
+// CHECK: vector.scatter %[[Y]][%{{.*}}, %c0] [%[[REST]]], %[[MASK]]
+func.func @scattered(%x: memref<?x24xf32>, %p: memref<24xi32>, %y: memref<?x24xf32>) {
+  qtx.rows ins(%x, %p : memref<?x24xf32>, memref<24xi32>) outs(%y : memref<?x24xf32>)
+      maps [#full, #column, #full] column_ids [1] {
+  ^bb0(%a: f32, %place: i32):
+    %0 = arith.mulf %a, %a : f32
+    %1 = arith.mulf %0, %a : f32
+    %2 = arith.mulf %1, %a : f32
+    %3 = arith.mulf %2, %a : f32
+    %4 = arith.mulf %3, %a : f32
+    %5 = arith.mulf %4, %a : f32
+    %6 = arith.mulf %5, %a : f32
+    %sum = qtx.row_reduce sum %6 : f32
+    %7 = arith.divf %6, %sum : f32
+    qtx.yield %7 : f32
+  }
+  return
+}

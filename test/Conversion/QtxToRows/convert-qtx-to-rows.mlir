@@ -6,6 +6,9 @@
 // REMARK: Reason="the tensor has no dimensions"
 // REMARK: Reason="it does not work row by row"
 // REMARK: Reason="scalar loops compute 'math.sin'"
+// REMARK: Reason="not a constant permutation of the last axis"
+// REMARK: Reason="not a constant permutation of the last axis"
+// REMARK: Reason="storage has less than 8 bits"
 // REMARK-NOT: Reason=
 
 // Two reductions: the mean, and the squares of what differs from it.
@@ -101,4 +104,30 @@ func.func @others(%x: tensor<?x?x2xf32>, %w: tensor<2x2xf32>, %b: tensor<2xf32>,
   %2 = math.sin %1 : tensor<?x2x?xf32>
   %3 = arith.addi %n, %n : tensor<4xi64>
   return %2, %3 : tensor<?x2x?xf32>, tensor<4xi64>
+}
+
+// -----
+
+// Channel i of the result was channel indices[i]: that one goes to column i.
+// CHECK-LABEL: func @permute(
+// CHECK: %[[P:.*]] = arith.constant dense<[1, 2, 0]> : tensor<3xi32>
+// CHECK: qtx.rows ins(%{{.*}}, %[[P]] : tensor<?x3xi8>, tensor<3xi32>) {{.*}} column_ids [1]
+// CHECK: ^bb0(%[[X:.*]]: i8, %{{.*}}: i32):
+// CHECK-NEXT: qtx.yield %[[X]]
+func.func @permute(%x: tensor<?x3xi8>) -> tensor<?x3xi8> {
+  %p = arith.constant dense<[2, 0, 1]> : tensor<3xi32>
+  %y = qtx.permute %x by %p : (tensor<?x3xi8>, tensor<3xi32>) -> tensor<?x3xi8>
+  return %y : tensor<?x3xi8>
+}
+
+// -----
+
+// CHECK-LABEL: func @kept_permutes(
+// CHECK-COUNT-3: qtx.permute
+func.func @kept_permutes(%x: tensor<2x2xf32>, %i: tensor<2xi32>, %n: tensor<?x2xi4>) -> (tensor<2x2xf32>, tensor<?x2xi4>) {
+  %p = arith.constant dense<[1, 0]> : tensor<2xi32>
+  %y = qtx.permute %x by %i : (tensor<2x2xf32>, tensor<2xi32>) -> tensor<2x2xf32>
+  %z = qtx.permute %y by %p axis -2 : (tensor<2x2xf32>, tensor<2xi32>) -> tensor<2x2xf32>
+  %m = qtx.permute %n by %p : (tensor<?x2xi4>, tensor<2xi32>) -> tensor<?x2xi4>
+  return %z, %m : tensor<2x2xf32>, tensor<?x2xi4>
 }

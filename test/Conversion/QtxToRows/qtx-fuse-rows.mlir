@@ -83,3 +83,22 @@ func.func @between(%x: tensor<?x8xf32>, %w: tensor<8x8xf32>) -> tensor<?x8xf32> 
   %y = qtx.add %r, %l : (tensor<?x8xf32>, tensor<?x8xf32>) -> tensor<?x8xf32>
   return %y : tensor<?x8xf32>
 }
+
+// -----
+
+// Channels move where the rows are written. What reads them comes behind.
+// CHECK-LABEL: func @permute(
+// CHECK: %[[P:.*]] = arith.constant dense<[1, 3, 0, 2]> : tensor<4xi32>
+// CHECK: %[[Y:.*]]:2 = qtx.rows ins(%{{.*}}, %[[P]] : {{.*}}) outs(%{{.*}}, %{{.*}}) {{.*}} column_ids [1, -1]
+// CHECK: qtx.row_reduce square_sum
+// CHECK: qtx.rows ins(%[[Y]]#0 :
+// CHECK-NOT: qtx.row_reduce
+// CHECK-NOT: column_ids
+// CHECK: return
+func.func @permute(%x: tensor<?x4xf32>) -> (tensor<?x4xf32>, tensor<?x4xf32>) {
+  %p = arith.constant dense<[2, 0, 3, 1]> : tensor<4xi32>
+  %n = qtx.layer_norm %x epsilon 1.0e-5 : (tensor<?x4xf32>) -> tensor<?x4xf32>
+  %y = qtx.permute %n by %p : (tensor<?x4xf32>, tensor<4xi32>) -> tensor<?x4xf32>
+  %z = qtx.relu %y : (tensor<?x4xf32>) -> tensor<?x4xf32>
+  return %n, %z : tensor<?x4xf32>, tensor<?x4xf32>
+}

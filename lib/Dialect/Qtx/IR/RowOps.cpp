@@ -118,11 +118,20 @@ AffineMap RowsOp::getOutputMap(unsigned output) {
   return getInputMap(getInputs().size() + output);
 }
 
-std::optional<unsigned> RowsOp::getIdsOf(unsigned input) {
-  std::optional<ArrayRef<int64_t>> ids = getRowIds();
-  if (!ids || (*ids)[input] < 0)
+/// The entry of `number` in `ids`, if it has one.
+static std::optional<unsigned> getEntry(std::optional<ArrayRef<int64_t>> ids,
+                                        unsigned number) {
+  if (!ids || (*ids)[number] < 0)
     return std::nullopt;
-  return (*ids)[input];
+  return (*ids)[number];
+}
+
+std::optional<unsigned> RowsOp::getIdsOf(unsigned input) {
+  return getEntry(getRowIds(), input);
+}
+
+std::optional<unsigned> RowsOp::getColumnsOf(unsigned output) {
+  return getEntry(getColumnIds(), output);
 }
 
 std::pair<Value, unsigned> RowsOp::getOperandWithDim(unsigned dim) {
@@ -216,8 +225,33 @@ static LogicalResult verifyRowIds(RowsOp op) {
   return success();
 }
 
+static LogicalResult verifyColumnIds(RowsOp op) {
+  std::optional<ArrayRef<int64_t>> ids = op.getColumnIds();
+  if (!ids)
+    return success();
+  AffineExpr column = getAffineDimExpr(op.getNumDims() - 1, op.getContext());
+  auto isValid = [&](auto pair) {
+    auto [output, id] = pair;
+    if (id == -1)
+      return true;
+    return id >= 0 && id < int64_t(op.getInputs().size()) &&
+           op.getOutputMap(output).getResultPosition(column) &&
+           getElementTypeOrSelf(op.getInputs()[id]).isIntOrIndex() &&
+           !op.getIdsOf(id) && op.getInputMap(id).getNumResults() == 1 &&
+           op.getInputMap(id).getResult(0) == column;
+  };
+  if (ids->size() != op.getOutputs().size() ||
+      !llvm::all_of(llvm::enumerate(*ids), isValid))
+    return op.emitOpError()
+           << "expected for each output -1 or the number of an input of "
+              "integers, one per column, found column_ids "
+           << op.getColumnIdsAttr();
+  return success();
+}
+
 LogicalResult RowsOp::verify() {
-  if (failed(verifyMaps(*this)) || failed(verifyRowIds(*this)))
+  if (failed(verifyMaps(*this)) || failed(verifyRowIds(*this)) ||
+      failed(verifyColumnIds(*this)))
     return failure();
   auto elementTypes = [](ValueRange values) {
     return llvm::to_vector(llvm::map_range(

@@ -123,6 +123,53 @@ static std::optional<ChannelwiseOp> getReshape(Operation *op) {
   return channels;
 }
 
+/// Whether a slice of `whole` holds all of its channels.
+static bool hasAllChannels(OffsetSizeAndStrideOpInterface slice,
+                           RankedTensorType whole) {
+  int64_t last = whole.getRank() - 1;
+  return last >= 0 && isZeroInteger(slice.getMixedOffsets()[last]) &&
+         isOneInteger(slice.getMixedStrides()[last]) &&
+         getConstantIntValue(slice.getMixedSizes()[last]) ==
+             whole.getDimSize(last);
+}
+
+/// Rows of a tensor.
+static std::optional<ChannelwiseOp> getSlice(tensor::ExtractSliceOp op) {
+  int64_t rank = op.getSourceType().getRank();
+  if (!hasAllChannels(op, op.getSourceType()) ||
+      op.getDroppedDims().test(rank - 1))
+    return std::nullopt;
+  ChannelwiseOp channels;
+  channels.moving.push_back(&op.getSourceMutable());
+  channels.result = cast<OpResult>(op.getResult());
+  return channels;
+}
+
+/// Rows beside others.
+static std::optional<ChannelwiseOp> getInsertion(tensor::InsertSliceOp op) {
+  int64_t rank = op.getDestType().getRank();
+  if (!hasAllChannels(op, op.getDestType()) ||
+      op.getDroppedDims().test(rank - 1))
+    return std::nullopt;
+  ChannelwiseOp channels;
+  channels.moving.push_back(&op.getSourceMutable());
+  // What has no contents has no order.
+  if (!op.getDest().getDefiningOp<tensor::EmptyOp>())
+    channels.moving.push_back(&op.getDestMutable());
+  channels.result = cast<OpResult>(op.getResult());
+  return channels;
+}
+
+static std::optional<ChannelwiseOp> getConcat(tensor::ConcatOp op) {
+  if (int64_t(op.getDim()) + 1 == op.getResultType().getRank())
+    return std::nullopt;
+  ChannelwiseOp channels;
+  for (OpOperand &input : op.getInputsMutable())
+    channels.moving.push_back(&input);
+  channels.result = cast<OpResult>(op.getResult());
+  return channels;
+}
+
 std::optional<ChannelwiseOp> qtx::getChannelwise(Operation *op) {
   using Result = std::optional<ChannelwiseOp>;
   return TypeSwitch<Operation *, Result>(op)
@@ -148,6 +195,9 @@ std::optional<ChannelwiseOp> qtx::getChannelwise(Operation *op) {
       .Case([](LinearOp linear) { return getLinearOutputs(linear); })
       .Case<tensor::CastOp, tensor::CollapseShapeOp, tensor::ExpandShapeOp>(
           [](Operation *reshape) { return getReshape(reshape); })
+      .Case([](tensor::ExtractSliceOp slice) { return getSlice(slice); })
+      .Case([](tensor::InsertSliceOp slice) { return getInsertion(slice); })
+      .Case([](tensor::ConcatOp concat) { return getConcat(concat); })
       .Default([](Operation *other) -> Result {
         if (OpTrait::hasElementwiseMappableTraits(other) &&
             other->getNumResults() == 1)

@@ -13,6 +13,7 @@
 #include "mlir/IR/PatternMatch.h"
 #include "mlir/IR/Remarks.h"
 #include "mlir/IR/TypeUtilities.h"
+#include "qtx/Dialect/Qtx/IR/NormalisationOps.h"
 #include "qtx/Dialect/Qtx/IR/QuantizationOps.h"
 #include "qtx/Dialect/Qtx/Transforms/Contracts.h"
 #include "qtx/Dialect/Qtx/Transforms/Passes.h"
@@ -408,6 +409,16 @@ private:
     return true;
   }
 
+  /// The operation that writes the rows of which `op` moves the channels, if it
+  /// is one that `qtx-fuse-rows` joins `op` with.
+  static Operation *getRowWriter(PermuteOp op) {
+    Operation *writer = op.getX().getDefiningOp();
+    bool writesRows =
+        isa_and_present<AddOp, EmbeddingOp, LayerNormOp, RmsNormOp, GeluOp,
+                        ReluOp, SiluOp, ScaleShiftOp>(writer);
+    return writesRows && writer->hasOneUse() ? writer : nullptr;
+  }
+
   static void explain(PermuteOp op) {
     auto indices = getChannelIndices(op);
     if (!indices) {
@@ -418,6 +429,14 @@ private:
     Reordering users(invert(*indices)), operand(*indices);
     planAcross(users, op.getY(), op.getX());
     planAcross(operand, op.getX(), op.getY());
+    if (Operation *writer = getRowWriter(op)) {
+      remark::passed(op.getLoc(), kRemark) << remark::add(
+          "leaves the order to '{0}', which stores each channel in its place: "
+          "after it, {1}; before it, {2}",
+          writer->getName().getStringRef(), users.getBlocker(),
+          operand.getBlocker());
+      return;
+    }
     remark::missed(op.getLoc(), kRemark)
         << remark::reason("after it, {0}; before it, {1}", users.getBlocker(),
                           operand.getBlocker());

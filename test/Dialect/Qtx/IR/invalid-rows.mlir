@@ -60,6 +60,32 @@ func.func @ids(%x: tensor<8xf32>, %e: tensor<8xf32>) {
 // -----
 
 #map = affine_map<(c) -> (c)>
+func.func @columns(%x: tensor<8xf32>, %e: tensor<8xf32>) {
+  // expected-error @below {{expected for each output -1 or the number of an input of integers, one per column, found column_ids array<i64: 0>}}
+  %y = qtx.rows ins(%x : tensor<8xf32>) outs(%e : tensor<8xf32>) maps [#map, #map] column_ids [0] {
+  ^bb0(%a: f32):
+    qtx.yield %a : f32
+  } -> tensor<8xf32>
+  return
+}
+
+// -----
+
+#map = affine_map<(c) -> (c)>
+#row = affine_map<(r, c) -> (r)>
+#full = affine_map<(r, c) -> (r, c)>
+func.func @ids_of_columns(%x: tensor<8xi32>, %e: tensor<8x8xi32>) {
+  // expected-error @below {{expected for each output -1 or the number of an input of integers, one per column, found column_ids array<i64: 0>}}
+  %y = qtx.rows ins(%x : tensor<8xi32>) outs(%e : tensor<8x8xi32>) maps [#row, #full] column_ids [0] {
+  ^bb0(%a: i32):
+    qtx.yield %a : i32
+  } -> tensor<8x8xi32>
+  return
+}
+
+// -----
+
+#map = affine_map<(c) -> (c)>
 func.func @arguments(%x: tensor<8xi8>, %e: tensor<8xf32>) {
   // expected-error @below {{expected the arguments of the body to be elements of the inputs}}
   %y = qtx.rows ins(%x : tensor<8xi8>) outs(%e : tensor<8xf32>) maps [#map, #map] {

@@ -55,3 +55,15 @@ func.func @memrefs(%x: memref<?x8xf32>, %y: memref<?x8xf32>) {
   }
   return
 }
+
+// The columns of an output in another order.
+// CHECK-LABEL: func @columns(
+// CHECK: qtx.rows {{.*}} column_ids [1] {
+func.func @columns(%x: tensor<?x8xf32>, %p: tensor<8xi32>, %e: tensor<?x8xf32>) -> tensor<?x8xf32> {
+  %y = qtx.rows ins(%x, %p : tensor<?x8xf32>, tensor<8xi32>) outs(%e : tensor<?x8xf32>)
+      maps [#full, #column, #full] column_ids [1] {
+  ^bb0(%a: f32, %place: i32):
+    qtx.yield %a : f32
+  } -> tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}

@@ -49,6 +49,10 @@ def Qtx_RowsOp : Qtx_LeafOp<"rows", [AttrSizedOperandSegments]> {
     that holds ids, and the first index of the table is the row that the id names:
     from the end if it is negative, the nearest row if it is outside.
 
+    An output with an entry in `column_ids` other than -1 is stored in another order:
+    the entry is the number of the input that says at which column of the output each
+    column goes. These numbers must be a permutation of the columns.
+
     `convert-qtx-to-rows` makes these operations, `qtx-fuse-rows` joins them, and
     `qtx-expand-rows` turns them into loops over vectors after bufferization.
 
@@ -72,13 +76,15 @@ def Qtx_RowsOp : Qtx_LeafOp<"rows", [AttrSizedOperandSegments]> {
   }];
   let arguments = (ins Variadic<Qtx_Buffer>:$inputs, Variadic<Qtx_Buffer>:$outputs,
                        AffineMapArrayAttr:$indexing_maps,
-                       OptionalAttr<DenseI64ArrayAttr>:$row_ids);
+                       OptionalAttr<DenseI64ArrayAttr>:$row_ids,
+                       OptionalAttr<DenseI64ArrayAttr>:$column_ids);
   let results = (outs Variadic<AnyRankedTensor>:$results);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = [{
     (`ins` `(` $inputs^ `:` type($inputs) `)`)?
     `outs` `(` $outputs `:` type($outputs) `)`
-    `maps` $indexing_maps (`row_ids` $row_ids^)? attr-dict-with-keyword $body
+    `maps` $indexing_maps (`row_ids` $row_ids^)? (`column_ids` $column_ids^)?
+    attr-dict-with-keyword $body
     (`->` type($results)^)?
   }];
   let hasVerifier = 1;
@@ -88,6 +94,8 @@ def Qtx_RowsOp : Qtx_LeafOp<"rows", [AttrSizedOperandSegments]> {
     ::mlir::AffineMap getOutputMap(unsigned output);
     /// The input that holds the ids of the rows of `input`, if it is a table.
     ::std::optional<unsigned> getIdsOf(unsigned input);
+    /// The input that says where the columns of `output` go, if they move.
+    ::std::optional<unsigned> getColumnsOf(unsigned output);
     /// Number of dimensions of the iteration space.
     unsigned getNumDims() { return getOutputMap(0).getNumDims(); }
     /// An operand and a dimension of it that has the size of `dim`.

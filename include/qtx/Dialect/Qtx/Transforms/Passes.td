@@ -315,8 +315,9 @@ def QtxFoldPermutePass : Pass<"qtx-fold-permute"> {
     - `qtx.linear`: the columns of the weight for its input; the rows of the weight
       with their scales, bias, seed and per-channel parameters for its result;
     - normalisations: gain and shift;
-    - elementwise operations, residual sums, quantizers, casts and reshapes of other
-      axes: all their tensors; constants get a permuted copy;
+    - elementwise operations, residual sums, quantizers, casts, and reshapes, slices
+      and concatenations of other axes: all their tensors; constants get a permuted
+      copy;
     - another `qtx.permute`: its indices. An inverse pair disappears.
 
     Types keep describing channels in stored order: the groups of a reordered tensor
@@ -328,7 +329,9 @@ def QtxFoldPermutePass : Pass<"qtx-fold-permute"> {
     their bits. Sums in fp32 (normalisation, float contractions, the join of
     groups) run in another order, so those results differ by rounding.
 
-    A permutation that stays is a missed remark that names the operation in the way
+    A permutation of what a normalisation, a sum or another operation on rows yields
+    takes no pass of its own: they store each channel in its place (a passed remark).
+    Any other that stays is a missed remark that names the operation in the way
     on either side.
 
     ```mlir
