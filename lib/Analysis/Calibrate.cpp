@@ -74,7 +74,12 @@ namespace {
 class Calibration {
 public:
   Calibration(func::FuncOp function, const CalibrateOptions &options)
-      : function(function), options(options), edges(getEdges(function)) {}
+      : function(function), options(options), edges(getEdges(function)) {
+    for (Value edge : edges)
+      choices.push_back(options.getObserver
+                            ? options.getObserver(getEdgeName(edge))
+                            : options.observer);
+  }
 
   LogicalResult run(const CalibrationData &data);
 
@@ -85,9 +90,12 @@ private:
     std::string text;
   };
 
+  static bool needsDistribution(const ObserverOptions &choice) {
+    return choice.kind == ObserverKind::Percentile ||
+           choice.kind == ObserverKind::Mse;
+  }
   bool needsSecondPass() const {
-    return options.observer.kind == ObserverKind::Percentile ||
-           options.observer.kind == ObserverKind::Mse;
+    return llvm::any_of(choices, needsDistribution);
   }
   llvm::Error observeRanges(const StreamRunner &runner,
                             const CalibrationData &data);
@@ -103,9 +111,11 @@ private:
   func::FuncOp function;
   const CalibrateOptions &options;
   SmallVector<Value> edges;
+  /// How each edge is observed.
+  std::vector<ObserverOptions> choices;
   std::vector<RangeObserver> observers;
   /// For `extrapolated` only.
-  std::vector<ExtremeObserver> extremes;
+  std::vector<std::optional<ExtremeObserver>> extremes;
   std::vector<ChannelRanges> ranges;
   std::vector<std::optional<Problem>> problems;
   /// Passes over the data that are done.
@@ -127,8 +137,8 @@ llvm::Error Calibration::observe(size_t edge, const LaneFeed &lane) {
   const StreamedValue &value = lane.values.front();
   std::optional<NonFinite> element = observers[edge].update(value);
   if (!element) {
-    if (!extremes.empty())
-      extremes[edge].update(value);
+    if (extremes[edge])
+      extremes[edge]->update(value);
     return llvm::Error::success();
   }
   problems[edge] = {lane.feed.index,
@@ -139,12 +149,14 @@ llvm::Error Calibration::observe(size_t edge, const LaneFeed &lane) {
 /// The first pass: smallest and largest values, and how many there are.
 llvm::Error Calibration::observeRanges(const StreamRunner &runner,
                                        const CalibrationData &data) {
-  std::optional<float> momentum;
-  if (options.observer.kind == ObserverKind::Running)
-    momentum = options.observer.momentum;
-  observers.assign(edges.size(), RangeObserver(momentum));
-  if (options.observer.kind == ObserverKind::Extrapolated)
-    extremes.resize(edges.size());
+  extremes.resize(edges.size());
+  for (auto [choice, extreme] : llvm::zip_equal(choices, extremes)) {
+    observers.emplace_back(choice.kind == ObserverKind::Running
+                               ? std::optional(choice.momentum)
+                               : std::nullopt);
+    if (choice.kind == ObserverKind::Extrapolated)
+      extreme.emplace();
+  }
   problems.resize(edges.size());
   if (llvm::Error error = runner.run(
           data, [&](const LaneFeed &lane) { return observe(lane.lane, lane); }))
@@ -177,11 +189,13 @@ void Calibration::extrapolate() {
   for (auto [i, edge] : llvm::enumerate(edges))
     indices[edge] = i;
   for (auto [i, extreme] : llvm::enumerate(extremes)) {
+    if (!extreme)
+      continue;
     Operation *op = edges[i].getDefiningOp();
     auto operand =
         activate(op, 0) ? indices.find(op->getOperand(0)) : indices.end();
     if (operand == indices.end()) {
-      ranges[i] = extreme.getRanges(options.observer.samples);
+      ranges[i] = extreme->getRanges(choices[i].samples);
       continue;
     }
     // Operands come first.
@@ -196,30 +210,35 @@ llvm::Error Calibration::refineRanges(const StreamRunner &runner,
                                       const CalibrationData &data) {
   // Beyond that many values at an end a histogram takes less memory.
   constexpr int64_t kMaxTail = 64;
-  const ObserverOptions &observer = options.observer;
   std::vector<std::optional<TailObserver>> tails(edges.size());
   std::vector<std::optional<HistogramObserver>> histograms(edges.size());
   for (auto [i, known] : llvm::enumerate(observers)) {
+    const ObserverOptions &choice = choices[i];
     int64_t rows = known.getNumRows();
-    if (observer.kind == ObserverKind::Percentile &&
-        TailObserver::getTailSize(rows, observer.percentile) <= kMaxTail)
-      tails[i].emplace(ranges[i].getNumChannels(), rows, observer.percentile);
+    if (!needsDistribution(choice))
+      continue;
+    if (choice.kind == ObserverKind::Percentile &&
+        TailObserver::getTailSize(rows, choice.percentile) <= kMaxTail)
+      tails[i].emplace(ranges[i].getNumChannels(), rows, choice.percentile);
     else
       histograms[i].emplace(ranges[i]);
   }
   if (llvm::Error error = runner.run(data, [&](const LaneFeed &lane) {
         if (tails[lane.lane])
           tails[lane.lane]->update(lane.values.front());
-        else
+        else if (histograms[lane.lane])
           histograms[lane.lane]->update(lane.values.front());
         return llvm::Error::success();
       }))
     return error;
-  for (size_t i = 0; i < edges.size(); ++i)
-    ranges[i] = tails[i] ? tails[i]->getRanges()
-                : observer.kind == ObserverKind::Percentile
-                    ? histograms[i]->getQuantiles(observer.percentile)
-                    : histograms[i]->getRangesOfLeastError(observer.bits);
+  for (auto [i, choice] : llvm::enumerate(choices)) {
+    if (tails[i])
+      ranges[i] = tails[i]->getRanges();
+    else if (choice.kind == ObserverKind::Percentile)
+      ranges[i] = histograms[i]->getQuantiles(choice.percentile);
+    else if (choice.kind == ObserverKind::Mse)
+      ranges[i] = histograms[i]->getRangesOfLeastError(choice.bits);
+  }
   return llvm::Error::success();
 }
 

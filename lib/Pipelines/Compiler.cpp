@@ -362,10 +362,13 @@ private:
     if (!options.calibrationPath.empty()) {
       FailureOr<CalibrationData> samples =
           readCalibrationData(entry, options.calibrationPath);
-      if (failed(samples) ||
-          failed(
-              calibrate(entry, *samples,
-                        {getObserver(), getStreamOptions(Stage::Calibrate)})))
+      CalibrateOptions calibration{
+          getObserver(), {}, getStreamOptions(Stage::Calibrate)};
+      if (!options.observer)
+        calibration.getObserver = [this](StringRef edge) {
+          return options.recipe.getObserver(edge);
+        };
+      if (failed(samples) || failed(calibrate(entry, *samples, calibration)))
         return failure();
       data = std::move(*samples);
     }

@@ -23,8 +23,6 @@ using namespace qtx;
 static constexpr float kScaleExponent = 0.75f;
 static constexpr float kSmallestScale = 0.25f;
 static constexpr float kOutlierSpan = 2.5f;
-/// Boundaries of unequal groups are multiples of this.
-static constexpr int64_t kGroupAlignment = 16;
 
 /// The observed ranges, widened.
 FailureOr<ChannelRanges> Quantizer::getRanges(Edge &edge) {
@@ -132,7 +130,7 @@ LogicalResult Quantizer::chooseGroups(Edge &edge, ArrayRef<float> spans) {
     edge.groups.order = getOrder(edge, spans);
     auto sorted = llvm::map_to_vector(edge.groups.order,
                                       [&](int64_t c) { return spans[c]; });
-    edge.groups.sizes = cutUnequally(sorted, numGroups, kGroupAlignment);
+    edge.groups.sizes = cutUnequally(sorted, numGroups, kStepSize);
     if (edge.groups.sizes.size() == 1)
       llvm::sort(edge.groups.order);
     explainGroups(edge);
@@ -142,10 +140,10 @@ LogicalResult Quantizer::chooseGroups(Edge &edge, ArrayRef<float> spans) {
     break;
   }
   // As published: the edges of feed-forward networks, in one order.
-  Value order = orderOf.lookup(edge.value);
-  bool isEveryEdge = recipe.edges != EdgeSet::All;
-  if (numGroups == 1 || (!order && !isEveryEdge) ||
-      (isEveryEdge && !edge.feedsLinearsOnly))
+  bool isFeedForward =
+      recipe.edges == EdgeSet::All && orderOf.contains(edge.value);
+  bool isOther = edge.feedsLinearsOnly && !edge.recipe.onlyFeedForward;
+  if (numGroups == 1 || !(isFeedForward || isOther))
     return success();
   if (size % numGroups != 0)
     return emitError(edge.value.getLoc())
@@ -157,17 +155,28 @@ LogicalResult Quantizer::chooseGroups(Edge &edge, ArrayRef<float> spans) {
   return success();
 }
 
-/// The step of a symmetric quantizer for each channel, in its own unit.
-static std::vector<float> getSteps(const Edge &edge,
-                                   const ChannelRanges &scaled) {
-  std::vector<float> steps(scaled.getNumChannels());
+/// The parameters of each group.
+static SmallVector<AffineParameters>
+getParameters(const Edge &edge, const ChannelRanges &ranges) {
+  SmallVector<AffineParameters> parameters;
   ArrayRef<int64_t> order = edge.groups.order;
   for (int64_t size : edge.groups.sizes) {
-    ArrayRef<int64_t> group = order.take_front(size);
+    parameters.push_back(chooseParameters(
+        joinRanges(ranges, order.take_front(size)), edge.recipe.isSymmetric));
     order = order.drop_front(size);
-    float scale = chooseParameters(joinRanges(scaled, group), true).scale;
-    for (int64_t channel : group)
-      steps[channel] = scale * edge.scaling->scale[channel];
+  }
+  return parameters;
+}
+
+std::vector<float> qtx::getSteps(const Edge &edge,
+                                 ArrayRef<AffineParameters> parameters) {
+  std::vector<float> steps(edge.groups.order.size());
+  ArrayRef<int64_t> order = edge.groups.order;
+  for (auto [size, group] : llvm::zip_equal(edge.groups.sizes, parameters)) {
+    for (int64_t channel : order.take_front(size))
+      steps[channel] =
+          group.scale * (edge.scaling ? edge.scaling->scale[channel] : 1);
+    order = order.drop_front(size);
   }
   return steps;
 }
@@ -184,7 +193,8 @@ void Quantizer::chooseScaling(Edge &edge, const ChannelRanges &ranges) {
   std::vector<float> middles = edge.scaling->shift;
   // The steps depend on the shifts; a second round settles.
   for (int round = 0; round < 2; ++round) {
-    auto steps = getSteps(edge, applyScaling(ranges, *edge.scaling));
+    auto steps = getSteps(
+        edge, getParameters(edge, applyScaling(ranges, *edge.scaling)));
     for (auto [shift, middle, step] :
          llvm::zip_equal(edge.scaling->shift, middles, steps))
       shift = std::nearbyint(middle / step) * step;
@@ -209,23 +219,36 @@ Type qtx::makeType(MLIRContext *context, ArrayRef<int64_t> sizes,
                           DenseI64ArrayAttr::get(context, zeroPoints));
 }
 
-Type Quantizer::makeElementType(const Edge &edge, const ChannelRanges &ranges) {
-  SmallVector<AffineParameters> parameters;
-  ArrayRef<int64_t> order = edge.groups.order;
-  for (int64_t size : edge.groups.sizes) {
-    parameters.push_back(chooseParameters(
-        joinRanges(ranges, order.take_front(size)), edge.recipe.isSymmetric));
-    order = order.drop_front(size);
+void Quantizer::takeStaticScales(Edge &edge, bool hasRanges) {
+  if (!edge.recipe.isDynamic || edge.feedsLinearsOnly)
+    return;
+  if (hasRanges) {
+    edge.recipe.isDynamic = false;
+    edge.recipe.grouping = Grouping::PerTensor;
+    return;
   }
-  return makeType(function.getContext(), edge.groups.sizes, parameters);
+  edge.obstacle = "products take no scales of each token, and there is no data";
+  llvm::erase_if(edge.uses, [&](OpOperand *use) {
+    bool isProduct = !isa<LinearOp>(use->getOwner());
+    if (isProduct)
+      loneFactors[use->getOwner()] = getEdgeName(edge.value);
+    return isProduct;
+  });
+  edge.feedsLinearsOnly = true;
+  edge.recipe.isQuantized = !edge.uses.empty();
+  if (edge.recipe.isQuantized)
+    remark::missed(edge.value.getLoc(), kQuantizeRemark) << remark::reason(
+        "'{0}' stays float where products other than linears read it: they "
+        "take no scales of each token, and without data there are no others",
+        getEdgeName(edge.value));
 }
 
 LogicalResult Quantizer::choose(Edge &edge) {
-  int64_t size = getNumChannels(edge.value);
-  edge.groups.order.resize(size);
-  std::iota(edge.groups.order.begin(), edge.groups.order.end(), 0);
-  edge.groups.sizes = {size};
+  edge.groups = makeOneGroup(getNumChannels(edge.value));
   FailureOr<ChannelRanges> ranges = getRanges(edge);
+  takeStaticScales(edge, succeeded(ranges));
+  if (!edge.recipe.isQuantized)
+    return success();
   bool isPerToken =
       edge.recipe.isDynamic && edge.recipe.grouping == Grouping::PerTensor;
   if (failed(ranges) && !isPerToken) {
@@ -245,6 +268,10 @@ LogicalResult Quantizer::choose(Edge &edge) {
     chooseScaling(edge, *ranges);
     scaled = applyScaling(*ranges, *edge.scaling);
   }
-  edge.elementType = makeElementType(edge, scaled);
+  SmallVector<AffineParameters> parameters = getParameters(edge, scaled);
+  if (edge.groups.sizes.size() > 1 && edge.feedsLinearsOnly)
+    chooseForm(edge, *ranges, parameters);
+  edge.elementType =
+      makeType(function.getContext(), edge.groups.sizes, parameters);
   return success();
 }

@@ -93,9 +93,8 @@ void Quantizer::collectEdges() {
           recipe.getWeight(getEdgeName(linear.getY())).isQuantized)
         collectUse(linear.getXMutable(), found);
     }
-    if (recipe.edges != EdgeSet::LinearInputs)
-      for (OpOperand *use : getFactors(&op))
-        collectUse(*use, found);
+    for (OpOperand *use : getFactors(&op))
+      collectUse(*use, found);
   }
   for (auto &[value, edge] : found)
     edges.push_back(edge);

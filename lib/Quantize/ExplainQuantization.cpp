@@ -13,15 +13,11 @@
 
 #include "LinearNumbers.h"
 #include "Quantizer.h"
-#include "mlir/IR/Remarks.h"
 #include "qtx/Analysis/Calibrate.h"
 #include "qtx/Analysis/Measure.h"
 
 using namespace mlir;
 using namespace qtx;
-
-static constexpr auto kRemark =
-    remark::RemarkOpts::name("Quantize").category("qtx-quantize");
 
 //===----------------------------------------------------------------------===//
 // Float edges
@@ -29,10 +25,10 @@ static constexpr auto kRemark =
 
 void Quantizer::explain(Location loc, const Obstacle &obstacle) {
   if (obstacle.isChoice)
-    remark::analysis(loc, kRemark)
+    remark::analysis(loc, kQuantizeRemark)
         << remark::add("stays float: {0}", obstacle.text);
   else
-    remark::missed(loc, kRemark)
+    remark::missed(loc, kQuantizeRemark)
         << remark::reason("stays float: {0}", obstacle.text);
 }
 
@@ -70,8 +66,6 @@ Quantizer::Obstacle Quantizer::findEdgeObstacle(Value value) const {
         "'" + getEdgeName(linear.getY()) + "' reads it: " + obstacle.text;
     return obstacle;
   }
-  if (recipe.edges == EdgeSet::LinearInputs)
-    return {"the recipe quantizes inputs of linears alone", true};
   if (recipe.edges == EdgeSet::MatmulInputs)
     return {"the recipe quantizes inputs of products alone", true};
   return {"no operation that takes integers reads it", false};
@@ -111,8 +105,6 @@ Quantizer::Obstacle Quantizer::findLayerObstacle(Operation *op) {
   if (isa<GateProjectionOp>(op))
     return {"recipes leave gate projections float", true};
   auto linear = dyn_cast<LinearOp>(op);
-  if (!linear && recipe.edges == EdgeSet::LinearInputs)
-    return {"the recipe quantizes linears alone", true};
   std::string input = loneFactors.lookup(op);
   if (linear) {
     if (Obstacle obstacle = findWeightObstacle(linear); !obstacle.text.empty())
@@ -151,7 +143,7 @@ void Quantizer::leaveAll(StringRef reason) {
 //===----------------------------------------------------------------------===//
 
 void Quantizer::explainQuantized(const Edge &edge) {
-  remark::passed(edge.value.getLoc(), kRemark) << remark::add(
+  remark::passed(edge.value.getLoc(), kQuantizeRemark) << remark::add(
       "quantized to 8 bits in {0} group(s)", edge.groups.sizes.size());
   if (!options.report)
     return;
@@ -184,7 +176,7 @@ void Quantizer::explainOutliers(const Edge &edge, const ChannelGroups &groups) {
       isFreelyOrdered(edge.value)
           ? "not only linears on integers read it"
           : "its channels have the order of what it is computed from";
-  remark::missed(edge.value.getLoc(), kRemark) << remark::reason(
+  remark::missed(edge.value.getLoc(), kQuantizeRemark) << remark::reason(
       "no group for {0} outlier(s): {1}", groups.sizes.back(), reason);
 }
 
@@ -192,7 +184,7 @@ void Quantizer::explainGroups(const Edge &edge) {
   int64_t expected = edge.recipe.numGroups;
   if (int64_t(edge.groups.sizes.size()) >= expected)
     return;
-  remark::missed(edge.value.getLoc(), kRemark) << remark::reason(
+  remark::missed(edge.value.getLoc(), kQuantizeRemark) << remark::reason(
       "{0} group(s) instead of {1}: {2}", edge.groups.sizes.size(), expected,
       edge.feedsLinearsOnly ? "more would not lower the error"
                             : "not only linears read it");
@@ -201,17 +193,17 @@ void Quantizer::explainGroups(const Edge &edge) {
 void Quantizer::explainWeights(LinearOp op, const WeightRecipe &choice,
                                bool hasData, const RoundingOptions &rounding,
                                bool isErrorMinimised) {
-  remark::passed(op.getLoc(), kRemark)
+  remark::passed(op.getLoc(), kQuantizeRemark)
       << remark::add("weights rounded to {0} bits by {1}", choice.bits,
                      isErrorMinimised ? "gptq" : "nearest");
   StringRef reason = !options.data ? "there is no data"
                      : !hasData    ? "not only linears read its input"
                                    : "its inputs are zeros, or too large";
   if (choice.isErrorMinimised && !isErrorMinimised)
-    remark::missed(op.getLoc(), kRemark)
+    remark::missed(op.getLoc(), kQuantizeRemark)
         << remark::reason("weights rounded to the nearest: {0}", reason);
   if (recipe.hasBiasCorrection && !hasData)
-    remark::missed(op.getLoc(), kRemark)
+    remark::missed(op.getLoc(), kQuantizeRemark)
         << remark::reason("bias not corrected: {0}", reason);
   if (!options.report)
     return;

@@ -9,6 +9,8 @@
 #include "qtx/Quantize/Parameters.h"
 #include "qtx/Dialect/Qtx/IR/QuantParams.h"
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/Sequence.h"
+#include "llvm/Support/MathExtras.h"
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -68,6 +70,16 @@ SmallVector<int64_t> qtx::sortBySpan(ArrayRef<float> spans) {
   return order;
 }
 
+/// What conversion, multiplication and addition of a sum take, in steps.
+static constexpr int64_t kRescaleSteps = 4;
+
+int64_t qtx::estimateSteps(ArrayRef<int64_t> sizes) {
+  int64_t steps = kRescaleSteps * (int64_t(sizes.size()) - 1);
+  for (int64_t size : sizes)
+    steps += llvm::divideCeil(size, kStepSize);
+  return steps;
+}
+
 SmallVector<int64_t> qtx::cutUnequally(ArrayRef<float> spans, int64_t numGroups,
                                        int64_t alignment) {
   int64_t size = spans.size();
@@ -107,14 +119,47 @@ SmallVector<int64_t> qtx::cutUnequally(ArrayRef<float> spans, int64_t numGroups,
   return sizes;
 }
 
+ChannelGroups qtx::makeOneGroup(int64_t numChannels) {
+  ChannelGroups groups;
+  groups.order = llvm::to_vector(llvm::seq<int64_t>(numChannels));
+  groups.sizes = {numChannels};
+  return groups;
+}
+
 bool ChannelGroups::isIdentity() const { return llvm::is_sorted(order); }
+
+/// The product of error and time if the last `count` of ascending spans form a
+/// group.
+static double getOutlierCost(ArrayRef<float> sorted, int64_t count) {
+  int64_t rest = sorted.size() - count;
+  double error = count * double(sorted.back()) * sorted.back();
+  if (rest > 0)
+    error += rest * double(sorted[rest - 1]) * sorted[rest - 1];
+  return error * double(estimateSteps({rest, count}));
+}
+
+/// `count`, or so many that they fill whole steps.
+static int64_t fillSteps(ArrayRef<float> spans, ArrayRef<int64_t> order,
+                         int64_t count) {
+  int64_t filled = llvm::alignTo(count, kStepSize);
+  if (count == 0 || filled >= int64_t(order.size()))
+    return count;
+  auto sorted = llvm::map_to_vector(order, [&](int64_t c) { return spans[c]; });
+  return getOutlierCost(sorted, filled) < getOutlierCost(sorted, count) ? filled
+                                                                        : count;
+}
 
 ChannelGroups qtx::separateOutliers(ArrayRef<float> spans, float factor) {
   float limit = factor * getMedian({spans.begin(), spans.end()});
+  SmallVector<int64_t> order = sortBySpan(spans);
+  int64_t count = fillSteps(
+      spans, order, llvm::count_if(spans, [&](float s) { return s > limit; }));
   ChannelGroups groups;
-  SmallVector<int64_t> outliers;
-  for (auto [channel, span] : llvm::enumerate(spans))
-    (span > limit ? outliers : groups.order).push_back(channel);
+  SmallVector<int64_t> outliers(ArrayRef(order).take_back(count));
+  llvm::sort(outliers);
+  for (int64_t channel : llvm::seq<int64_t>(spans.size()))
+    if (!llvm::is_contained(outliers, channel))
+      groups.order.push_back(channel);
   for (int64_t size : {groups.order.size(), outliers.size()})
     if (size > 0)
       groups.sizes.push_back(size);

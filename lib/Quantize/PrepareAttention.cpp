@@ -133,12 +133,12 @@ static SmallVector<Value> equaliseValues(AttentionOp op) {
 }
 
 void Quantizer::prepareAttention() {
-  if (!recipe.edge.isScaled)
-    return;
   for (auto op : function.getBody().front().getOps<AttentionOp>()) {
-    if (Value keys = centreKeys(op))
-      explainRescaling(keys, /*isScaled=*/false);
-    for (Value rescaled : equaliseValues(op))
-      explainRescaling(rescaled, /*isScaled=*/true);
+    if (recipe.centresKeys)
+      if (Value keys = centreKeys(op))
+        explainRescaling(keys, /*isScaled=*/false);
+    if (recipe.equalisesValues)
+      for (Value rescaled : equaliseValues(op))
+        explainRescaling(rescaled, /*isScaled=*/true);
   }
 }

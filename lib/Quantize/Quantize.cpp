@@ -55,8 +55,6 @@ LogicalResult Quantizer::run() {
   if (failed(checkOverrides()))
     return failure();
   dropLoneFactors();
-  explainFloatEdges();
-  explainFloatLayers();
   for (Edge &edge : edges)
     if (edge.recipe.isQuantized && failed(choose(edge)))
       return failure();
@@ -66,6 +64,8 @@ LogicalResult Quantizer::run() {
            << "' needs observed ranges: calibrate the model with data "
               "(--calibrate=DATA.npz), or choose a recipe that takes none "
               "(--recipe=w8a8-dynamic or --recipe=none)";
+  explainFloatEdges();
+  explainFloatLayers();
   for (Edge &edge : edges)
     if (edge.recipe.isQuantized) {
       insert(edge);

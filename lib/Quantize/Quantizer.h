@@ -17,6 +17,7 @@
 #ifndef QTX_LIB_QUANTIZE_QUANTIZER_H
 #define QTX_LIB_QUANTIZE_QUANTIZER_H
 
+#include "mlir/IR/Remarks.h"
 #include "qtx/Analysis/GPTQ.h"
 #include "qtx/Analysis/Moments.h"
 #include "qtx/Dialect/Qtx/IR/QtxOps.h"
@@ -91,6 +92,9 @@ private:
                       const RoundingOptions &rounding, bool isErrorMinimised);
 
   //===--- Parameters ---===//
+  /// Scales of each token are for linears: what other products read has static
+  /// ones, or stays float without data.
+  void takeStaticScales(Edge &edge, bool hasRanges);
   mlir::LogicalResult choose(Edge &edge);
   mlir::FailureOr<ChannelRanges> getRanges(Edge &edge);
   mlir::LogicalResult chooseGroups(Edge &edge, llvm::ArrayRef<float> spans);
@@ -98,7 +102,8 @@ private:
   llvm::SmallVector<int64_t> getStreamOrder(mlir::Value value,
                                             llvm::ArrayRef<float> spans);
   void chooseScaling(Edge &edge, const ChannelRanges &ranges);
-  mlir::Type makeElementType(const Edge &edge, const ChannelRanges &ranges);
+  void chooseForm(Edge &edge, const ChannelRanges &ranges,
+                  llvm::SmallVector<AffineParameters> &parameters);
 
   //===--- Rewrites ---===//
   void insert(Edge &edge);
@@ -144,6 +149,14 @@ mlir::OpOperand &getTarget(mlir::OpOperand &use);
 /// Whether the channels of `value` can be stored in another order at no cost:
 /// between a linear and the linears that read its activations.
 bool isFreelyOrdered(mlir::Value value);
+
+inline constexpr auto kQuantizeRemark =
+    mlir::remark::RemarkOpts::name("Quantize").category("qtx-quantize");
+
+/// The step of each channel of `edge`, in its own unit, where its groups have
+/// `parameters`.
+std::vector<float> getSteps(const Edge &edge,
+                            llvm::ArrayRef<AffineParameters> parameters);
 
 /// The size of the last axis.
 int64_t getNumChannels(mlir::Value value);

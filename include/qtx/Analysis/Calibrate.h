@@ -16,11 +16,14 @@
 
 #include "qtx/Analysis/Observers.h"
 #include "qtx/Analysis/Streaming.h"
+#include <functional>
 
 namespace qtx {
 
 struct CalibrateOptions {
   ObserverOptions observer;
+  /// For single edges, by name; may be null.
+  std::function<ObserverOptions(llvm::StringRef edgeName)> getObserver;
   StreamOptions stream;
 };
 

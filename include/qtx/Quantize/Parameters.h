@@ -48,6 +48,14 @@ float getMedian(std::vector<float> numbers);
 /// The channels from the narrowest to the widest; ties keep their order.
 llvm::SmallVector<int64_t> sortBySpan(llvm::ArrayRef<float> spans);
 
+/// Channels that an instruction of a dot product takes in one step, on all
+/// targets. A group takes whole steps.
+inline constexpr int64_t kStepSize = 4;
+
+/// The time of a product whose input has groups of `sizes`, in steps of one
+/// accumulator. Behind each group but the last its sums are rescaled.
+int64_t estimateSteps(llvm::ArrayRef<int64_t> sizes);
+
 /// Cuts spans, best in ascending order, into at most `numGroups` runs, whose
 /// boundaries are multiples of `alignment`, so that the sum of size times
 /// squared largest span is smallest. Returns the sizes. By dynamic programming.
@@ -63,8 +71,13 @@ struct ChannelGroups {
   bool isIdentity() const;
 };
 
+/// All channels in their order.
+ChannelGroups makeOneGroup(int64_t numChannels);
+
 /// Channels whose span exceeds `factor` times the median stand behind the
-/// others, as a group of their own; both keep their order.
+/// others, as a group of their own; both keep their order. The widest of the
+/// others fill the last step of the group where the time that this saves
+/// outweighs the error.
 ChannelGroups separateOutliers(llvm::ArrayRef<float> spans, float factor);
 
 /// Channel `c` is stored as `(x - shift[c]) / scale[c]`.

@@ -24,7 +24,7 @@
 namespace qtx {
 
 /// Which edges are quantized.
-enum class EdgeSet { None, LinearInputs, MatmulInputs, All };
+enum class EdgeSet { None, MatmulInputs, All };
 
 /// How the channels of an edge are grouped.
 enum class Grouping {
@@ -36,6 +36,17 @@ enum class Grouping {
   /// Outliers form a group of their own where this takes no permutation at run
   /// time.
   Outliers
+};
+
+/// What a product does with the groups of its input.
+enum class GroupForm {
+  /// Sums up each group for itself.
+  Grouped,
+  /// Knows of none: their scales go into the float weights and into what makes
+  /// the input, before either is quantized.
+  Folded,
+  /// Whichever has the smaller product of estimated error and time.
+  Cheaper
 };
 
 /// Which edges sort their channels alike.
@@ -51,10 +62,14 @@ enum class OrderScope {
 struct EdgeRecipe {
   bool isQuantized = true;
   bool isSymmetric = false;
-  /// Scales and zero points of each token, found at run time.
+  /// Scales and zero points of each token, found at run time. Linears only
+  /// take them.
   bool isDynamic = false;
   Grouping grouping = Grouping::PerTensor;
   int64_t numGroups = 1;
+  GroupForm form = GroupForm::Grouped;
+  /// Group no other edges than input, result and sum of feed-forward networks.
+  bool onlyFeedForward = false;
   /// Scale and shift channels towards one range.
   bool isScaled = false;
   /// Factor by which observed ranges are widened around their middle.
@@ -81,6 +96,10 @@ struct Recipe {
   ObserverOptions observer;
   /// Make up for the mean error of linears in their biases.
   bool hasBiasCorrection = false;
+  /// Subtract from keys what softmax does not see.
+  bool centresKeys = false;
+  /// Bring the channels of values to one range.
+  bool equalisesValues = false;
 
   /// Changes for the edges or layers whose name matches.
   struct Override {
@@ -89,21 +108,28 @@ struct Recipe {
     std::optional<bool> isQuantized, isSymmetric, isScaled, isErrorMinimised;
     std::optional<int64_t> numGroups, bits, block;
     std::optional<double> margin;
+    std::optional<Grouping> grouping;
+    std::optional<GroupForm> form;
+    std::optional<ObserverOptions> observer;
 
     bool matches(llvm::StringRef name) const;
   };
   std::vector<Override> edgeOverrides, layerOverrides;
 
   bool isFloat() const { return edges == EdgeSet::None; }
-  /// Whether parameters of activations come from observed ranges.
-  bool needsRanges() const;
-
   EdgeRecipe getEdge(llvm::StringRef edgeName) const;
+  ObserverOptions getObserver(llvm::StringRef edgeName) const;
   WeightRecipe getWeight(llvm::StringRef layerName) const;
 };
 
 /// What models are quantized by unless another recipe is named.
 inline constexpr llvm::StringLiteral kDefaultRecipe = "int8";
+
+/// More groups than this have no use.
+inline constexpr int64_t kMaxRecipeGroups = 64;
+
+/// The recipe `NAME[:K]`.
+llvm::Expected<Recipe> parseRecipeName(llvm::StringRef text);
 
 /// The recipe `NAME[:K]`, or that of the file `text` if it ends in `.json`.
 llvm::Expected<Recipe> parseRecipe(llvm::StringRef text);

@@ -120,6 +120,25 @@ TEST(Parameters, SeparatesOutliers) {
   EXPECT_TRUE(separateOutliers({1, 1}, 2.5f).isIdentity());
 }
 
+TEST(Parameters, CountsSteps) {
+  EXPECT_EQ(estimateSteps({384}), 96);
+  EXPECT_EQ(estimateSteps({383}), 96);
+  EXPECT_EQ(estimateSteps({379, 5}), 95 + 2 + 4);
+  EXPECT_EQ(estimateSteps({128, 128, 128}), 96 + 2 * 4);
+}
+
+TEST(Parameters, FillsStepsWhereItPays) {
+  // Three of a step's four channels are outliers; the next is nearly one.
+  std::vector<float> spans(24, 1.0f);
+  spans[0] = spans[1] = spans[2] = 2.6f;
+  EXPECT_EQ(separateOutliers(spans, 2.5f).sizes, (SmallVector<int64_t>{21, 3}));
+  spans[7] = 2.5f;
+  ChannelGroups groups = separateOutliers(spans, 2.5f);
+  EXPECT_EQ(groups.sizes, (SmallVector<int64_t>{20, 4}));
+  EXPECT_EQ(ArrayRef(groups.order).take_back(4),
+            ArrayRef<int64_t>({0, 1, 2, 7}));
+}
+
 TEST(Parameters, BoundsScales) {
   ChannelRanges ranges = {{-1, -8, 0, 2}, {1, 8, 0.01f, 4}};
   ChannelScaling scaling = boundScales(ranges, 0.75f, 0.25f);

@@ -28,8 +28,6 @@ TEST(Recipe, Names) {
     EXPECT_FALSE(llvm::cantFail(parseRecipe(name)).isFloat()) << name.str();
   EXPECT_TRUE(llvm::cantFail(parseRecipe("none")).isFloat());
   EXPECT_EQ(llvm::cantFail(parseRecipe("peg:6")).edge.numGroups, 6);
-  EXPECT_TRUE(llvm::cantFail(parseRecipe("int8")).needsRanges());
-  EXPECT_FALSE(llvm::cantFail(parseRecipe("w8a8-dynamic")).needsRanges());
 }
 
 TEST(Recipe, WrongNames) {
@@ -67,6 +65,53 @@ TEST(Recipe, Overrides) {
   EXPECT_TRUE(recipe.getWeight("other").isErrorMinimised);
 }
 
+TEST(Recipe, Groups) {
+  Recipe recipe = llvm::cantFail(parseRecipeFile(
+      R"({"base": "peg:4",
+          "edges": [{"match": "a", "groups": 2},
+                    {"match": "b", "grouping": "optimal", "form": "auto"},
+                    {"match": "c", "grouping": "per_tensor"},
+                    {"match": "d", "grouping": "outliers", "form": "folded"},
+                    {"match": "e", "grouping": "equal", "groups": 8,
+                     "form": "grouped"},
+                    {"match": "f", "groups": 1}]})",
+      "r"));
+  EXPECT_TRUE(recipe.getEdge("other").onlyFeedForward);
+  EdgeRecipe edge = recipe.getEdge("a");
+  EXPECT_EQ(edge.grouping, Grouping::Equal);
+  EXPECT_EQ(edge.numGroups, 2);
+  EXPECT_EQ(edge.form, GroupForm::Grouped);
+  EXPECT_FALSE(edge.onlyFeedForward);
+  edge = recipe.getEdge("b");
+  EXPECT_EQ(edge.grouping, Grouping::Unequal);
+  EXPECT_EQ(edge.numGroups, 4);
+  EXPECT_EQ(edge.form, GroupForm::Cheaper);
+  EXPECT_EQ(recipe.getEdge("c").grouping, Grouping::PerTensor);
+  EXPECT_EQ(recipe.getEdge("d").grouping, Grouping::Outliers);
+  EXPECT_EQ(recipe.getEdge("d").form, GroupForm::Folded);
+  EXPECT_EQ(recipe.getEdge("e").numGroups, 8);
+  EXPECT_EQ(recipe.getEdge("f").grouping, Grouping::PerTensor);
+}
+
+TEST(Recipe, Switches) {
+  Recipe recipe = llvm::cantFail(parseRecipe("int8"));
+  EXPECT_TRUE(recipe.hasBiasCorrection && recipe.centresKeys &&
+              recipe.equalisesValues);
+  recipe = llvm::cantFail(parseRecipeFile(
+      R"({"base": "int8", "margin": 1.25, "bias_correction": false,
+          "centre_keys": false, "equalise_values": false,
+          "edges": [{"match": "*.in", "margin": 2}]})",
+      "r"));
+  EXPECT_FALSE(recipe.hasBiasCorrection || recipe.centresKeys ||
+               recipe.equalisesValues);
+  EXPECT_EQ(recipe.getEdge("a.out").margin, 1.25);
+  EXPECT_EQ(recipe.getEdge("a.in").margin, 2);
+  recipe = llvm::cantFail(
+      parseRecipeFile(R"({"base": "w8a8", "centre_keys": true})", "r"));
+  EXPECT_TRUE(recipe.centresKeys);
+  EXPECT_FALSE(recipe.equalisesValues);
+}
+
 TEST(Recipe, Observers) {
   EXPECT_EQ(llvm::cantFail(parseRecipe("int8")).observer.kind,
             ObserverKind::Extrapolated);
@@ -82,6 +127,12 @@ TEST(Recipe, Observers) {
             OrderScope::Layer);
   EXPECT_EQ(recipe.observer.kind, ObserverKind::Percentile);
   EXPECT_EQ(recipe.observer.percentile, 99.9);
+  recipe = llvm::cantFail(parseRecipeFile(
+      R"({"base": "int8", "edges": [{"match": "*.in", "observer": "mse:4"}]})",
+      "r"));
+  EXPECT_EQ(recipe.getObserver("a.in").kind, ObserverKind::Mse);
+  EXPECT_EQ(recipe.getObserver("a.in").bits, 4u);
+  EXPECT_EQ(recipe.getObserver("a.out").kind, ObserverKind::Extrapolated);
 }
 
 TEST(Recipe, WrongFiles) {
@@ -90,9 +141,15 @@ TEST(Recipe, WrongFiles) {
   EXPECT_EQ(getFileError("{}"), "r: expected the name of a recipe for 'base'");
   EXPECT_EQ(
       getFileError(R"({"base": "int8", "layer": []})"),
-      "r: unknown key 'layer', expected base, observer, order, edges, layers");
+      "r: unknown key 'layer', expected base, edges, layers, observer, order, "
+      "margin, bias_correction, centre_keys, equalise_values");
   EXPECT_EQ(getFileError(R"({"base": "int8", "order": 1})"),
-            "r: expected 'network' or 'layer' for 'order'");
+            "r: expected one of 'network', 'layer' for 'order'");
+  EXPECT_EQ(getFileError(R"({"base": "int8", "margin": 0})"),
+            "r: expected a number from 0.1 to 10 for 'margin'");
+  for (StringRef key : {"bias_correction", "centre_keys", "equalise_values"})
+    EXPECT_EQ(getFileError(R"({"base": "int8", ")" + key.str() + R"(": 1})"),
+              "r: expected true or false for '" + key.str() + "'");
   EXPECT_EQ(getFileError(R"({"base": "int8", "observer": "mse:x"})"),
             "r: observer: expected 2 to 16 bits, found 'x'");
   EXPECT_EQ(getFileError(R"({"base": "int8", "edges": {}})"),
@@ -119,6 +176,26 @@ TEST(Recipe, WrongFiles) {
   EXPECT_EQ(getFileError(
                 R"({"base": "int8", "edges": [{"match": "a", "scale": 1}]})"),
             "r: edges[0]: expected true or false for 'scale'");
+  auto getEdgeError = [](StringRef base, StringRef keys) {
+    return getFileError(R"({"base": ")" + base.str() +
+                        R"(", "edges": [{"match": "a", )" + keys.str() + "}]}");
+  };
+  EXPECT_EQ(getEdgeError("int8", R"("grouping": "unequal")"),
+            "r: edges[0]: expected one of 'per_tensor', 'outliers', 'equal', "
+            "'optimal' for 'grouping'");
+  EXPECT_EQ(getEdgeError("int8", R"("form": true)"),
+            "r: edges[0]: expected one of 'grouped', 'folded', 'auto' for "
+            "'form'");
+  EXPECT_EQ(getEdgeError("peg-dynamic:2", R"("form": "folded")"),
+            "r: edges[0]: expected a base with static ranges for 'form'");
+  EXPECT_EQ(getEdgeError("int8", R"("grouping": "outliers", "groups": 2)"),
+            "r: edges[0]: expected no 'groups' for this 'grouping'");
+  EXPECT_EQ(getEdgeError("int8", R"("grouping": "optimal")"),
+            "r: edges[0]: expected 'groups' for this 'grouping'");
+  EXPECT_EQ(
+      getEdgeError("int8", R"("observer": "percentile:101")"),
+      "r: edges[0]: observer: expected a percentile from 50.1 to 100, found "
+      "'101'");
   EXPECT_NE(getFileError(R"({"base": "int8", "edges": [{"match": "[a"}]})"),
             "none");
 }

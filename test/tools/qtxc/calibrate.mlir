@@ -9,6 +9,11 @@
 // RUN: qtxc %s -o - --stop-after=calibrate --report=%t.json --quiet | FileCheck %s --check-prefix=NONE
 // RUN: qtxc %s -o - --stop-after=calibrate --calibrate=%t.npz --observer=extrapolated:6 --quiet | FileCheck %s --check-prefix=EXTRAPOLATED
 
+// A recipe file says it for single edges; the command line overrides it.
+// RUN: echo '{"base": "w8a8", "observer": "min_max", "edges": [{"match": "*", "observer": "percentile:75"}]}' > %t.recipe.json
+// RUN: qtxc %s -o - --stop-after=calibrate --calibrate %t.npz --recipe=%t.recipe.json --quiet | FileCheck %s --check-prefix=PERCENTILE
+// RUN: qtxc %s -o - --stop-after=calibrate --calibrate %t.npz --recipe=%t.recipe.json --observer=min_max 2>&1 | FileCheck %s
+
 // CHECK: [ 2/12] calibrate
 // CHECK: qtx.relu
 // CHECK-SAME{LITERAL}: qtx.observed = [dense<[[0.000000e+00, 2.000000e+00], [5.000000e+00, 6.000000e+00]]> : tensor<2x2xf32>]

@@ -38,9 +38,9 @@
 // RECIPE-DAG: {{^}}act: remark: stays float: the recipe leaves it float [analysis: qtx-quantize]
 // RECIPE-DAG: {{^}}down: remark: stays float: the recipe leaves it float [analysis: qtx-quantize]
 
-// RUN: qtxc %s -o %t.mlir --recipe=w8a8-dynamic --stop-after=quantize --remarks=analysis --quiet 2>&1 | FileCheck %s --check-prefix=DYNAMIC
-// DYNAMIC-DAG: remark: stays float: the recipe quantizes inputs of linears alone [analysis: qtx-quantize]
-// DYNAMIC-DAG: {{^}}product: remark: stays float: the recipe quantizes linears alone [analysis: qtx-quantize]
+// RUN: qtxc %s -o %t.mlir --recipe=w8a8-dynamic --stop-after=quantize --remarks=missed --quiet 2>&1 | FileCheck %s --check-prefix=DYNAMIC
+// DYNAMIC-DAG: remark: stays float: products take no scales of each token, and there is no data [missed: qtx-quantize]
+// DYNAMIC-DAG: {{^}}square: remark: stays float: 'product' stays float [missed: qtx-quantize]
 // RUN: qtxc %s -o %t.mlir --recipe=peg-opt:2 --calibrate=%t.npz --stop-after=quantize --remarks=missed --quiet 2>&1 | FileCheck %s --check-prefix=GROUPS
 // GROUPS-DAG: {{^}}relu: remark: 1 group(s) instead of 2: more would not lower the error [missed: qtx-quantize]
 // GROUPS-DAG: {{^}}product: remark: 1 group(s) instead of 2: not only linears read it [missed: qtx-quantize]
