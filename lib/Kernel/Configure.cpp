@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "../Dialect/Qtx/Transforms/ConstantUtils.h"
+#include "CostModel.h"
 #include "mlir/IR/Remarks.h"
 #include "qtx/Dialect/Qtx/IR/QtxOps.h"
 #include "qtx/Kernel/MicroKernel.h"
@@ -26,15 +27,6 @@ static constexpr auto kRemark =
     remark::RemarkOpts::name("Configure").category("qtx-configure");
 static constexpr auto kMissedRemark =
     remark::RemarkOpts::name(kReferenceRemark).category("qtx-configure");
-
-/// Bytes of the input that stay in the second-level cache beside the weights
-/// that pass.
-static constexpr int64_t kBlockBytes = int64_t(1) << 19;
-static constexpr int64_t kMaxBlockRows = 512;
-/// Bytes of the input that stay in the first-level cache, and of weights that
-/// stay in the second.
-static constexpr int64_t kFirstLevelBytes = int64_t(1) << 15;
-static constexpr int64_t kWeightBytes = int64_t(1) << 20;
 
 /// Why no row takes these parameters of the input; empty if some may.
 static StringRef checkInput(const QuantParams &params) {
@@ -113,42 +105,36 @@ StringRef qtx::findObstacle(BatchMatmulOp, const TargetFeatures &) {
   return "no micro-kernel takes two activations outside of attention";
 }
 
-/// Weights of this size stay in the second-level cache of a core, beside the
-/// input of a block.
-static constexpr int64_t kSharedWeightBytes = int64_t(1) << 20;
-/// Rows of a part that are worth passing all weights through a core.
-static constexpr int64_t kMinPartRows = 32;
-
-/// Threads take rows, whose results stay in the cache of the core that reads
-/// them next, where each gets some tiles of them. Weights that do not fit the
-/// cache of a core are divided instead, unless the input is larger.
-static Partition partition(LinearOp op, const MicroKernel &row) {
-  int64_t threads = getMaxThreads(op), outputs = op.getNumOutputs();
-  int64_t bytes = op.getContractedSize() * outputs * 4 / row.getStep();
-  return {threads,
-          bytes <= kSharedWeightBytes ? threads * kMinPartRows : outputs};
+static void configure(LinearOp op, const MicroKernel &row, const Core &core) {
+  MLIRContext *context = op.getContext();
+  Contraction contraction = Contraction::get(op);
+  Tiling tiling = chooseTiling(core, row, contraction);
+  op->setAttr(kConfigAttrName,
+              MicroKernelAttr::get(context, row.getName(), tiling.rows,
+                                   tiling.vectors, tiling.block));
+  Partition partition =
+      choosePartition(core, row, contraction, getMaxThreads(op));
+  if (DictionaryAttr attr = partition.getAttr(context))
+    op->setAttr(kPartitionAttrName, attr);
 }
 
-/// Rows that stay in a cache while all weights pass.
-static int64_t getBlock(LinearOp op, const MicroKernel &row) {
-  int64_t rowBytes = op.getContractedSize() * 4 / row.getStep();
-  int64_t rows = std::max(row.getNumRows(), row.getNumTileRows());
-  // Tile registers want more bytes in a cycle than the second-level cache gives
-  // for both operands.
-  if (row.getNumTileRows() > 0 && rows * rowBytes <= kFirstLevelBytes &&
-      op.getNumOutputs() * rowBytes <= kWeightBytes)
-    return rows;
-  // Where panels of floats are split, either the input or the result stays.
-  if (row.isFloat())
-    rowBytes = std::min(rowBytes, op.getNumOutputs() * 4);
-  int64_t block =
-      std::clamp<int64_t>(kBlockBytes / rowBytes, rows, kMaxBlockRows);
-  return block - block % rows;
-}
-
-static MicroKernelAttr configure(LinearOp op, const MicroKernel &row) {
-  return MicroKernelAttr::get(op.getContext(), row.getName(), row.getNumRows(),
-                              row.getNumVectors(), getBlock(op, row));
+/// Reports what is wrong with a configuration that `op` has already.
+static LogicalResult checkGiven(LinearOp op, MicroKernelAttr config,
+                                const TargetFeatures &features) {
+  const MicroKernel *row = lookupMicroKernel(config.getKernel());
+  bool isFloat = op.getX().getType().getElementType().isF32();
+  if (!row || row->isFloat() != isFloat || !row->isSupported(features) ||
+      !isWorthTiles(op, *row))
+    return op.emitOpError(
+               "expected a micro-kernel that the target has and that "
+               "takes the operation, found '")
+           << config.getKernel() << "'";
+  Tiling tiling{config.getRows(), config.getVectors(), config.getBlock()};
+  if (!isPossible(*row, tiling))
+    return op.emitOpError("expected a tile that '")
+           << config.getKernel() << "' has registers for, found " << tiling.rows
+           << " x " << tiling.vectors << " in blocks of " << tiling.block;
+  return success();
 }
 
 /// Sixteen times a sum of products of unsigned bytes and nibbles fits 32 bits.
@@ -196,26 +182,32 @@ namespace {
 struct QtxConfigurePass : qtx::impl::QtxConfigurePassBase<QtxConfigurePass> {
   void runOnOperation() override {
     TargetFeatures features(getOperation());
-    getOperation()->walk([&](Operation *op) {
+    WalkResult result = getOperation()->walk([&](Operation *op) -> WalkResult {
       if (auto linear = dyn_cast<LinearOp>(op))
-        run(linear, features);
-      else if (auto product = dyn_cast<BatchMatmulOp>(op))
+        return run(linear, features);
+      if (auto product = dyn_cast<BatchMatmulOp>(op))
         explain(op, findObstacle(product, features));
+      return WalkResult::advance();
     });
+    if (result.wasInterrupted())
+      signalPassFailure();
   }
 
-  static void run(LinearOp op, const TargetFeatures &features) {
+  static LogicalResult run(LinearOp op, const TargetFeatures &features) {
     StringRef obstacle = findObstacle(op, features);
-    if (!obstacle.empty())
-      return explain(op, obstacle);
+    if (!obstacle.empty()) {
+      explain(op, obstacle);
+      return success();
+    }
+    if (auto given = op->getAttrOfType<MicroKernelAttr>(kConfigAttrName))
+      return checkGiven(op, given, features);
     const MicroKernel &row = *select(op, features);
-    op->setAttr(kConfigAttrName, configure(op, row));
+    configure(op, row, getCore(op));
     if (keepsNibbles(op, row))
       op->setAttr(kNibblesAttrName, UnitAttr::get(op.getContext()));
-    if (DictionaryAttr attr = partition(op, row).getAttr(op.getContext()))
-      op->setAttr(kPartitionAttrName, attr);
     remark::passed(op.getLoc(), kRemark)
         << remark::add("runs on '{0}'", row.getName());
+    return success();
   }
 
   static void explain(Operation *op, StringRef obstacle) {

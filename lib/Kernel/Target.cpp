@@ -50,7 +50,11 @@ TargetFeatures::TargetFeatures(Operation *op) {
   for (; op && !target; op = op->getParentOp())
     target = op->getAttrOfType<LLVM::TargetAttr>(
         LLVM::LLVMDialect::getTargetAttrName());
-  if (!target || !target.getFeatures())
+  if (!target)
+    return;
+  if (target.getChip())
+    cpu = target.getChip().getValue();
+  if (!target.getFeatures())
     return;
   for (StringAttr feature : target.getFeatures().getFeatures())
     if (StringRef name = feature.getValue(); name.consume_front("+"))

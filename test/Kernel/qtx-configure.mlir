@@ -3,7 +3,7 @@
 
 module attributes {llvm.target = #llvm.target<triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <["+avx2", "+fma", "+avx512f"]>>} {
 // CHECK-LABEL: func.func @float
-// CHECK: qtx.config = #qtx.micro_kernel<"x86-avx512-fma", rows = 8, vectors = 3, block = 512>
+// CHECK: qtx.config = #qtx.micro_kernel<"x86-avx512-fma", rows = 16, vectors = 1, block = 512>
 // REMARK: [Passed] Configure | Category:qtx-configure | Remark="runs on 'x86-avx512-fma'"
 func.func @float(%x: tensor<?x4xf32>) -> tensor<?x2xf32> {
   %w = arith.constant dense<1.0> : tensor<2x4xf32>
@@ -56,7 +56,8 @@ func.func @missed(%q: tensor<?x4x!quant.uniform<i8:f32, 0.5>>, %x: tensor<?x4xf3
 
 module attributes {llvm.target = #llvm.target<triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <["+avx2", "+fma"]>>} {
 // CHECK-LABEL: func.func @avx2
-// CHECK: "x86-avx2-fma", rows = 6, vectors = 2
+// One vector of outputs: six sums would wait for each other.
+// CHECK: "x86-avx2-fma", rows = 12, vectors = 1
 func.func @avx2(%x: tensor<?x4xf32>) -> tensor<?x2xf32> {
   %w = arith.constant dense<1.0> : tensor<2x4xf32>
   %y = qtx.linear %x, %w : (tensor<?x4xf32>, tensor<2x4xf32>) -> tensor<?x2xf32>
@@ -68,7 +69,7 @@ func.func @avx2(%x: tensor<?x4xf32>) -> tensor<?x2xf32> {
 
 module attributes {llvm.target = #llvm.target<triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <["+avx2", "+avx512bw", "+avx512vnni"]>>} {
 // CHECK-LABEL: func.func @vnni
-// CHECK: "x86-avx512-vnni", rows = 8, vectors = 3
+// CHECK: "x86-avx512-vnni", rows = 16, vectors = 1
 func.func @vnni(%x: tensor<?x4xi8>) -> tensor<?x2xf32> {
   %w = arith.constant dense<1> : tensor<2x4xi8>
   %s = arith.constant dense<1.0> : tensor<1xf32>
@@ -136,7 +137,8 @@ func.func @avx_vnni_int8(%x: tensor<?x4xi8>) -> tensor<?x2xf32> {
 
 module attributes {llvm.target = #llvm.target<triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <["+avx2", "+avxvnni"]>>} {
 // CHECK-LABEL: func.func @avx_vnni
-// CHECK: "x86-avx-vnni", rows = 6, vectors = 2
+// One vector of outputs: six sums would wait for each other.
+// CHECK: "x86-avx-vnni", rows = 12, vectors = 1
 func.func @avx_vnni(%x: tensor<?x4xi8>) -> tensor<?x2xf32> {
   %w = arith.constant dense<1> : tensor<2x4xi8>
   %s = arith.constant dense<1.0> : tensor<1xf32>
@@ -149,7 +151,7 @@ func.func @avx_vnni(%x: tensor<?x4xi8>) -> tensor<?x2xf32> {
 
 module attributes {llvm.target = #llvm.target<triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <["+avx2"]>>} {
 // CHECK-LABEL: func.func @avx2_int16
-// CHECK: "x86-avx2-int16", rows = 6, vectors = 2
+// CHECK: "x86-avx2-int16", rows = 12, vectors = 1
 func.func @avx2_int16(%x: tensor<?x4xi8>) -> tensor<?x2xf32> {
   %w = arith.constant dense<1> : tensor<2x4xi8>
   %s = arith.constant dense<1.0> : tensor<1xf32>
@@ -223,5 +225,18 @@ func.func @no_nibbles(%x: tensor<?x64xi8>, %f: tensor<?x64xf32>, %z: tensor<?x32
   %1 = qtx.linear %f, %w scale(%s) : (tensor<?x64xf32>, tensor<2x64xi4>, tensor<1xf32>) -> tensor<?x2xf32>
   %2 = qtx.linear %z as !quant.uniform<i8:f32, 0.5>, %v scale(%s) seed(%seed) : (tensor<?x32xi8>, tensor<2x32xi4>, tensor<1xf32>, tensor<1x2xi32>) -> tensor<?x2xf32>
   return
+}
+}
+
+// -----
+
+module attributes {llvm.target = #llvm.target<triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <["+avx2", "+fma"]>>} {
+// CHECK-LABEL: func.func @given
+// CHECK: "x86-avx2-fma", rows = 4, vectors = 1, block = 8
+func.func @given(%x: tensor<?x4xf32>) -> tensor<?x2xf32> {
+  %w = arith.constant dense<1.0> : tensor<2x4xf32>
+  %y = qtx.linear %x, %w {qtx.config = #qtx.micro_kernel<"x86-avx2-fma", rows = 4, vectors = 1, block = 8>}
+      : (tensor<?x4xf32>, tensor<2x4xf32>) -> tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
 }
 }

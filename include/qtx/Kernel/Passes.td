@@ -15,9 +15,10 @@ def QtxConfigurePass : Pass<"qtx-configure"> {
   let summary = "choose the micro-kernel that runs each contraction";
   let description = [{
     Puts the attribute `qtx.config`, a `#qtx.micro_kernel`, on each `qtx.linear` in
-    storage form that a micro-kernel takes. The choice depends on the operation and
-    on the CPU features of the target, the attribute `llvm.target` of the module or
-    function; later passes only read it.
+    storage form that a micro-kernel takes. The row depends on the CPU features of the
+    target, the attribute `llvm.target` of the module or function; its tile and block on
+    an estimate of cycles for the named CPU, whose caches are known, or for one with such
+    features. Later passes only read the attribute. An operation that has one keeps it.
 
     Where the attribute `qtx.threads` of the module allows several threads, the
     attribute `qtx.partition` says how they share the operation: at most `threads` of

@@ -29,13 +29,15 @@ void setTarget(mlir::ModuleOp module, const llvm::TargetMachine &machine,
 bool requestAMX();
 
 /// The CPU features of the target that surrounds an operation, such as
-/// `avx512f`. Without a target there are none.
+/// `avx512f`, and the name of the CPU. Without a target there are none.
 class TargetFeatures {
 public:
   explicit TargetFeatures(mlir::Operation *op);
   bool has(llvm::StringRef feature) const { return features.contains(feature); }
+  llvm::StringRef getCPU() const { return cpu; }
 
 private:
+  llvm::StringRef cpu;
   llvm::StringSet<> features;
 };
 

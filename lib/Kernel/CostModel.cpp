@@ -1,0 +1,323 @@
+//===- CostModel.cpp - Estimates of contractions --------------------------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "CostModel.h"
+#include "llvm/ADT/StringSwitch.h"
+#include "llvm/Support/MathExtras.h"
+#include <numeric>
+
+using namespace mlir;
+using namespace qtx;
+
+//===----------------------------------------------------------------------===//
+// CPUs
+//===----------------------------------------------------------------------===//
+
+static constexpr int64_t kKiB = 1024;
+
+// Caches as in the optimization manuals of the makers; where cores of one CPU
+// differ, those of the fast ones. The generation before AVX-512 multiplies and
+// loads two vectors of 32 bytes in a cycle, and so do those that run 64 bytes
+// in halves.
+static constexpr Core kHaswell = {32 * kKiB, 256 * kKiB, 64, 32};
+static constexpr Core kZen2 = {32 * kKiB, 512 * kKiB, 64, 32};
+static constexpr Core kAlderLake = {48 * kKiB, 1280 * kKiB, 64, 48};
+static constexpr Core kRaptorLake = {48 * kKiB, 2048 * kKiB, 64, 48};
+static constexpr Core kZen4 = {32 * kKiB, 1024 * kKiB, 64, 32};
+static constexpr Core kZen5 = {48 * kKiB, 1024 * kKiB, 128, 64};
+static constexpr Core kIceLakeClient = {48 * kKiB, 512 * kKiB, 64, 48};
+static constexpr Core kSkylakeServer = {32 * kKiB, 1024 * kKiB, 128, 48};
+static constexpr Core kIceLakeServer = {48 * kKiB, 1280 * kKiB, 128, 48};
+static constexpr Core kSapphireRapids = {48 * kKiB, 2048 * kKiB, 128, 48};
+static constexpr Core kNeoverse = {64 * kKiB, 1024 * kKiB, 32, 32};
+
+static std::optional<Core> lookupCore(StringRef cpu) {
+  return llvm::StringSwitch<std::optional<Core>>(cpu)
+      .Cases({"haswell", "broadwell", "skylake", "x86-64-v3"}, kHaswell)
+      .Cases({"znver1", "znver2", "znver3"}, kZen2)
+      .Case("znver4", kZen4)
+      .Case("znver5", kZen5)
+      .Cases({"alderlake", "gracemont"}, kAlderLake)
+      .Cases({"raptorlake", "meteorlake", "arrowlake", "arrowlake-s"},
+             kRaptorLake)
+      .Cases({"icelake-client", "rocketlake", "tigerlake"}, kIceLakeClient)
+      .Cases({"skylake-avx512", "cascadelake", "cooperlake", "x86-64-v4"},
+             kSkylakeServer)
+      .Case("icelake-server", kIceLakeServer)
+      .Cases({"sapphirerapids", "emeraldrapids", "graniterapids"},
+             kSapphireRapids)
+      .Cases({"neoverse-v1", "neoverse-v2", "neoverse-n1", "neoverse-n2"},
+             kNeoverse)
+      .Default(std::nullopt);
+}
+
+Core qtx::getCore(Operation *op) {
+  TargetFeatures features(op);
+  if (std::optional<Core> core = lookupCore(features.getCPU()))
+    return *core;
+  if (features.has("amx-tile"))
+    return kSapphireRapids;
+  if (features.has("avx512f"))
+    return kSkylakeServer;
+  return features.has("neon") ? kNeoverse : kHaswell;
+}
+
+//===----------------------------------------------------------------------===//
+// Cycles
+//===----------------------------------------------------------------------===//
+
+/// Where the number of rows is not known: as many as a block has at most.
+static constexpr int64_t kManyRows = 512;
+
+/// Cycles from one dot product to the next on the same sum.
+static constexpr double kLatency = 4;
+/// Cycles that a tile needs beside its dot products: loops, first loads, and
+/// until the last sums are there.
+static constexpr double kTileCycles = 20;
+/// Instructions that end a vector of sums, and those of each segment.
+static constexpr double kEndInstructions = 8, kJoinInstructions = 3;
+/// Bytes of weights that come from behind the second-level cache in a cycle.
+static constexpr double kOuterRate = 8;
+/// Cycles of a product of two tile registers.
+static constexpr double kTileProductCycles = 16;
+
+Contraction Contraction::get(LinearOp op) {
+  Contraction contraction{1, op.getNumOutputs(), {}};
+  for (int64_t size : op.getX().getType().getShape().drop_back())
+    contraction.rows =
+        ShapedType::isDynamic(size) || ShapedType::isDynamic(contraction.rows)
+            ? ShapedType::kDynamic
+            : contraction.rows * size;
+  for (const Segment &segment : op.getSegments())
+    contraction.segments.push_back(segment.size);
+  return contraction;
+}
+
+int64_t Contraction::getSize() const {
+  return std::accumulate(segments.begin(), segments.end(), int64_t(0));
+}
+
+namespace {
+/// Adds up cycles for one tiling.
+class Estimate {
+public:
+  Estimate(const Core &core, const MicroKernel &row,
+           const Contraction &contraction, const Tiling &tiling)
+      : core(core), row(row), contraction(contraction), tiling(tiling),
+        vectorBytes(row.getNumLanes() * 4),
+        perCycle(std::min<double>(2, double(core.vectorBytes) / vectorBytes)),
+        numRows(ShapedType::isDynamic(contraction.rows) ? kManyRows
+                                                        : contraction.rows) {
+    for (int64_t segment : contraction.segments)
+      steps += row.getPaddedSize(segment) / row.getStep();
+  }
+
+  double run() {
+    int64_t vectors = llvm::divideCeil(contraction.outputs, row.getNumLanes());
+    double cycles = vectors / tiling.vectors * getPanelCycles(tiling.vectors);
+    if (int64_t rest = vectors % tiling.vectors)
+      cycles += getPanelCycles(rest);
+    return cycles + getOuterBytes(vectors) / kOuterRate;
+  }
+
+private:
+  /// All rows meet a panel, block by block.
+  double getPanelCycles(int64_t vectors) {
+    int64_t full = numRows / tiling.block, rest = numRows % tiling.block;
+    double cycles = full * getBlockCycles(tiling.block, vectors);
+    return rest ? cycles + getBlockCycles(rest, vectors) : cycles;
+  }
+
+  double getBlockCycles(int64_t rows, int64_t vectors) {
+    double cycles = 0;
+    if (int64_t tall = row.getNumTileRows()) {
+      cycles += rows / tall * getTallCycles(vectors);
+      rows %= tall;
+    }
+    int64_t tiles = rows / tiling.rows;
+    cycles += tiles * getTileCycles(tiling.rows, vectors, tiles);
+    int64_t rest = rows % tiling.rows;
+    for (int64_t size = llvm::PowerOf2Ceil(tiling.rows) / 2; size > 0;
+         size /= 2)
+      if (rest & size)
+        cycles += getTileCycles(size, vectors, tiles + 1);
+    return cycles;
+  }
+
+  /// One of `tiles` that meet the same panel.
+  double getTileCycles(int64_t rows, int64_t vectors, int64_t tiles) {
+    double dots = rows * vectors / perCycle;
+    // A broadcast loads few bytes, but is a load.
+    double loads = rows / 2.0 + vectors / perCycle;
+    double cycles = std::max({dots, loads, getLatency()});
+    // Panels of floats are split into parts that stay.
+    bool stays =
+        row.isFloat() ||
+        getBytes(rows + vectors * row.getNumLanes()) <= core.firstLevel;
+    if (tiles == 1 || !stays)
+      cycles = std::max(cycles,
+                        double(vectors * vectorBytes) / core.secondLevelRate);
+    return steps * cycles + getEndCycles(rows, vectors);
+  }
+
+  double getLatency() {
+    // Products of 16 bits are added by an instruction of its own.
+    return row.getOperands() == MicroKernelOperands::S16S16 ? 1 : kLatency;
+  }
+
+  double getEndCycles(int64_t rows, int64_t vectors) {
+    double instructions =
+        kEndInstructions + kJoinInstructions * contraction.segments.size();
+    return kTileCycles + rows * vectors * instructions / perCycle;
+  }
+
+  /// A tile in tile registers: either its rows or the panel stay in the
+  /// first-level cache, and the others pass.
+  double getTallCycles(int64_t vectors) {
+    int64_t rows = row.getNumTileRows();
+    int64_t registers = rows / row.getNumLanes();
+    int64_t bytes = row.getTileStep() *
+                    (tiling.block > rows ? rows : vectors * row.getNumLanes());
+    if (getBytes(rows + vectors * row.getNumLanes()) > core.firstLevel)
+      bytes = row.getTileStep() * (rows + vectors * row.getNumLanes());
+    double cycles = std::max(registers * vectors * kTileProductCycles,
+                             double(bytes) / core.secondLevelRate);
+    return steps * row.getStep() / row.getTileStep() * cycles +
+           getEndCycles(rows, vectors);
+  }
+
+  /// Bytes of so many rows of the input, or outputs of the weight.
+  double getBytes(int64_t count) { return double(count) * steps * 4; }
+
+  /// What passes the second-level cache: weights, once for each block that they
+  /// do not stay for, and an input that does not fit, for each panel.
+  double getOuterBytes(int64_t vectors) {
+    double weights = getBytes(vectors * row.getNumLanes());
+    double passes = llvm::divideCeil(numRows, tiling.block);
+    double bytes = weights * (weights <= core.secondLevel / 2 ? 1 : passes);
+    if (getBytes(std::min(tiling.block, numRows)) > core.secondLevel / 2)
+      bytes += getBytes(numRows) * llvm::divideCeil(vectors, tiling.vectors);
+    return bytes;
+  }
+
+  const Core &core;
+  const MicroKernel &row;
+  const Contraction &contraction;
+  const Tiling &tiling;
+  int64_t vectorBytes;
+  /// Dot products, or loads of vectors, in a cycle.
+  double perCycle;
+  int64_t numRows;
+  /// Steps of the contracted axis.
+  int64_t steps = 0;
+};
+} // namespace
+
+double qtx::estimateCycles(const Core &core, const MicroKernel &row,
+                           const Contraction &contraction,
+                           const Tiling &tiling) {
+  return Estimate(core, row, contraction, tiling).run();
+}
+
+//===----------------------------------------------------------------------===//
+// Choices
+//===----------------------------------------------------------------------===//
+
+/// The most rows of a block: more gain nothing.
+static constexpr int64_t kMaxBlockRows = 512;
+
+/// Rows of the input that a block may have, for tiles of `rows`.
+static SmallVector<int64_t> listBlocks(const Core &core, const MicroKernel &row,
+                                       const Contraction &contraction,
+                                       int64_t rows) {
+  int64_t rowBytes = contraction.getSize() * 4 / row.getStep();
+  // Where panels of floats are split, either the input or the result stays.
+  if (row.isFloat())
+    rowBytes = std::min(rowBytes, contraction.outputs * 4);
+  auto fit = [&](int64_t bytes) {
+    int64_t block = std::clamp(bytes / std::max<int64_t>(rowBytes, 1), rows,
+                               std::max(rows, kMaxBlockRows));
+    return block - block % rows;
+  };
+  if (row.getNumTileRows() == 0)
+    return {fit(core.secondLevel / 2)};
+  // Tile registers want more bytes in a cycle than the second-level cache gives
+  // for both operands. Rows of one tile in the first-level cache are as good as
+  // a panel there only if the weights stay in the second-level cache.
+  SmallVector<int64_t> blocks;
+  if (rows * rowBytes <= core.firstLevel * 2 / 3 &&
+      contraction.outputs * rowBytes <= core.secondLevel / 2)
+    blocks.push_back(rows);
+  blocks.push_back(fit(core.secondLevel / 4));
+  return blocks;
+}
+
+/// Registers for sums and weights.
+static int64_t countRegisters(int64_t rows, int64_t vectors) {
+  return (rows + 1) * vectors;
+}
+
+bool qtx::isPossible(const MicroKernel &row, const Tiling &tiling) {
+  int64_t rows = row.getNumRows(), vectors = row.getNumVectors();
+  if (tiling.rows < 1 || tiling.vectors < 1 || tiling.block < 1)
+    return false;
+  // What tile registers leave is in parts of the row's own height.
+  if (row.getNumTileRows() > 0)
+    return tiling.rows == rows && tiling.vectors <= vectors;
+  return countRegisters(tiling.rows, tiling.vectors) <=
+         countRegisters(rows, vectors);
+}
+
+SmallVector<Tiling> qtx::listTilings(const Core &core, const MicroKernel &row,
+                                     const Contraction &contraction) {
+  SmallVector<Tiling> tilings;
+  auto add = [&](int64_t rows, int64_t vectors) {
+    int64_t unit = std::max(rows, row.getNumTileRows());
+    for (int64_t block : listBlocks(core, row, contraction, unit))
+      tilings.push_back({rows, vectors, block});
+  };
+  int64_t ownRows = row.getNumRows(), ownVectors = row.getNumVectors();
+  add(ownRows, ownVectors);
+  int64_t registers = countRegisters(ownRows, ownVectors);
+  for (int64_t vectors = ownVectors - 1; vectors > 0; --vectors) {
+    add(ownRows, vectors);
+    int64_t tall = (registers / vectors - 1) & -4;
+    if (row.getNumTileRows() == 0 && tall > ownRows)
+      add(std::min<int64_t>(tall, 2 * ownRows), vectors);
+  }
+  return tilings;
+}
+
+Tiling qtx::chooseTiling(const Core &core, const MicroKernel &row,
+                         const Contraction &contraction) {
+  // Estimates that are nearer are the same.
+  constexpr double kClear = 0.98;
+  SmallVector<Tiling> tilings = listTilings(core, row, contraction);
+  Tiling best = tilings.front();
+  double least = kClear * estimateCycles(core, row, contraction, best);
+  for (const Tiling &tiling : ArrayRef(tilings).drop_front()) {
+    double cycles = estimateCycles(core, row, contraction, tiling);
+    if (cycles < least) {
+      least = cycles;
+      best = tiling;
+    }
+  }
+  return best;
+}
+
+Partition qtx::choosePartition(const Core &core, const MicroKernel &row,
+                               const Contraction &contraction,
+                               int64_t threads) {
+  // Rows of a part that are worth passing all weights through a core.
+  constexpr int64_t kMinPartRows = 32;
+  int64_t outputs = contraction.outputs;
+  int64_t bytes = contraction.getSize() * outputs * 4 / row.getStep();
+  // Beside the weights there is room for rows of the input and the result.
+  bool isShared = bytes <= core.secondLevel / 8 * 5;
+  return {threads, isShared ? threads * kMinPartRows : outputs};
+}
