@@ -13,16 +13,30 @@ import models
 
 
 def load_qtx(recipe):
-    def load(encoder, amx, threads):
+    def load(encoder, isa, threads):
         import qtx
 
-        model = qtx.load(models.get_object(encoder, recipe, amx, threads))
+        model = qtx.load(models.get_object(encoder, recipe, isa, threads))
         return lambda feed: model(**feed)[0]
     return load
 
 
+def load_static_qtx(encoder, isa, threads):
+    """An object of its own for each length that goals name."""
+    import qtx
+
+    objects = {size: qtx.load(models.get_object(encoder, "int8", isa, threads, size))
+               for size in STATIC_SIZES}
+
+    def run(feed):
+        return objects[feed["input_ids"].shape[1]](**feed)[0]
+
+    run.sizes = STATIC_SIZES
+    return run
+
+
 def load_openvino(get_model, **hints):
-    def load(encoder, _amx, threads):
+    def load(encoder, _isa, threads):
         import openvino
 
         model = openvino.Core().read_model(get_model(encoder))
@@ -41,18 +55,24 @@ def load_openvino(get_model, **hints):
 
 
 def load_onnxruntime(get_model):
-    def load(encoder, _amx, threads):
+    def load(encoder, isa, threads):
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         session = onnxruntime.InferenceSession(
             str(get_model(encoder)), options, providers=["CPUExecutionProvider"])
-        return lambda feed: session.run(None, feed)[0]
+
+        def run(feed):
+            return session.run(None, feed)[0]
+
+        # No setting narrows what it uses.
+        run.note = "all instructions of the machine" if isa == "avx2" else ""
+        return run
     return load
 
 
-def load_ctranslate2(encoder, _amx, threads):
+def load_ctranslate2(encoder, _isa, threads):
     import ctranslate2
 
     model = ctranslate2.Encoder(str(models.get_ctranslate2_int8(encoder)), compute_type="int8",
@@ -67,8 +87,13 @@ def load_ctranslate2(encoder, _amx, threads):
     return run
 
 
+# Sequences, and which contender is made for each of them alone.
+STATIC_SIZES = (128, 384)
+STATIC = "qtx int8 static"
+
 ENCODERS = {
     "qtx int8": load_qtx("int8"),
+    STATIC: load_static_qtx,
     "qtx none": load_qtx("none"),
     "OpenVINO NNCF int8": load_openvino(models.get_openvino_int8),
     "OpenVINO fp32": load_openvino(models.get_onnx, INFERENCE_PRECISION_HINT="f32"),

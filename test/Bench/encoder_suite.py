@@ -31,7 +31,7 @@ class Job:
     """What one process times."""
 
     encoder: str
-    amx: bool
+    isa: str
     threads: int
     # Pairs of batch and sequence.
     shapes: tuple
@@ -41,10 +41,6 @@ class Job:
     score_texts: int = 0
 
 
-def name_isa(amx):
-    return "amx" if amx else "avx512"
-
-
 # ---- one process -------------------------------------------------------------
 
 def load_all(job):
@@ -52,8 +48,8 @@ def load_all(job):
     encoder, loaded, missing = models.ENCODERS[job.encoder], {}, {}
     for name in job.names:
         try:
-            run = contenders.ENCODERS[name](encoder, job.amx, job.threads)
-            for feed in models.make_feeds(encoder, 1, 16, 2):
+            run = contenders.ENCODERS[name](encoder, job.isa, job.threads)
+            for feed in models.make_feeds(encoder, 1, getattr(run, "sizes", (16,))[0], 2):
                 run(feed)
             loaded[name] = run
         except Exception as error:  # pylint: disable=broad-except
@@ -81,7 +77,9 @@ def enter(job):
     # Read when libraries are loaded, of which two may bring an OpenMP of their own.
     os.environ["OMP_NUM_THREADS"] = str(job.threads)
     os.environ["KMP_DUPLICATE_LIB_OK"] = "TRUE"
-    if not job.amx and machine.has_amx():
+    if job.isa == "avx2":
+        os.environ |= {"ONEDNN_MAX_CPU_ISA": "AVX2", "CT2_FORCE_CPU_ISA": "AVX2"}
+    if job.isa != "amx" and machine.has_amx():
         machine.refuse_amx()
 
 
@@ -91,17 +89,22 @@ def run_job(job):
     turns = machine.Turns(job.lock)
     encoder = models.ENCODERS[job.encoder]
     loaded, missing = load_all(job)
-    base = {"model": job.encoder, "isa": name_isa(job.amx), "threads": job.threads}
+    base = {"model": job.encoder, "isa": job.isa, "threads": job.threads}
     rows = [{**base, "name": name, "missing": why} for name, why in missing.items()]
     for shape in job.shapes:
         feeds = models.make_feeds(encoder, *shape)
-        timings = time_together([Contender(name, run) for name, run in loaded.items()], feeds,
-                                choose_plan(job, shape), turns)
+        able = [Contender(name, run) for name, run in loaded.items() if is_able(run, shape)]
+        timings = time_together(able, feeds, choose_plan(job, shape), turns)
         for name, timing in timings.items():
             rows.append({**base, "name": name, "batch": shape[0], "sequence": shape[1], **timing,
                          "gop": encoder.count_operations(*shape) * 1e-9,
                          "note": getattr(loaded[name], "note", "")})
     return rows
+
+
+def is_able(run, shape):
+    """Whether the contender takes inputs of the shape."""
+    return not hasattr(run, "sizes") or (shape[0] == 1 and shape[1] in run.sizes)
 
 
 def score_job(job):
@@ -136,43 +139,50 @@ def in_process(function, job):
 # ---- the suite ---------------------------------------------------------------
 
 def list_isas(options):
-    """With AMX and without where the machine has it."""
-    isas = [False] + [True] * machine.has_amx()
-    return [amx for amx in isas if not options.isa or name_isa(amx) in options.isa]
+    return [isa for isa in machine.list_isas() if not options.isa or isa in options.isa]
 
 
-def list_shapes(options, threads):
+def list_threads(options, isa):
+    """One thread tells what narrower instructions cost."""
+    return [n for n in options.threads if isa != "avx2" or n == options.threads[0]]
+
+
+def list_shapes(options, isa, threads):
     if options.quick:
         return ((1, 16), (2, 16))
     if options.sizes:
         return tuple((1, size) for size in options.sizes)
-    if threads > 1 or options.no_sweep:
-        return tuple((1, size) for size in GOAL_SIZES)
+    if isa == "avx2" or threads > 1 or options.no_sweep:
+        return tuple((1, size) for size in GOAL_SIZES) + (PADDED,)
     return tuple((1, size) for size in SWEEP) + (PADDED,)
 
 
-def list_names(options):
-    return tuple(name for name in contenders.ENCODERS
+def list_names(options, encoder, threads):
+    """Objects for one length are made where goals speak of them: of the small model."""
+    names = [name for name in contenders.ENCODERS
+             if name != contenders.STATIC or (encoder is models.MINILM and threads == 1)]
+    return tuple(name for name in names
                  if not options.only or any(part in name for part in options.only))
 
 
-def describe_objects(encoder, amx, threads, rows):
+def describe_objects(encoder, isa, threads, rows):
     """Hash and size of qtx's files, and the time that qtx-bench finds for them."""
     for row in rows:
         if row["name"].startswith("qtx ") and "missing" not in row:
-            path = models.get_object(encoder, row["name"].split()[1], amx, threads)
+            size = row["sequence"] if row["name"] == contenders.STATIC else None
+            path = models.get_object(encoder, row["name"].split()[1], isa, threads, size)
             row["sha256"] = models.find_sha256(path)
             row["object_mib"] = path.stat().st_size / 2**20
 
 
-def add_bench_times(encoder, amx, threads, rows, options):
+def add_bench_times(encoder, isa, threads, rows, options):
     """qtx-bench on the same object, for the first input of the shapes of goals."""
     for row in rows:
         if row["name"] != "qtx int8" or "missing" in row or row["batch"] != 1:
             continue
         if row["sequence"] not in GOAL_SIZES and not options.quick:
             continue
-        path = models.get_object(encoder, "int8", amx, threads)
+        path = models.get_object(encoder, "int8", isa, threads)
         feed = models.make_feeds(encoder, 1, row["sequence"], 1)[0]
         found = machine.run_qtx_bench(path, feed, threads, machine.Turns(options.lock))
         row |= {"bench_ms": found["median_ms"], "version": found.get("version")}
@@ -184,8 +194,8 @@ def add_shares(rows, peaks):
     for row in rows:
         if "median_ms" not in row:
             continue
-        allowed = [gops[isa] for isa in gops if row["isa"] == "amx" or isa != "amx-int8"]
-        peak = max(allowed)
+        peak = max(rate for name, rate in gops.items()
+                   if name not in machine.NARROWED[row["isa"]])
         row["percent_of_peak"] = 100 * row["gop"] / (row["min_ms"] * 1e-3) / (peak * row["threads"])
 
 
@@ -195,34 +205,45 @@ def run(options):
     rows = []
     for name in options.models:
         encoder = models.ENCODERS[name]
-        for amx in list_isas(options):
-            for threads in options.threads:
-                rows += run_mode(encoder, amx, threads, options)
+        for isa in list_isas(options):
+            for threads in list_threads(options, isa):
+                rows += run_mode(encoder, isa, threads, options)
     add_shares(rows, peaks)
     return {"peaks": peaks, "rows": rows}
 
 
-def run_mode(encoder, amx, threads, options):
-    job = Job(encoder.name, amx, threads, list_shapes(options, threads), list_names(options),
+def run_mode(encoder, isa, threads, options):
+    job = Job(encoder.name, isa, threads, list_shapes(options, isa, threads),
+              list_names(options, encoder, threads),
               Plan.QUICK if options.quick else Plan(seconds=options.seconds), options.lock)
-    print(f"{encoder.name}, {name_isa(amx)}, {threads} thread(s)", flush=True)
+    print(f"{encoder.name}, {isa}, {threads} thread(s)", flush=True)
     # Files are made here first: the process that times them stands on few cores.
-    prepare(encoder, amx, threads, job.names)
+    prepare(encoder, isa, threads, job.names)
     rows = in_process(run_job, job)
-    describe_objects(encoder, amx, threads, rows)
-    add_bench_times(encoder, amx, threads, rows, options)
-    if encoder is models.MINILM and threads == 1 and not options.no_scores:
+    describe_objects(encoder, isa, threads, rows)
+    add_bench_times(encoder, isa, threads, rows, options)
+    if encoder is models.MINILM and not options.no_scores:
         texts = 20 if options.quick else models.EVALUATION_TEXTS
-        scores = in_process(score_job, dataclasses.replace(job, score_texts=texts))
+        scores = in_process(score_job, dataclasses.replace(
+            job, score_texts=texts, names=list_scored(job)))
         for row in rows:
             row["error"] = scores.get(row["name"])
     return rows
 
 
-def prepare(encoder, amx, threads, names):
+def list_scored(job):
+    """Every object of qtx that takes any length is scored; peers once, for their errors do
+    not depend on threads."""
+    return tuple(name for name in job.names if name != contenders.STATIC and
+                 (name.startswith("qtx") or (job.threads == 1 and job.isa != "avx2")))
+
+
+def prepare(encoder, isa, threads, names):
     """Makes files; what cannot be made is found again, and told, by `load_all`."""
-    makers = {"qtx int8": lambda: models.get_object(encoder, "int8", amx, threads),
-              "qtx none": lambda: models.get_object(encoder, "none", amx, threads),
+    makers = {"qtx int8": lambda: models.get_object(encoder, "int8", isa, threads),
+              "qtx none": lambda: models.get_object(encoder, "none", isa, threads),
+              contenders.STATIC: lambda: [models.get_object(encoder, "int8", isa, threads, size)
+                                          for size in contenders.STATIC_SIZES],
               "OpenVINO NNCF int8": lambda: models.get_openvino_int8(encoder),
               "ONNX Runtime dynamic int8": lambda: models.get_onnxruntime_int8(encoder),
               "CTranslate2 int8": lambda: models.get_ctranslate2_int8(encoder)}
@@ -243,7 +264,7 @@ def print_table(result):
     for key in dict.fromkeys((r["model"], r["isa"], r["threads"]) for r in rows):
         print(f"\n{key[0]}, {key[1]}, {key[2]} thread(s)")
         print(f"{'':26} {'batch x S':>10} {'min ms':>9} {'median':>9} {'runs':>5} {'% peak':>6} "
-              f"{'qtx/this':>8} {'1-cos':>8} {'qtx-bench':>9}")
+              f"{'qtx/this':>8} {'1-cos':>8} {'qtx-bench':>9}  object or note")
         group = [r for r in rows if (r["model"], r["isa"], r["threads"]) == key]
         for row in sorted(group, key=lambda r: (r.get("batch", 0), r.get("sequence", 0),
                                                 r.get("median_ms", 0))):
@@ -258,8 +279,10 @@ def format_row(row, group):
     ratio = f"{own / row['median_ms']:.2f}" if own else ""
     error = f"{row['error']['mean']:.1e}" if row.get("error") else ""
     bench = f"{row['bench_ms']:.3f}" if "bench_ms" in row else ""
+    note = row["sha256"][:12] if "sha256" in row else row.get("note", "")
     return (f"{row['name']:26} {shape:>10} {row['min_ms']:9.3f} {row['median_ms']:9.3f} "
-            f"{row['runs']:5} {row['percent_of_peak']:6.1f} {ratio:>8} {error:>8} {bench:>9}")
+            f"{row['runs']:5} {row['percent_of_peak']:6.1f} {ratio:>8} {error:>8} {bench:>9}"
+            f"  {note}").rstrip()
 
 
 def find_time(rows, name, batch, sequence, **keys):

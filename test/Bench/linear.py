@@ -6,8 +6,7 @@
     python test/Bench/linear.py [--rows ROW...] [--layers TEXT] [--json FILE]
 
 Every layer runs many times within one call of compiled code, in turn with a loop of
-nothing but FMAs, or TDPBUSDs, in registers: the peak. For bytes of AVX-512 it is four
-times that of FMAs, since CPUs start as many VPDPBUSD in a cycle. Clocks change by a
+nothing but its own dot product in registers: the peak. Clocks change by a
 quarter within seconds, so a layer is compared with the peak right before and after it;
 the median of the rounds counts. Bytes are unsigned, as the producers of inputs store them.
 
@@ -56,45 +55,77 @@ LAYERS = (
 ROUNDS = 30
 # Weights of this size come from behind the second-level cache each time.
 COLD_BYTES = 16 << 20
-# Independent sums, enough to hide the latency of two instructions a cycle.
-CHAINS = 20
 
 
-def peak_ir():
-    """Sums of products of a register with itself."""
-    sums = "vector<16xf32>"
-    names = [f"%s{i}" for i in range(CHAINS)]
-    dots = [f"%d{i} = math.fma %v, %v, {name} : {sums}" for i, name in enumerate(names)]
-    total = [f"%t0 = arith.addf %r#0, %r#1 : {sums}"] + [
-        f"%t{i} = arith.addf %t{i - 1}, %r#{i + 1} : {sums}" for i in range(1, CHAINS - 1)]
+class Dot(NamedTuple):
+    """A dot product of LLVM: the types of its sums and operands, the neighbours that a
+    lane takes, and its code from the operand %v and the sum %s{i}."""
+
+    sums: str
+    operands: str
+    products: int
+    features: str
+    code: str
+
+
+def _fma(lanes, features):
+    floats = f"<{lanes} x float>"
+    return Dot(floats, floats, lanes, features, f"%d{{i}} = call {floats} @llvm.fma.v{lanes}f32("
+               f"{floats} %v, {floats} %v, {floats} %s{{i}})")
+
+
+DOTS = {
+    "avx512-fma": _fma(16, "+avx512f"),
+    "avx2-fma": _fma(8, "+avx2,+fma"),
+    "avx512-vnni": Dot(
+        "<16 x i32>", "<64 x i8>", 64, "+avx512f,+avx512vnni",
+        "%d{i} = call <16 x i32> @llvm.x86.avx512.vpdpbusd.512(<16 x i32> %s{i}, <64 x i8> %v, <64 x i8> %v)"),
+    # The product depends on the sum, or it would be the same in each turn.
+    "avx2-int16": Dot(
+        "<8 x i32>", "<16 x i16>", 16, "+avx2",
+        """%c{i} = bitcast <8 x i32> %s{i} to <16 x i16>
+           %p{i} = call <8 x i32> @llvm.x86.avx2.pmadd.wd(<16 x i16> %v, <16 x i16> %c{i})
+           %d{i} = add <8 x i32> %s{i}, %p{i}"""),
+}
+
+
+def vector_loop(dot, chains):
+    """A loop of nothing but a dot product, on registers."""
+    def join(line):
+        return "\n          ".join(line.format(i=i) for i in range(chains))
+
     return f"""
-    func.func @main(%x: f32, %n: index) -> f32 {{
-      %c0 = arith.constant 0 : index
-      %c1 = arith.constant 1 : index
-      %v = vector.broadcast %x : f32 to {sums}
-      %z = arith.constant dense<0.0> : {sums}
-      %r:{CHAINS} = scf.for %i = %c0 to %n step %c1
-          iter_args({", ".join(f"{name} = %z" for name in names)}) -> ({", ".join([sums] * CHAINS)}) {{
-        {chr(10).join(dots)}
-        scf.yield {", ".join(f"%d{i}" for i in range(CHAINS))} : {", ".join([sums] * CHAINS)}
-      }}
-      {chr(10).join(total)}
-      %y = vector.reduction <add>, %t{CHAINS - 2} : {sums} into f32
-      return %y : f32
-    }}"""
+        define void @peak(ptr %memory, i64 %n) #0 {{
+        entry:
+          %v = load {dot.operands}, ptr %memory, align 1
+          br label %loop
+        loop:
+          %k = phi i64 [ 0, %entry ], [ %next, %loop ]
+          {join(f"%s{{i}} = phi {dot.sums} [ zeroinitializer, %entry ], [ %d{{i}}, %loop ]")}
+          {join(dot.code)}
+          %next = add i64 %k, 1
+          %more = icmp ult i64 %next, %n
+          br i1 %more, label %loop, label %exit
+        exit:
+          {join(f"store volatile {dot.sums} %d{{i}}, ptr %memory, align 1")}
+          ret void
+        }}
+        attributes #0 = {{ "target-features"="{dot.features}" }}"""
 
 
 def compile_function(name, text):
-    """A function of LLVM's IR by the compiler of C: MLIR's pipelines take no such loops."""
+    """A function of LLVM's IR by the compiler of C: MLIR's pipelines take no such loops. In
+    which order instructions stand matters to CPUs, hence code for this one."""
     with tempfile.TemporaryDirectory() as folder:
         library = f"{folder}/peak.so"
-        subprocess.run(["clang-22", "-O2", "-shared", "-fPIC", "-w", "-x", "ir", "-", "-o", library],
+        subprocess.run(["clang-22", "-O2", "-march=native", "-shared", "-fPIC", "-w", "-x", "ir", "-", "-o",
+                        library],
                        input=text, text=True, check=True)
         return getattr(ctypes.CDLL(library), name)
 
 
 class ReadPeak:
-    """The same of memory: a sum of all there is, read at four places in turn, since one
+    """Reads memory: a sum of all there is, read at four places in turn, since one
     alone does not keep all requests busy that a core can have under way. Pages are small,
     as those of weights in an object file are; NumPy would ask for large ones."""
 
@@ -139,20 +170,18 @@ class ReadPeak:
         return (time.thread_time() - start) / self.BYTES
 
 
-class TilePeak:
+def tile_loop():
     """The same of tile registers: four sums of products of zeros."""
-
-    def __init__(self):
-        zeros = [f"call void @llvm.x86.tilezero(i8 {i})" for i in range(8)]
-        dots = [f"call void @llvm.x86.tdpbusd(i8 {i}, i8 {4 + i // 2}, i8 {6 + i % 2})" for i in range(4)]
-        text = f"""
+    zeros = [f"call void @llvm.x86.tilezero(i8 {i})" for i in range(8)]
+    dots = [f"call void @llvm.x86.tdpbusd(i8 {i}, i8 {4 + i // 2}, i8 {6 + i % 2})" for i in range(4)]
+    return f"""
         declare void @llvm.x86.ldtilecfg(ptr)
         declare void @llvm.x86.tilezero(i8)
         declare void @llvm.x86.tdpbusd(i8, i8, i8)
         declare void @llvm.x86.tilerelease()
-        define void @peak(ptr %config, i64 %n) #0 {{
+        define void @peak(ptr %memory, i64 %n) #0 {{
         entry:
-          call void @llvm.x86.ldtilecfg(ptr %config)
+          call void @llvm.x86.ldtilecfg(ptr %memory)
           {chr(10).join(zeros)}
           br label %loop
         loop:
@@ -166,27 +195,47 @@ class TilePeak:
           ret void
         }}
         attributes #0 = {{ "target-features"="+avx512f,+amx-tile,+amx-int8" }}"""
+
+
+class Peak:
+    """Measures products per second of a loop that does `products` in an iteration."""
+
+    # Palette 1 of tile registers: 64 bytes of a row and 16 rows in each.
+    TILES = bytes([1] + [0] * 15 + [64, 0] * 8 + [0] * 16 + [16] * 8 + [0] * 8)
+
+    def __init__(self, text, products, seconds=0.0005):
         self.function = compile_function("peak", text)
-        # Palette 1: 64 bytes of a row and 16 rows in each register.
-        self.config = np.frombuffer(bytes([1] + [0] * 15 + [64, 0] * 8 + [0] * 16 + [16] * 8 + [0] * 8), np.uint8)
+        self.memory = ctypes.create_string_buffer(self.TILES, 64)
+        self.products, self.count = products, 1000
+        while self.time() < seconds:
+            self.count *= 2
 
-    def run(self, count=20000):
+    def time(self):
         start = time.thread_time()
-        self.function(ctypes.c_void_p(self.config.ctypes.data), ctypes.c_int64(count))
-        return (time.thread_time() - start) / count
+        self.function(self.memory, ctypes.c_int64(self.count))
+        return time.thread_time() - start
+
+    def __call__(self):
+        return self.products * self.count / self.time()
 
 
-class Row(NamedTuple):
-    """How to choose a row, and products in one repetition of its peak."""
+def make_peak(row):
+    """The peak of the instruction that a row multiplies with."""
+    if row == "amx-int8":
+        return Peak(tile_loop(), 4 * 16 * 16 * 64)
+    dot = DOTS[row]
+    # Independent sums, enough to hide the latency of two instructions a cycle.
+    chains = 20 if dot.sums.startswith("<16") else 12
+    return Peak(vector_loop(dot, chains), dot.products * chains)
 
-    features: str
-    peak_products: int
 
-
+# The features that choose a row.
 ROWS = {
-    "avx512-fma": Row("avx512f", CHAINS * 16),
-    "avx512-vnni": Row("avx512f avx512bw avx512vnni", 4 * CHAINS * 16),
-    "amx-int8": Row("avx512f avx512bw avx512vnni amx-tile amx-int8", 4 * 16 * 16 * 64),
+    "avx2-fma": "avx2 fma",
+    "avx2-int16": "avx2 fma",
+    "avx512-fma": "avx512f",
+    "avx512-vnni": "avx512f avx512bw avx512vnni",
+    "amx-int8": "avx512f avx512bw avx512vnni amx-tile amx-int8",
 }
 
 
@@ -199,7 +248,7 @@ def module_ir(features, text):
 def linear_ir(layer, groups, row, copies=1):
     """`n` times `copies` layers that differ in their weights."""
     _, rows, size, outputs, end = layer
-    is_float = row == "avx512-fma"
+    is_float = row.endswith("fma")
     element = "f32" if is_float else "i8"
     is_quantized = not is_float and end in ("quantize", "gelu")
     x, w = f"tensor<{rows}x{size}x{element}>", f"tensor<{outputs}x{size}x{element}>"
@@ -225,7 +274,7 @@ def linear_ir(layer, groups, row, copies=1):
         ops.append(f"%y{i} = {op}")
         ops.append(f"%e{i} = tensor.extract %y{i}[%c0, %c0] : {y}")
         ops.append(f"%a{i + 1} = arith.{'xori' if is_quantized else 'maximumf'} %a{i}, %e{i} : {y_element}")
-    return module_ir(ROWS[row].features, f"""
+    return module_ir(ROWS[row], f"""
     func.func @main(%x: {x}, %n: index{f", %b: {b}" if end == "residual" else ""}) -> {y_element} {{
       {chr(10).join(constants)}
       %s = arith.constant dense<0.01> : tensor<{outputs}xf32>
@@ -266,7 +315,7 @@ def align(array):
 def create_timers(layer, row, is_quick):
     _, rows, size, outputs, end = layer
     rng = np.random.default_rng(0)
-    is_float = row == "avx512-fma"
+    is_float = row.endswith("fma")
     x = (rng.standard_normal((rows, size)).astype(np.float32) if is_float else
          rng.integers(-128, 128, (rows, size)).astype(np.int8))
     arrays = [align(x)]
@@ -284,22 +333,22 @@ def create_timers(layer, row, is_quick):
 
 def measure(layer, row, is_quick=False):
     timers = create_timers(layer, row, is_quick)
-    peak = TilePeak() if row == "amx-int8" else Timer(module_ir(ROWS[row].features, peak_ir()), np.float32(1))
+    peak = make_peak(row)
     samples = {name: [] for name in timers}
     times, peaks = {name: [] for name in timers}, []
-    before = peak.run()
+    before = peak()
     for _ in range(ROUNDS):
         for name, timer in timers.items():
             times[name].append(timer.run())
-            after = peak.run()
-            samples[name].append((before + after) / 2 / times[name][-1])
+            after = peak()
+            samples[name].append(1 / ((before + after) / 2 * times[name][-1]))
             peaks.append(after)
             before = after
     products = layer.rows * layer.size * layer.outputs
-    percent = {name: 100 * products / ROWS[row].peak_products * float(np.median(values))
+    percent = {name: 100 * products * float(np.median(values))
                for name, values in samples.items()}
     result = {"layer": layer.name, "shape": list(layer[1:4]), "end": layer.end, "row": row,
-              "peak_gops": 2e-9 * ROWS[row].peak_products / float(np.median(peaks)),
+              "peak_gops": 2e-9 * float(np.median(peaks)),
               "us": 1e6 * float(np.median(times["warm"])), "percent_of_peak": percent["warm"]}
     if "cold" in percent:
         result["cold_percent_of_peak"] = percent["cold"]

@@ -30,6 +30,8 @@ ROWS = {
     "amx-int8": "avx512f avx512bw avx512vl avx512vnni amx-tile amx-int8",
     "avx512-vnni": "avx512f avx512bw avx512vl avx512vnni",
     "avx512-fma": "avx512f",
+    "avx2-int16": "avx2 fma",
+    "avx2-fma": "avx2 fma",
 }
 # Kinds of layers: groups of the input, blocks of weights of 4 bits or None for those of 8,
 # whether the input is quantized in the layer. A kind is compared with another one.
@@ -165,19 +167,6 @@ def time_layers(timers, limit, rounds):
             {name: float(np.median(values)) for name, values in possible.items()})
 
 
-def make_peak(row):
-    """Returns a function that measures products per second at the peak."""
-    import linear
-
-    if row.startswith("amx"):
-        tiles = linear.TilePeak()
-        return lambda: 4 * 16 * 16 * 64 / tiles.run()
-    # As many VPDPBUSD start in a cycle as FMAs: with enough chains the rates are equal.
-    factor = 4 if row == "avx512-vnni" else 1
-    loop = linear.Timer(linear.module_ir(ROWS["avx512-fma"], linear.peak_ir()), np.float32(1))
-    return lambda: factor * linear.CHAINS * 16 / loop.run()
-
-
 def make_bandwidth():
     """Returns a function that measures bytes per second that a core reads."""
     import linear
@@ -189,8 +178,10 @@ def make_bandwidth():
 def measure(shape, row, kinds, options):
     """One row of the table for each kind of layer. One row of the input waits for memory,
     more of them for products."""
+    import linear
+
     timers = make_timers(shape, row, kinds)
-    limit = make_bandwidth() if shape[0] == 1 else make_peak(row)
+    limit = make_bandwidth() if shape[0] == 1 else linear.make_peak(row)
     with machine.Turns(options.lock):
         seconds, possible = time_layers(timers, limit, 2 if options.quick else ROUNDS)
     loop = analyse_loop(shape, row)
@@ -232,7 +223,9 @@ def run(options):
         if not machine.can_run(ROWS[name]):
             rows.append({"isa": name, "missing": "not on this machine"})
             continue
-        jobs = [(shape, list(KINDS)) for shape in shapes]
+        # Narrower sets do not have goals for every kind.
+        kinds = ["per tensor", "quantize, per tensor", "quantize, 6 groups"] if "avx2" in name else KINDS
+        jobs = [(shape, list(kinds)) for shape in shapes]
         # What one token needs does not depend on the row: memory decides.
         if name == "avx512-vnni":
             jobs.append((decode, ["per tensor", "int4", "int4, blocks of 128"]))

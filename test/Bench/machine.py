@@ -74,8 +74,19 @@ def can_run(features):
     return all(name.replace("-", "").replace("_", "") in flags for name in features.split())
 
 
+# The instruction sets that whole models are timed with, and what each needs.
+ISAS = {"avx2": "avx2 fma", "avx512": "avx512f avx512bw avx512vnni", "amx": "amx_tile amx_int8"}
+# Instructions that have a peak, less those that a narrower set leaves out.
+NARROWED = {"avx2": ("avx512f", "avx512vnni", "avxvnni", "amx-int8"), "avx512": ("amx-int8",), "amx": ()}
+
+
+def list_isas():
+    """Those of this machine, the best last."""
+    return [isa for isa, features in ISAS.items() if can_run(features)]
+
+
 def has_amx():
-    return "amx_int8" in read_cpu()[1]
+    return "amx" in list_isas()
 
 
 class Turns:

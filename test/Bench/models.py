@@ -27,8 +27,8 @@ FOLDER = BUILD / "bench/models"
 QTXC = BUILD / "bin/qtxc"
 CALIBRATION_TEXTS = 256
 EVALUATION_TEXTS = 2000
-# What `-mattr` takes away for machines without AMX.
-WITHOUT_AMX = "-amx-tile,-amx-int8,-amx-bf16"
+# What makes code for each instruction set that is timed; this machine's own has AMX.
+FLAGS = {"amx": [], "avx512": ["-mattr=-amx-tile,-amx-int8,-amx-bf16"], "avx2": ["-mcpu=x86-64-v3"]}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,6 +147,22 @@ def get_onnx(encoder):
                 lambda path: export_onnx(get_checkpoint(encoder), path))
 
 
+def get_sized_onnx(encoder, size):
+    """The model with a batch of one and sequences of `size`."""
+    def write(path):
+        import onnx
+
+        model = onnx.load(get_onnx(encoder))
+        sizes = {"batch": 1, "sequence": size}
+        for value in (*model.graph.input, *model.graph.output):
+            for dim in value.type.tensor_type.shape.dim:
+                if dim.dim_param:
+                    dim.dim_value = sizes[dim.dim_param]
+        onnx.save(model, path)
+
+    return make(encoder.folder / f"model-{size}.onnx", write)
+
+
 # ---- data --------------------------------------------------------------------
 
 def make_feed(ids, mask=None):
@@ -200,6 +216,17 @@ def get_calibration(encoder):
     return make(encoder.folder / "calibration.npz", functools.partial(write_calibration, encoder))
 
 
+def get_sized_calibration(encoder, size):
+    """The same, cut or padded to sequences of `size`."""
+    def write(path):
+        with np.load(get_calibration(encoder)) as arrays:
+            cut = {name: array[:, :size] for name, array in arrays.items()}
+        np.savez(path, **{name: np.pad(array, ((0, 0), (0, size - array.shape[1])))
+                          for name, array in cut.items()})
+
+    return make(encoder.folder / f"calibration-{size}.npz", write)
+
+
 def read_calibration(encoder):
     """One feed without padding for each sample."""
     with np.load(get_calibration(encoder)) as arrays:
@@ -228,26 +255,26 @@ def run_qtxc(arguments):
             "peak_mib": usage.ru_maxrss / 1024, "messages": messages}
 
 
-def get_flags(amx, threads):
-    flags = [] if amx else [f"-mattr={WITHOUT_AMX}"]
-    return flags + ([f"--threads={threads}"] if threads > 1 else [])
+def get_flags(isa, threads):
+    return FLAGS[isa] + ([f"--threads={threads}"] if threads > 1 else [])
 
 
-def get_data_flags(encoder, recipe):
+def get_data_flags(encoder, recipe, size=None):
     """What names the samples, where a recipe reads some."""
     if recipe in ("none", "w8a8-dynamic"):
         return []
-    return [f"--calibrate={get_calibration(encoder)}"]
+    return [f"--calibrate={get_calibration(encoder) if size is None else get_sized_calibration(encoder, size)}"]
 
 
-def get_object(encoder, recipe, amx, threads):
-    """The shared library that qtxc makes of the model."""
-    path = encoder.folder / f"{recipe}-{'amx' if amx else 'avx512'}-{threads}.so"
-    model = get_onnx(encoder)
+def get_object(encoder, recipe, isa, threads, size=None):
+    """The shared library that qtxc makes of the model, or of the one that takes batches of
+    one and sequences of `size` alone."""
+    path = encoder.folder / f"{recipe}-{isa}-{threads}{f'-{size}' if size else ''}.so"
+    model = get_onnx(encoder) if size is None else get_sized_onnx(encoder, size)
 
     def write(temporary):
         run_qtxc([model, "-o", temporary, "--emit=lib", "--name=encoder", f"--recipe={recipe}",
-                  *get_data_flags(encoder, recipe), *get_flags(amx, threads)])
+                  *get_data_flags(encoder, recipe, size), *get_flags(isa, threads)])
         temporary.with_suffix(".h").unlink()
 
     return make(path, write, newer_than=[QTXC, model])

@@ -18,10 +18,12 @@ REPOSITORY = HERE.parents[1]
 BUILD = pathlib.Path(os.environ.get("QTX_BUILD_DIR", REPOSITORY / "build"))
 sys.path.insert(0, str(HERE))
 
+import encoder_suite  # noqa: E402
 import goals  # noqa: E402
 import machine  # noqa: E402
 import timing  # noqa: E402
 
+ISA = "avx512" if "avx512" in machine.list_isas() else "avx2"
 is_built = all((BUILD / "bin" / name).exists() for name in ("qtxc", "qtx-bench"))
 
 
@@ -32,7 +34,7 @@ def results(tmp_path_factory):
         pytest.skip("the tools are not built, or not for this machine")
     folder = tmp_path_factory.mktemp("bench")
     done = subprocess.run(
-        [sys.executable, HERE / "bench.py", "--quick", "--no-scores", "--threads=1", "--isa=avx512",
+        [sys.executable, HERE / "bench.py", "--quick", "--no-scores", "--threads=1", f"--isa={ISA}",
          "--only=qtx int8,OpenVINO NNCF", f"--output={folder}"],
         capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -56,6 +58,7 @@ def test_encoder(results):
         assert 0 < row["min_ms"] <= row["median_ms"] and row["runs"] >= 3
         assert row["percent_of_peak"] > 0 and len(row["sha256"]) == 64
     assert any("bench_ms" in row for row in own)
+    assert own[0]["sha256"][:12] in text
     peer = [row for row in rows if row["name"] == "OpenVINO NNCF int8"]
     if importlib.util.find_spec("openvino") is None:
         assert [row["missing"] for row in peer] == ["ModuleNotFoundError: No module named 'openvino'"]
@@ -99,8 +102,43 @@ def make_results(own, peer):
 
 @pytest.mark.parametrize("own, met", [(6.4, True), (6.6, False)])
 def test_goals_follow_from_times(own, met):
-    (entry,) = goals.check(make_results(own, 10.0))
+    entry, stretch = goals.check(make_results(own, 10.0))
     assert math.isclose(entry["value"], own / 10) and entry["limit"] == 0.65 and entry["met"] == met
+    assert stretch["limit"] == 0.62 and not stretch["met"]
+
+
+def make_row(name, threads, median, sequence=384):
+    return {"model": "minilm", "isa": "avx512", "threads": threads, "batch": 1,
+            "sequence": sequence, "name": name, "median_ms": median}
+
+
+@pytest.mark.parametrize("two, met", [(10.0, True), (11.0, False)])
+def test_goal_of_a_second_thread(two, met):
+    rows = [make_row("qtx int8", 1, 19.0), make_row("qtx int8", 2, two)]
+    (entry,) = goals.check({"encoder": {"rows": rows}})
+    assert (entry["relation"], entry["limit"], entry["met"]) == ("at least", 1.85, met)
+
+
+@pytest.mark.parametrize("dynamic, met", [(10.4, True), (10.6, False)])
+def test_goal_of_dynamic_shapes(dynamic, met):
+    rows = [make_row("qtx int8", 1, dynamic, 128), make_row("qtx int8 static", 1, 10.0, 128)]
+    (entry,) = goals.check({"encoder": {"rows": rows}})
+    assert (entry["limit"], entry["met"]) == (1.05, met)
+
+
+def test_goal_of_long_attention():
+    rows = [{"name": "qtx int8", "threads": 1, "isa": "avx512", "sequence": size, "median_ms": 1.0,
+             "ns_per_score": time} for size, time in ((384, 1.0), (16384, 1.2))]
+    (entry,) = [e for e in goals.check({"attention": {"rows": rows}}) if "16384" in e["goal"]]
+    assert math.isclose(entry["value"], 1.2) and not entry["met"]
+
+
+def test_narrow_instructions_have_their_own_peak():
+    """A wider instruction's peak is not what narrower code is held to."""
+    rows = [{"isa": isa, "median_ms": 1.0, "min_ms": 1.0, "gop": 1e-3, "threads": 1}
+            for isa in ("avx2", "avx512")]
+    encoder_suite.add_shares(rows, {"peak_gops": {"avx512vnni": 400.0, "avx2": 100.0, "fma": 50.0}})
+    assert [row["percent_of_peak"] for row in rows] == pytest.approx([1000 / 1000, 1000 / 4000])
 
 
 def test_goals_without_results():

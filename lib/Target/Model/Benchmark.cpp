@@ -13,6 +13,7 @@
 #include "llvm/ExecutionEngine/Orc/LLJIT.h"
 #include "llvm/IR/LLVMContext.h"
 #include "llvm/IR/Module.h"
+#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/SourceMgr.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/TargetParser/Host.h"
@@ -32,6 +33,9 @@ static double getSeconds(Clock::time_point start) {
 //===----------------------------------------------------------------------===//
 
 namespace {
+/// How an instruction takes the accumulator.
+enum class Sum { First, Last, AddedApart };
+
 /// A dot-product instruction on vectors.
 struct Instruction {
   StringLiteral isa;
@@ -42,24 +46,26 @@ struct Instruction {
   StringLiteral accumulator;
   StringLiteral operand;
   StringLiteral intrinsic;
-  /// The accumulator is the last operand and not the first one.
-  bool accumulatorLast;
+  Sum sum;
 };
 } // namespace
 
 /// The best first.
 static constexpr Instruction kInstructions[] = {
     {"avx512vnni", "avx512vnni,avx512f", 128, "<16 x i32>", "<64 x i8>",
-     "llvm.x86.avx512.vpdpbusd.512", false},
+     "llvm.x86.avx512.vpdpbusd.512", Sum::First},
     {"avxvnni", "avxvnni,avx2", 64, "<8 x i32>", "<32 x i8>",
-     "llvm.x86.avx512.vpdpbusd.256", false},
+     "llvm.x86.avx512.vpdpbusd.256", Sum::First},
+    {"avx2", "avx2", 32, "<8 x i32>", "<16 x i16>", "llvm.x86.avx2.pmadd.wd",
+     Sum::AddedApart},
     {"avx512f", "avx512f", 32, "<16 x float>", "<16 x float>",
-     "llvm.fma.v16f32", true},
+     "llvm.fma.v16f32", Sum::Last},
     {"fma", "fma,avx2", 16, "<8 x float>", "<8 x float>", "llvm.fma.v8f32",
-     true},
+     Sum::Last},
     {"dotprod", "dotprod,neon", 32, "<4 x i32>", "<16 x i8>",
-     "llvm.aarch64.neon.sdot.v4i32.v16i8", false},
-    {"neon", "neon", 8, "<4 x float>", "<4 x float>", "llvm.fma.v4f32", true},
+     "llvm.aarch64.neon.sdot.v4i32.v16i8", Sum::First},
+    {"neon", "neon", 8, "<4 x float>", "<4 x float>", "llvm.fma.v4f32",
+     Sum::Last},
 };
 
 /// Independent accumulators: latency times instructions per cycle, at least,
@@ -78,6 +84,32 @@ static std::string makeFeatureString(StringRef features) {
   return "+" + llvm::join(names, ",+");
 }
 
+/// `%t{k}`, which is `%s{k}` plus the products of `%a` and `%b`.
+static void writeDot(llvm::raw_ostream &stream, const Instruction &instruction,
+                     unsigned k) {
+  StringRef sum = instruction.accumulator, operand = instruction.operand;
+  switch (instruction.sum) {
+  case Sum::First:
+    stream << llvm::formatv("  %t{0} = call {1} @{2}({1} %s{0}, {3} %a, {3} "
+                            "%b)\n",
+                            k, sum, instruction.intrinsic, operand);
+    return;
+  case Sum::Last:
+    stream << llvm::formatv("  %t{0} = call {1} @{2}({3} %a, {3} %b, {1} "
+                            "%s{0})\n",
+                            k, sum, instruction.intrinsic, operand);
+    return;
+  case Sum::AddedApart:
+    // The products depend on the sum, or they would be the same in each turn.
+    stream << llvm::formatv("  %c{0} = bitcast {1} %s{0} to {3}\n"
+                            "  %m{0} = call {1} @{2}({3} %a, {3} %c{0})\n"
+                            "  %t{0} = add {1} %s{0}, %m{0}\n",
+                            k, sum, instruction.intrinsic, operand);
+    return;
+  }
+  llvm_unreachable("unknown form");
+}
+
 /// A function `void peak(ptr operands, ptr sums, i64 iterations)`.
 static std::string makeVectorLoop(const Instruction &instruction) {
   std::string text;
@@ -94,15 +126,8 @@ static std::string makeVectorLoop(const Instruction &instruction) {
   for (unsigned k = 0; k < count; ++k)
     stream << "  %s" << k << " = phi " << sum << " [zeroinitializer, %entry], "
            << "[%t" << k << ", %loop]\n";
-  std::string factors = (operand + " %a, " + operand + " %b").str();
-  for (unsigned k = 0; k < count; ++k) {
-    std::string accumulator = (sum + " %s" + Twine(k)).str();
-    stream << "  %t" << k << " = call " << sum << " @" << instruction.intrinsic
-           << "("
-           << (instruction.accumulatorLast ? factors + ", " + accumulator
-                                           : accumulator + ", " + factors)
-           << ")\n";
-  }
+  for (unsigned k = 0; k < count; ++k)
+    writeDot(stream, instruction, k);
   stream << "  %i1 = add i64 %i, 1\n"
          << "  %more = icmp ult i64 %i1, %n\n"
          << "  br i1 %more, label %loop, label %exit\nexit:\n";
@@ -110,8 +135,7 @@ static std::string makeVectorLoop(const Instruction &instruction) {
     stream << "  %p" << k << " = getelementptr " << sum << ", ptr %sums, i64 "
            << k << "\n  store " << sum << " %t" << k << ", ptr %p" << k
            << ", align 1\n";
-  stream << "  ret void\n}\ndeclare " << sum << " @" << instruction.intrinsic
-         << "(" << sum << ", " << operand << ", " << operand << ")\n"
+  stream << "  ret void\n}\n"
          << "attributes #0 = { \"target-features\"=\""
          << makeFeatureString(instruction.features) << "\" }\n";
   return text;
