@@ -14,8 +14,10 @@
 #include "qtx/Dialect/Qtx/IR/QtxDialect.h"
 #include "qtx/Dialect/Qtx/IR/QtxOps.h"
 #include "qtx/Kernel/MicroKernel.h"
+#include "qtx/Kernel/Tuning.h"
 #include "qtx/Support/Diagnostics.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/FormatVariadic.h"
 #include <numeric>
 
 using namespace mlir;
@@ -224,11 +226,21 @@ static StringRef explainReference(Operation *op,
       .Default(findRowsObstacle);
 }
 
+static std::string getKernelName(MicroKernelAttr config, bool isTuned) {
+  std::string name = config.getKernel().str();
+  if (isTuned)
+    name +=
+        llvm::formatv(", tuned: {0} x {1} in blocks of {2}", config.getRows(),
+                      config.getVectors(), config.getBlock())
+            .str();
+  return name;
+}
+
 /// What runs a layer that has no obstacle.
 static std::string getKernelName(Operation *op,
                                  const TargetFeatures &features) {
   if (auto config = op->getAttrOfType<MicroKernelAttr>(kConfigAttrName))
-    return config.getKernel().str();
+    return getKernelName(config, op->hasAttr(kTunedAttrName));
   auto attention = dyn_cast<AttentionOp>(op);
   if (!attention)
     return "rows";

@@ -29,6 +29,7 @@ static constexpr Core kZen2 = {32 * kKiB, 512 * kKiB, 64, 32};
 static constexpr Core kAlderLake = {48 * kKiB, 1280 * kKiB, 64, 48};
 static constexpr Core kRaptorLake = {48 * kKiB, 2048 * kKiB, 64, 48};
 static constexpr Core kZen4 = {32 * kKiB, 1024 * kKiB, 64, 32};
+static constexpr Core kSierraForest = {32 * kKiB, 1024 * kKiB, 64, 32};
 static constexpr Core kZen5 = {48 * kKiB, 1024 * kKiB, 128, 64};
 static constexpr Core kIceLakeClient = {48 * kKiB, 512 * kKiB, 64, 48};
 static constexpr Core kSkylakeServer = {32 * kKiB, 1024 * kKiB, 128, 48};
@@ -42,8 +43,10 @@ static std::optional<Core> lookupCore(StringRef cpu) {
       .Cases({"znver1", "znver2", "znver3"}, kZen2)
       .Case("znver4", kZen4)
       .Case("znver5", kZen5)
+      .Cases({"sierraforest", "grandridge", "clearwaterforest"}, kSierraForest)
       .Cases({"alderlake", "gracemont"}, kAlderLake)
-      .Cases({"raptorlake", "meteorlake", "arrowlake", "arrowlake-s"},
+      .Cases({"raptorlake", "meteorlake", "arrowlake", "arrowlake-s",
+              "lunarlake", "pantherlake"},
              kRaptorLake)
       .Cases({"icelake-client", "rocketlake", "tigerlake"}, kIceLakeClient)
       .Cases({"skylake-avx512", "cascadelake", "cooperlake", "x86-64-v4"},

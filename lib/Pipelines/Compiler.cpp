@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "qtx/Pipelines/Compiler.h"
+#include "Tune.h"
 #include "mlir/Conversion/SCFToControlFlow/SCFToControlFlow.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
@@ -121,6 +122,12 @@ static constexpr TextOption kTextOptions[] = {
      [](CompileOptions &options, StringRef value) {
        return store(parseThreads(value), options.threads);
      }},
+    {"tune",
+     [](CompileOptions &options, StringRef value) -> llvm::Error {
+       options.tune = true;
+       options.tuningPath = value.str();
+       return llvm::Error::success();
+     }},
     {"dump-stages", setText<&CompileOptions::dumpFolder>},
     {"verify",
      [](CompileOptions &options, StringRef) -> llvm::Error {
@@ -163,6 +170,12 @@ llvm::Error qtx::checkOptions(const CompileOptions &options) {
   if (options.verify && options.reference)
     return llvm::createStringError(
         "--verify: expected fast code to compare, found --reference");
+  if (options.tune && options.lastStage < Stage::Configure)
+    return llvm::createStringError(
+        "--tune: expected to compile as far as to the stage configure");
+  if (options.tune && options.reference)
+    return llvm::createStringError(
+        "--tune: expected fast code to time, found --reference");
   if (options.threads > 1 && options.reference)
     return llvm::createStringError(
         "--threads: expected no --reference beside it, which uses one thread");
@@ -526,13 +539,37 @@ private:
   LogicalResult runConfigure() {
     if (options.reference)
       return success();
-    if (failed(runPasses(buildConfigure)))
+    if (failed(runPasses(buildConfigure)) || failed(tune()))
       return failure();
     // The other version of code with AMX only serves where it is refused.
     if (versions.size() == 2)
       shareWeightFormats(versions[1], versions[0]);
     if (options.report)
       reportKernels(getEntry(), *options.report);
+    return success();
+  }
+
+  LogicalResult tune() {
+    if (!options.tune)
+      return success();
+    std::string path = options.tuningPath;
+    auto fail = [&](llvm::Error error) {
+      return module.emitError()
+             << "--tune: " << llvm::toString(std::move(error));
+    };
+    if (path.empty()) {
+      auto standard = getDefaultTuningFile();
+      if (!standard)
+        return fail(standard.takeError());
+      path = std::move(*standard);
+    }
+    auto progress = [&](size_t done, size_t total) {
+      if (options.stageProgress)
+        options.stageProgress(Stage::Configure, done, total);
+    };
+    for (ModuleOp version : versions)
+      if (llvm::Error error = tuneContractions(version, path, progress))
+        return fail(std::move(error));
     return success();
   }
 

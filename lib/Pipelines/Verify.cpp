@@ -495,6 +495,7 @@ compileFrom(ModuleOp start, Stage stage, CompileOptions options,
             bool reference) {
   options.reference = reference;
   options.verify = false;
+  options.tune = false;
   options.weightsPath.clear();
   options.recipe = Recipe();
   options.calibrationPath.clear();

@@ -303,6 +303,7 @@ def compile(  # pylint: disable=redefined-builtin
     weights: Optional[str] = None,
     reference: bool = False,
     verify: bool = False,
+    tune: Union[bool, Path] = False,
     report: Optional[Path] = None,
     dump_stages: Optional[Path] = None,
     progress: Optional[ProgressCallback] = None,
@@ -320,8 +321,10 @@ def compile(  # pylint: disable=redefined-builtin
     (docs/HowTo/LinkAModel.md). `weights`: the name of a file that `save` writes beside
     the code, which then holds no weights. `reference`: lower everything by the
     reference path. `verify`: fail unless the code agrees with the reference on the samples
-    (docs/HowTo/Verify.md). `report`: a file (.json or .html) for the report, which then also
-    says what quantization costs. `dump_stages`: a folder for the IR after each stage.
+    (docs/HowTo/Verify.md). `tune`: time configurations of linear layers on this machine, and
+    keep the best in a file, the named one or the user's (docs/HowTo/Tune.md). `report`: a
+    file (.json or .html) for the report, which then also says what quantization costs.
+    `dump_stages`: a folder for the IR after each stage.
     `progress`: called while stages run over samples, as by `qtx.calibrate`.
 
     Raises `CompileError` with the diagnostics of the compiler.
@@ -335,6 +338,8 @@ def compile(  # pylint: disable=redefined-builtin
     options = {key: value for key, value in options.items() if value is not None}
     switches = {"reference": reference, "verify": verify}
     options.update((key, None) for key, value in switches.items() if value)
+    if tune is not False:
+        options["tune"] = None if tune is True else os.fspath(tune)
     module = open_model(model)
     if calibrate is None:
         return _compile(module, options, progress)

@@ -44,4 +44,7 @@ defm stop_after : Value<"stop-after", "<STAGE>", "Write the IR at the exit of a 
 defm dump_stages : Value<"dump-stages", "<DIR>", "Write the IR after each stage into a folder">;
 defm weights : Value<"weights", "<FILE>", "Write the weights to a file of their own, which callers map and pass">;
 def verify : Switch<"verify", "Run the code and the reference on the samples, and fail if they differ by more than they may">;
+def tune : Switch<"tune", "Time configurations of linear layers on this machine and keep the best for later">;
+def tune_eq : Joined<["--", "-"], "tune=">, MetaVarName<"<FILE>">,
+              HelpText<"The same, kept in FILE instead of qtx/tune.json in the cache folder">;
 def quiet : Switch<"quiet", "Print errors and warnings only">;

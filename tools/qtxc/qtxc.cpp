@@ -119,6 +119,7 @@ static llvm::Error addTextOptions(CompileOptions &options,
     options.recipe = llvm::cantFail(parseRecipe(kDefaultRecipe));
   for (const llvm::opt::Arg *arg : arguments) {
     StringRef name = arg->getOption().getName();
+    name.consume_back("=");
     if (!llvm::is_contained(getOptionNames(), name))
       continue;
     StringRef value = arg->getNumValues() ? arg->getValue() : "";

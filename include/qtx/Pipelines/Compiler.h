@@ -52,6 +52,10 @@ struct CompileOptions {
   Recipe recipe;
   /// File for the weights; they are part of the object if it is empty.
   std::string weightsPath;
+  /// Time configurations of contractions, and keep what was found in a file:
+  /// the default one if none is named.
+  bool tune = false;
+  std::string tuningPath;
   /// Keep what `verifyModel` compares the code with.
   bool verify = false;
   /// What to fill in while the stages run; null for no report.
@@ -68,8 +72,8 @@ struct CompileOptions {
 
 /// The options that text can set, by the names that the command line has for
 /// them: calibrate, observer, calibration-threads, recipe, name, mtriple, mcpu,
-/// mattr, weights, O (a level), reference and verify (no value), threads, and
-/// dump-stages.
+/// mattr, weights, O (a level), reference and verify (no value), threads, tune
+/// (a file or no value), and dump-stages.
 llvm::ArrayRef<llvm::StringLiteral> getOptionNames();
 
 /// Sets the option of that name. The error does not name the option.
