@@ -124,7 +124,7 @@ func.func @amx_segments(%x: tensor<?x64xi8>) -> tensor<?x2xf32> {
 // Storage is signed: so are the bytes that are multiplied, where they can be.
 module attributes {llvm.target = #llvm.target<triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <["+avx2", "+avxvnni", "+avxvnniint8"]>>} {
 // CHECK-LABEL: func.func @avx_vnni_int8
-// CHECK: "x86-avx-vnni-int8", rows = 6, vectors = 2
+// CHECK: "x86-avx-vnni-int8", rows = 12, vectors = 1
 func.func @avx_vnni_int8(%x: tensor<?x4xi8>) -> tensor<?x2xf32> {
   %w = arith.constant dense<1> : tensor<2x4xi8>
   %s = arith.constant dense<1.0> : tensor<1xf32>
