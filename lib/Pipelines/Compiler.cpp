@@ -117,6 +117,11 @@ static constexpr TextOption kTextOptions[] = {
        options.reference = true;
        return llvm::Error::success();
      }},
+    {"simulate",
+     [](CompileOptions &options, StringRef) -> llvm::Error {
+       options.simulate = true;
+       return llvm::Error::success();
+     }},
     {"weights", setText<&CompileOptions::weightsPath>},
     {"threads",
      [](CompileOptions &options, StringRef value) {
@@ -176,6 +181,10 @@ llvm::Error qtx::checkOptions(const CompileOptions &options) {
   if (options.tune && options.reference)
     return llvm::createStringError(
         "--tune: expected fast code to time, found --reference");
+  if (options.simulate && options.recipe.isFloat())
+    return llvm::createStringError(
+        "--simulate: expected a recipe that quantizes, found '" +
+        options.recipe.name + "'");
   if (options.threads > 1 && options.reference)
     return llvm::createStringError(
         "--threads: expected no --reference beside it, which uses one thread");
@@ -416,7 +425,8 @@ private:
                                if (options.report)
                                  floatModel = module.clone();
                              },
-                             options.report};
+                             options.report,
+                             options.simulate};
     if (failed(quantizeModel(entry, options.recipe, quantize)))
       return failure();
     return reportQuantize();

@@ -34,6 +34,9 @@ static bool isQuantized(func::FuncOp function) {
 
 LogicalResult Quantizer::run() {
   if (isQuantized(function)) {
+    if (options.simulate)
+      return function.emitError() << "expected a float model to simulate, "
+                                     "found one that is quantized already";
     useQuantizedOperands(function);
     if (!recipe.isFloat())
       function.emitRemark() << "the model is quantized already and keeps its "
@@ -76,7 +79,8 @@ LogicalResult Quantizer::run() {
   if (failed(observe()))
     return failure();
   quantizeWeights();
-  useQuantizedOperands(function);
+  if (!options.simulate)
+    useQuantizedOperands(function);
   eraseUnusedConstants(function);
   removeObserved(function);
   return success();

@@ -96,6 +96,19 @@ static void correctBias(LinearNumbers &numbers, const RoundedWeights &rounded,
   }
 }
 
+/// The numbers that the integers mean.
+static void storeSimulated(LinearOp op, LinearNumbers &numbers,
+                           const RoundedWeights &rounded) {
+  int64_t numBlocks = llvm::divideCeil(numbers.columns, rounded.block);
+  for (int64_t row = 0; row < numbers.rows; ++row)
+    for (int64_t i = 0; i < numbers.columns; ++i) {
+      int64_t at = row * numbers.columns + i;
+      numbers.weights[at] = float(rounded.codes[at]) *
+                            rounded.scales[row * numBlocks + i / rounded.block];
+    }
+  numbers.storeWeights(op);
+}
+
 static void storeIntegers(LinearOp op, const LinearNumbers &numbers,
                           const RoundedWeights &rounded, unsigned bits) {
   OpBuilder builder(op);
@@ -146,7 +159,10 @@ void Quantizer::quantizeWeights(LinearOp op, size_t edge) {
                 divide(moments[edge]->getSums(), count));
     numbers.storeBias(op);
   }
-  storeIntegers(op, numbers, rounded, choice.bits);
+  if (options.simulate)
+    storeSimulated(op, numbers, rounded);
+  else
+    storeIntegers(op, numbers, rounded, choice.bits);
   explainWeights(op, choice, moments[edge].has_value(), rounding,
                  rounded.isErrorMinimised);
 }

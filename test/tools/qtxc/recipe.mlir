@@ -21,6 +21,17 @@
 // INT8: qtx.scale_shift %arg0
 // INT8: qtx.quantize %{{.*}} -> tensor<?x4x!quant.uniform<i8:f32, {{[0-9.]+}}>>
 
+// The simulation has the same edges and float weights.
+// RUN: qtxc %s -o - --calibrate=%t.npz --simulate --stop-after=quantize --quiet | FileCheck %s --check-prefix=SIMULATED
+// SIMULATED: %[[Q:.*]] = qtx.quantize
+// SIMULATED: %[[X:.*]] = qtx.dequantize %[[Q]]
+// SIMULATED: qtx.linear %[[X]], {{.*}}(tensor<?x4xf32>, tensor<4x4xf32>
+// SIMULATED-NOT: i8>
+// RUN: not qtxc %t.quantized.mlir -o %t.out.mlir --simulate 2>&1 | FileCheck %s --check-prefix=TWICE
+// TWICE: error: expected a float model to simulate, found one that is quantized already
+// RUN: not qtxc %s -o %t.out.mlir --recipe=none --simulate 2>&1 | FileCheck %s --check-prefix=NOTHING
+// NOTHING: qtxc: error: --simulate: expected a recipe that quantizes, found 'none'
+
 // DYNAMIC: %[[X:.*]], %[[S:.*]], %[[Z:.*]] = qtx.dynamic_quantize %arg0
 // DYNAMIC: qtx.linear %[[X]] scale(%[[S]]) zero_point(%[[Z]])
 
