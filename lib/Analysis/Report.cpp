@@ -160,6 +160,7 @@ void Writer::writeEdge(const EdgeReport &edge) {
   addIfKnown("margin", edge.margin);
   addIfTrue("scaled", edge.isScaled);
   addIfTrue("shifted", edge.isShifted);
+  addIfKnown("scaling", edge.scaling);
   addIfKnown("sqnr_db", edge.sqnr);
   addIfKnown("reason", edge.reason);
 }

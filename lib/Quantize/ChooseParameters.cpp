@@ -17,11 +17,7 @@
 using namespace mlir;
 using namespace qtx;
 
-/// What goals of accuracy were reached with, on encoders: channels come closer
-/// to one range by this power of the ratio, and outliers are this many times
-/// wider than the median.
-static constexpr float kScaleExponent = 0.75f;
-static constexpr float kSmallestScale = 0.25f;
+/// Outliers are this many times wider than the median.
 static constexpr float kOutlierSpan = 2.5f;
 
 /// The observed ranges, widened.
@@ -107,8 +103,9 @@ LogicalResult Quantizer::chooseGroups(Edge &edge, ArrayRef<float> spans) {
   case Grouping::PerTensor:
     return success();
   case Grouping::Outliers:
-    // Other edges get along with scaling alone.
-    if (isPermutable(edge))
+    // Other edges get along with scaling alone, as all do whose scales are
+    // searched.
+    if (isPermutable(edge) && edge.variances.empty())
       edge.groups = separateOutliers(spans, kOutlierSpan);
     else if (edge.feedsLinearsOnly)
       explainOutliers(edge, separateOutliers(spans, kOutlierSpan));
@@ -184,8 +181,13 @@ std::vector<float> qtx::getSteps(const Edge &edge,
 /// Outliers in a group of their own keep their scale. Shifts are multiples of
 /// the step: where many values are zero, as behind an activation, an error of
 /// zero would add up.
-void Quantizer::chooseScaling(Edge &edge, const ChannelRanges &ranges) {
-  edge.scaling = boundScales(ranges, kScaleExponent, kSmallestScale);
+void Quantizer::chooseScaling(Edge &edge, ChannelRanges &ranges) {
+  edge.scaling = searchScaling(edge, ranges);
+  if (options.report)
+    getEdgeReport(*options.report, edge.value).scaling =
+        edge.scaling ? "search" : "range";
+  if (!edge.scaling)
+    edge.scaling = boundScales(ranges, kScaleExponent, kSmallestScale);
   ArrayRef<int64_t> sizes = edge.groups.sizes;
   if (sizes.size() == 2)
     for (int64_t outlier : ArrayRef(edge.groups.order).drop_front(sizes[0]))

@@ -58,6 +58,8 @@ LogicalResult Quantizer::run() {
   if (failed(checkOverrides()))
     return failure();
   dropLoneFactors();
+  if (failed(observeVariances()))
+    return failure();
   for (Edge &edge : edges)
     if (edge.recipe.isQuantized && failed(choose(edge)))
       return failure();

@@ -35,6 +35,8 @@ struct Edge {
   EdgeRecipe recipe;
   /// All uses are inputs of linears whose weights can change.
   bool feedsLinearsOnly = true;
+  /// Of each channel, where scales are searched; else empty.
+  std::vector<double> variances;
   /// Why it stays float although the recipe quantizes it; empty if it does not.
   std::string obstacle;
 
@@ -101,7 +103,11 @@ private:
   llvm::SmallVector<int64_t> getOrder(Edge &edge, llvm::ArrayRef<float> spans);
   llvm::SmallVector<int64_t> getStreamOrder(mlir::Value value,
                                             llvm::ArrayRef<float> spans);
-  void chooseScaling(Edge &edge, const ChannelRanges &ranges);
+  mlir::LogicalResult observeVariances();
+  /// Gives narrow channels of `ranges` room.
+  std::optional<ChannelScaling> searchScaling(const Edge &edge,
+                                              ChannelRanges &ranges) const;
+  void chooseScaling(Edge &edge, ChannelRanges &ranges);
   void chooseForm(Edge &edge, const ChannelRanges &ranges,
                   llvm::SmallVector<AffineParameters> &parameters);
 
@@ -157,6 +163,11 @@ inline constexpr auto kQuantizeRemark =
 /// `parameters`.
 std::vector<float> getSteps(const Edge &edge,
                             llvm::ArrayRef<AffineParameters> parameters);
+
+/// What goals of accuracy were reached with, on encoders: channels come closer
+/// to one range by this power of the ratio of their spans to the median.
+inline constexpr float kScaleExponent = 0.75f;
+inline constexpr float kSmallestScale = 0.25f;
 
 /// The size of the last axis.
 int64_t getNumChannels(mlir::Value value);

@@ -184,6 +184,7 @@ EdgeRecipe Recipe::getEdge(StringRef edgeName) const {
     replace(result.isQuantized, override.isQuantized);
     replace(result.isSymmetric, override.isSymmetric);
     replace(result.isScaled, override.isScaled);
+    replace(result.isSearched, override.isSearched);
     replace(result.margin, override.margin);
     replace(result.form, override.form);
     replaceGroups(result, override);

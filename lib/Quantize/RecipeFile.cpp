@@ -183,6 +183,7 @@ parseOverride(const llvm::json::Value &value, StringRef where,
   if (isEdge) {
     reader.readBool("symmetric", result.isSymmetric);
     reader.readBool("scale", result.isScaled);
+    reader.readBool("search", result.isSearched);
     readGroups(reader, base, result);
     reader.readNumber("margin", kMinMargin, kMaxMargin, result.margin);
     reader.readObserver("observer", result.observer);

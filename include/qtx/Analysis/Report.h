@@ -56,6 +56,9 @@ struct EdgeReport {
   /// Whether channels are quantized in a unit of their own, and from a point of
   /// their own.
   bool isScaled = false, isShifted = false;
+  /// How scales of channels were chosen: `range` or `search`; empty if channels
+  /// are not scaled.
+  std::string scaling;
   /// Signal over quantization noise of this edge alone, in dB.
   std::optional<double> sqnr;
   /// Why the edge is float; empty if it is not, or if nobody knows.

@@ -72,6 +72,8 @@ struct EdgeRecipe {
   bool onlyFeedForward = false;
   /// Scale and shift channels towards one range.
   bool isScaled = false;
+  /// With data, scales are those of the least error in the results of linears.
+  bool isSearched = false;
   /// Factor by which observed ranges are widened around their middle.
   double margin = 1;
 };
@@ -105,7 +107,8 @@ struct Recipe {
   struct Override {
     /// A glob pattern.
     std::string match;
-    std::optional<bool> isQuantized, isSymmetric, isScaled, isErrorMinimised;
+    std::optional<bool> isQuantized, isSymmetric, isScaled, isSearched,
+        isErrorMinimised;
     std::optional<int64_t> numGroups, bits, block;
     std::optional<double> margin;
     std::optional<Grouping> grouping;

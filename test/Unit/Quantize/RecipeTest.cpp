@@ -44,7 +44,8 @@ TEST(Recipe, WrongNames) {
 TEST(Recipe, Overrides) {
   Recipe recipe = llvm::cantFail(parseRecipeFile(
       R"({"base": "int8",
-          "edges": [{"match": "layer.0.*", "scale": false, "groups": 3},
+          "edges": [{"match": "layer.0.*", "scale": false, "groups": 3,
+                     "search": false},
                     {"match": "*.out", "quantize": false, "margin": 1.5,
                      "symmetric": false}],
           "layers": [{"match": "layer.?.up", "bits": 4, "block": 32,
@@ -53,7 +54,7 @@ TEST(Recipe, Overrides) {
   EdgeRecipe edge = recipe.getEdge("layer.0.in");
   EXPECT_EQ(edge.grouping, Grouping::Unequal);
   EXPECT_EQ(edge.numGroups, 3);
-  EXPECT_FALSE(edge.isScaled);
+  EXPECT_FALSE(edge.isScaled || edge.isSearched);
   EXPECT_TRUE(edge.isQuantized && edge.isSymmetric);
   edge = recipe.getEdge("layer.1.out");
   EXPECT_FALSE(edge.isQuantized || edge.isSymmetric);
