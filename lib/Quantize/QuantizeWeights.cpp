@@ -9,6 +9,7 @@
 #include "Dialect/Qtx/Transforms/ConstantUtils.h"
 #include "LinearNumbers.h"
 #include "Quantizer.h"
+#include "mlir/IR/IRMapping.h"
 #include "qtx/Analysis/Calibrate.h"
 #include "qtx/Analysis/GPTQ.h"
 #include "qtx/Analysis/Measure.h"
@@ -28,6 +29,44 @@ static void addRows(const StreamedValue &value, std::vector<double> &sums) {
         sum += number;
 }
 
+namespace {
+/// Copies of attention and of what lies behind it, in which no operand of
+/// attention is quantized. They go with the object.
+class ExactAttention {
+public:
+  ~ExactAttention() {
+    for (Operation *copy : llvm::reverse(copies))
+      copy->erase();
+  }
+
+  /// `value` as it would be with attention that is exact.
+  Value get(Value value) {
+    Operation *op = value.getDefiningOp();
+    if (auto dequantize = dyn_cast_or_null<DequantizeOp>(op))
+      if (auto quantize = dequantize.getX().getDefiningOp<QuantizeOp>())
+        return quantize.getX();
+    if (!isa_and_present<AttentionOp, MergeHeadsOp, PermuteOp, ScaleShiftOp,
+                         SplitHeadsOp>(op))
+      return value;
+    IRMapping mapping;
+    for (Value operand : op->getOperands())
+      mapping.map(operand, get(operand));
+    OpBuilder builder(op->getContext());
+    builder.setInsertionPointAfterValue(value);
+    Operation *copy = builder.clone(*op, mapping);
+    copies.push_back(copy);
+    if (auto attention = dyn_cast<AttentionOp>(copy)) {
+      attention.removeProbsQuantAttr();
+      attention.setUnnormalised(false);
+    }
+    return copy->getResult(0);
+  }
+
+private:
+  SmallVector<Operation *> copies;
+};
+} // namespace
+
 /// Streams the data through the simulation; one lane for each edge that feeds
 /// linears.
 LogicalResult Quantizer::observe() {
@@ -43,11 +82,16 @@ LogicalResult Quantizer::observe() {
   StreamedFunction streamed{function, {}};
   SmallVector<SmallVector<size_t>> lanes;
   SmallVector<size_t> edgeOfLane;
+  ExactAttention attention;
   for (auto [index, edge] : llvm::enumerate(edges)) {
     if (!edge.approximate || !edge.feedsLinearsOnly)
       continue;
     size_t first = streamed.values.size();
-    llvm::append_values(streamed.values, edge.exact, edge.approximate);
+    // Errors of few keys that many queries look at add up to a bias.
+    Value exact = edge.value.getDefiningOp<MergeHeadsOp>()
+                      ? attention.get(edge.exact)
+                      : edge.exact;
+    llvm::append_values(streamed.values, exact, edge.approximate);
     lanes.push_back({first, first + 1});
     edgeOfLane.push_back(index);
     moments[index].emplace(getNumChannels(edge.value));
