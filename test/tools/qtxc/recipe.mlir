@@ -21,6 +21,12 @@
 // INT8: qtx.scale_shift %arg0
 // INT8: qtx.quantize %{{.*}} -> tensor<?x4x!quant.uniform<i8:f32, {{[0-9.]+}}>>
 
+// Scales by the error of the results; a report says so.
+// RUN: echo '{"base": "int8", "edges": [{"match": "*", "search": true}]}' > %t.search.json
+// RUN: qtxc %s -o - --calibrate=%t.npz --recipe=%t.search.json --report=%t.report.json --stop-after=quantize --quiet | FileCheck %s --check-prefix=INT8
+// RUN: FileCheck %s --check-prefix=SEARCHED < %t.report.json
+// SEARCHED: "scaling": "search"
+
 // The simulation has the same edges and float weights.
 // RUN: qtxc %s -o - --calibrate=%t.npz --simulate --stop-after=quantize --quiet | FileCheck %s --check-prefix=SIMULATED
 // SIMULATED: %[[Q:.*]] = qtx.quantize
