@@ -103,9 +103,11 @@ LogicalResult Quantizer::chooseGroups(Edge &edge, ArrayRef<float> spans) {
   case Grouping::PerTensor:
     return success();
   case Grouping::Outliers:
-    // Other edges get along with scaling alone, as all do whose scales are
-    // searched.
-    if (isPermutable(edge) && edge.variances.empty())
+    // With searched scales, scaling alone loses no more.
+    if (!edge.variances.empty())
+      return success();
+    // Other edges get along with scaling alone.
+    if (isPermutable(edge))
       edge.groups = separateOutliers(spans, kOutlierSpan);
     else if (edge.feedsLinearsOnly)
       explainOutliers(edge, separateOutliers(spans, kOutlierSpan));
