@@ -425,8 +425,7 @@ private:
                                if (options.report)
                                  floatModel = module.clone();
                              },
-                             options.report,
-                             options.simulate};
+                             options.report, options.simulate};
     if (failed(quantizeModel(entry, options.recipe, quantize)))
       return failure();
     return reportQuantize();
