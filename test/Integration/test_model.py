@@ -372,7 +372,7 @@ BAD_OPTIONS = [
     ({"observer": "min_max"}, "--observer: expected samples to observe"),
     ({"observer": "best", "calibrate": {"x": X}}, "observer: "),
     ({"calibrate": {"y": X}}, "no array for the input 'x' (?x16xf32)"),
-    ({"calibrate": "missing.npz"}, "data.npz"),
+    ({"calibrate": "missing.npz"}, "missing.npz: "),
     ({"recipe": "none", "report": "report.txt"}, "report: expected"),
     ({"recipe": "none", "verify": True, "reference": True}, "--verify: expected fast code"),
 ]
