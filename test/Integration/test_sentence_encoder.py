@@ -120,6 +120,11 @@ def test_demo(demo, tmp_path, monkeypatch, capfd):
     table = capfd.readouterr().out.splitlines()
     assert all(any(line.startswith(row["recipe"] + " ") for line in table) for row in rows)
 
+    # Only the default has a simulation, which loses about the same.
+    assert [row["recipe"] for row in rows if "simulation" in row] == ["int8"]
+    assert 0 < rows[3]["simulation"]["mean"] < 2 * rows[3]["mean"]
+    assert any(line.startswith("int8 in float: ") for line in table)
+
     # The C program: the mean of the hidden states, of length 1.
     embeddings = np.fromfile(out / "none" / "embeddings.f32", np.float32).reshape(24, -1)
     tokens = np.fromfile(out / "tokens.i64", np.int64)
