@@ -102,17 +102,11 @@ ValueRange
 LinearEmitter::loop(Value lower, Value upper, int64_t stride,
                     ValueRange carried,
                     function_ref<SmallVector<Value>(Value, ValueRange)> body) {
-  auto loop = scf::ForOp::create(b, lower, upper, index(stride), carried);
-  OpBuilder::InsertionGuard guard(b);
-  if (carried.empty()) {
-    b.setInsertionPoint(loop.getBody()->getTerminator());
-    body(loop.getInductionVar(), {});
-  } else {
-    b.setInsertionPointToEnd(loop.getBody());
-    SmallVector<Value> next =
-        body(loop.getInductionVar(), loop.getRegionIterArgs());
-    scf::YieldOp::create(b, next);
-  }
+  auto loop = scf::ForOp::create(
+      b, lower, upper, index(stride), carried,
+      [&](OpBuilder &, Location, Value i, ValueRange values) {
+        scf::YieldOp::create(b, body(i, values));
+      });
   return loop.getResults();
 }
 
