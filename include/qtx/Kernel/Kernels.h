@@ -36,11 +36,11 @@ KernelEmitter lookupKernelEmitter(llvm::StringRef op);
 // Emitters
 //===----------------------------------------------------------------------===//
 
-/// A packed `qtx.linear`, see lib/Kernel/Linear.cpp.
+/// A packed `qtx.linear`, see lib/Kernel/Linear/.
 mlir::LogicalResult emitLinear(mlir::ImplicitLocOpBuilder &builder, KernelOp op,
                                Part part);
 
-/// A `qtx.attention`, see lib/Kernel/Attention.cpp.
+/// A `qtx.attention`, see lib/Kernel/Attention/.
 mlir::LogicalResult emitAttention(mlir::ImplicitLocOpBuilder &builder,
                                   KernelOp op, Part part);
 

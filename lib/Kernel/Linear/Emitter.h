@@ -1,4 +1,4 @@
-//===- LinearEmitter.h - Code of packed qtx.linear --------------*- C++ -*-===//
+//===- Emitter.h - Code of packed qtx.linear --------------------*- C++ -*-===//
 //
 // Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -10,16 +10,15 @@
 // stays in the cache; panels of outputs; tiles of rows, whose sums stay in
 // registers; segments of the contracted axis; its steps.
 //
-//
-// The emitter's parts: Linear.cpp has the loops, LinearTiles.cpp tile
-// registers, LinearSums.cpp the sums of a tile, LinearEpilogue.cpp its end.
+// The emitter's parts: Emitter.cpp has the loops, Tiles.cpp tile registers,
+// Sums.cpp the sums of a tile, Epilogue.cpp its end.
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef QTX_LIB_KERNEL_LINEAREMITTER_H
-#define QTX_LIB_KERNEL_LINEAREMITTER_H
+#ifndef QTX_LIB_KERNEL_LINEAR_EMITTER_H
+#define QTX_LIB_KERNEL_LINEAR_EMITTER_H
 
-#include "ActivationTable.h"
+#include "../ActivationTable.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -518,4 +517,4 @@ private:
 
 } // namespace qtx
 
-#endif // QTX_LIB_KERNEL_LINEAREMITTER_H
+#endif // QTX_LIB_KERNEL_LINEAR_EMITTER_H

@@ -1,4 +1,4 @@
-//===- LinearSums.cpp - Sums of a tile of qtx.linear ----------------------===//
+//===- Sums.cpp - Sums of a tile of qtx.linear ----------------------------===//
 //
 // Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "LinearEmitter.h"
+#include "Emitter.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 
 using namespace mlir;

@@ -1,4 +1,4 @@
-//===- PackLinear.cpp - Lay out the constants of qtx.linear ---------------===//
+//===- Pack.cpp - Lay out the constants of qtx.linear ---------------------===//
 //
 // Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -6,9 +6,9 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "../Dialect/Qtx/Transforms/ConstantUtils.h"
-#include "ActivationTable.h"
-#include "PackedConstants.h"
+#include "../../Dialect/Qtx/Transforms/ConstantUtils.h"
+#include "../ActivationTable.h"
+#include "../PackedConstants.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"

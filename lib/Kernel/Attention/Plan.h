@@ -1,4 +1,4 @@
-//===- AttentionPlan.h - How attention runs ---------------------*- C++ -*-===//
+//===- Plan.h - How attention runs ------------------------------*- C++ -*-===//
 //
 // Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -11,8 +11,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef QTX_LIB_KERNEL_ATTENTIONPLAN_H
-#define QTX_LIB_KERNEL_ATTENTIONPLAN_H
+#ifndef QTX_LIB_KERNEL_ATTENTION_PLAN_H
+#define QTX_LIB_KERNEL_ATTENTION_PLAN_H
 
 #include "qtx/Kernel/MicroKernel.h"
 #include "llvm/Support/MathExtras.h"
@@ -93,4 +93,4 @@ struct AttentionPlan {
 
 } // namespace qtx
 
-#endif // QTX_LIB_KERNEL_ATTENTIONPLAN_H
+#endif // QTX_LIB_KERNEL_ATTENTION_PLAN_H

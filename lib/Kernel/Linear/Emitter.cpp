@@ -1,4 +1,4 @@
-//===- Linear.cpp - Loops of packed qtx.linear ----------------------------===//
+//===- Emitter.cpp - Loops of packed qtx.linear ---------------------------===//
 //
 // Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -6,8 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "LinearEmitter.h"
-#include "MatrixUtils.h"
+#include "Emitter.h"
+#include "../MatrixUtils.h"
 
 using namespace mlir;
 using namespace qtx;

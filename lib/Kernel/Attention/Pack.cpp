@@ -1,4 +1,4 @@
-//===- PackAttention.cpp - Kernels of qtx.attention -----------------------===//
+//===- Pack.cpp - Kernels of qtx.attention --------------------------------===//
 //
 // Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "AttentionPlan.h"
+#include "Plan.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"

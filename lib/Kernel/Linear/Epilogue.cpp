@@ -1,4 +1,4 @@
-//===- LinearEpilogue.cpp - From sums to results of qtx.linear ------------===//
+//===- Epilogue.cpp - From sums to results of qtx.linear ------------------===//
 //
 // Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "LinearEmitter.h"
+#include "Emitter.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "qtx/Support/Polynomials.h"

@@ -1,4 +1,4 @@
-//===- LinearTiles.cpp - qtx.linear in tile registers ---------------------===//
+//===- Tiles.cpp - qtx.linear in tile registers ---------------------------===//
 //
 // Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
 // See LICENSE for license information.
@@ -6,7 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "LinearEmitter.h"
+#include "Emitter.h"
 
 using namespace mlir;
 using namespace qtx;

@@ -1,0 +1,340 @@
+//===- Emitter.cpp - Loops of qtx.attention -------------------------------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "Emitter.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace qtx;
+
+static const MicroKernel &getRow(KernelOp op, StringRef param) {
+  return *lookupMicroKernel(op.getParams().getAs<StringAttr>(param).getValue());
+}
+
+AttentionEmitter::AttentionEmitter(ImplicitLocOpBuilder &builder, KernelOp op,
+                                   Part part)
+    : VectorEmitter(builder, getRow(op, "scores_kernel").getNumLanes()), op(op),
+      part(part), view(op),
+      plan(getRow(op, "scores_kernel"), getRow(op, "context_kernel"),
+           getLast(view->getQuery()), getLast(view->getValue())),
+      layouts(op.getParams().getAs<DenseI64ArrayAttr>("layouts")),
+      valueSize(getLast(view->getValue())) {
+  query = getOperandParams(view->getQueryQuant(), plan.scores, true);
+  key = getOperandParams(view->getKeyQuant(), plan.scores, false);
+  prob = getOperandParams(view->getProbsQuant(), plan.context, true);
+  value = getOperandParams(view->getValueQuant(), plan.context, false);
+  hasIntegerRows = areRowsIntegers();
+}
+
+void AttentionEmitter::emit() {
+  createSizes();
+  createScratch();
+  Value perHead = mul(queryBlocks, numHeads / numKeyHeads);
+  Value heads = mul(numBatches, numKeyHeads);
+  PartRange blocks = getRange(b, part, mul(heads, perHead));
+  // Without queries there are no blocks to divide by.
+  perHead = arith::MaxUIOp::create(b, perHead, index(1));
+  Value first = arith::DivUIOp::create(b, blocks.begin, perHead);
+  Value last = arith::CeilDivUIOp::create(b, blocks.end, perHead);
+  loop(first, last, 1, {}, [&](Value head, ValueRange) {
+    at.batch = arith::DivUIOp::create(b, head, index(numKeyHeads));
+    at.keyHead = arith::RemUIOp::create(b, head, index(numKeyHeads));
+    Value before = mul(head, perHead);
+    Value begin = arith::MaxUIOp::create(b, blocks.begin, before);
+    Value end = arith::MinUIOp::create(b, blocks.end, add(before, perHead));
+    emitKeyHead({sub(begin, before), sub(end, before)});
+    return SmallVector<Value>();
+  });
+}
+
+int64_t AttentionEmitter::getLast(Value value) {
+  return cast<MemRefType>(value.getType()).getShape().back();
+}
+
+//===----------------------------------------------------------------------===//
+// Sizes and memory
+//===----------------------------------------------------------------------===//
+
+void AttentionEmitter::createSizes() {
+  auto shapeOf = [](Value memref) {
+    return cast<MemRefType>(memref.getType()).getShape();
+  };
+  numHeads = shapeOf(view->getQuery())[getHeadDim(0)];
+  numKeyHeads = shapeOf(view->getKey())[getHeadDim(1)];
+  numBatches = memref::DimOp::create(b, view->getQuery(), 0);
+  numQueries = memref::DimOp::create(b, view->getQuery(), getPositionDim(0));
+  queryBlocks = arith::CeilDivUIOp::create(b, numQueries, index(plan.rows));
+  numKeys = memref::DimOp::create(b, view->getKey(), getPositionDim(1));
+  fullKeys = sub(numKeys, arith::RemUIOp::create(b, numKeys, index(lanes)));
+  Value vectors = arith::CeilDivUIOp::create(b, numKeys, index(lanes));
+  keyVectors = vectors;
+  wholeKeys = mul(vectors, lanes);
+  paddedKeys = mul(arith::CeilDivUIOp::create(b, numKeys, index(plan.keyUnit)),
+                   plan.keyUnit);
+  lastKey = sub(numKeys, index(1));
+  groupedKeys =
+      hasIntegerRows
+          ? sub(numKeys,
+                arith::RemUIOp::create(b, numKeys, index(getGroupSize())))
+          : zero;
+  if (view->getCausal()) {
+    offset = view->getOffset();
+    if (!offset)
+      offset = sub(numKeys, numQueries);
+  }
+}
+
+void AttentionEmitter::createScratch() {
+  Value memory = op.getOuts()[1], position = zero;
+  ScratchPart whole = plan.getWhole();
+  if (part)
+    position =
+        mul(part.number, add(mul(paddedKeys, whole.perKey), whole.fixed));
+  SmallVector<Value *> buffers = {&packedKeys, &keySums,      &queryBlock,
+                                  &scoreRows,  &factors,      &probSums,
+                                  &tile,       &packedValues, &probs,
+                                  &valueSums,  &groupCodes,   &groupList};
+  for (auto [size, buffer] : llvm::zip_equal(plan.getParts(), buffers)) {
+    Value bytes = add(mul(paddedKeys, size.perKey), size.fixed);
+    if (size.fixed != 0 || size.perKey != 0)
+      *buffer = createBuffer(memory, position, bytes, b.getI32Type());
+    if (buffer == &probs && *buffer)
+      narrowProbs = createBuffer(memory, position, bytes,
+                                 plan.context.getElementType(b.getContext()));
+    if (plan.hasTiles)
+      createTileOperand(buffer, memory, position);
+    position = add(position, bytes);
+  }
+}
+
+void AttentionEmitter::createTileOperand(Value *buffer, Value memory,
+                                         Value position) {
+  auto view = [&](Type type, ArrayRef<int64_t> shape) -> Value {
+    SmallVector<Value> sizes(llvm::count(shape, ShapedType::kDynamic),
+                             paddedKeys);
+    return memref::ViewOp::create(b, MemRefType::get(shape, type), memory,
+                                  position, sizes);
+  };
+  auto flatten = [&](Value matrix) -> Value {
+    return memref::CollapseShapeOp::create(
+        b, matrix, ArrayRef<ReassociationIndices>{{0, 1}});
+  };
+  constexpr int64_t dynamic = ShapedType::kDynamic;
+  Type byte = b.getI8Type(), word = b.getI32Type();
+  if (buffer == &packedKeys)
+    keyBytes = flatten(view(byte, {dynamic, plan.keySteps * 4}));
+  else if (buffer == &packedValues)
+    valueBytes = flatten(view(byte, {dynamic, plan.values}));
+  else if (buffer == &queryBlock)
+    queryBytes = view(byte, {plan.rows, plan.keySteps * 4});
+  else if (buffer == &probs)
+    probBytes = view(byte, {plan.rows, dynamic});
+  else if (buffer == &scoreRows)
+    scoreMatrix = view(word, {plan.rows, dynamic});
+  else if (buffer == &tile)
+    contextMatrix = view(word, {plan.rows, plan.values});
+}
+
+Value AttentionEmitter::createBuffer(Value memory, Value position, Value bytes,
+                                     Type type) {
+  Value size =
+      arith::DivUIOp::create(b, bytes, index(type.getIntOrFloatBitWidth() / 8));
+  return memref::ViewOp::create(
+      b, MemRefType::get({ShapedType::kDynamic}, type), memory, position, size);
+}
+
+//===----------------------------------------------------------------------===//
+// Blocks of queries
+//===----------------------------------------------------------------------===//
+
+void AttentionEmitter::emitKeyHead(PartRange blocks) {
+  emitPackedKeys();
+  if (!plan.context.isFloat())
+    emitPackedValues();
+  Value firstHead = mul(at.keyHead, numHeads / numKeyHeads);
+  loop(blocks.begin, blocks.end, 1, {}, [&](Value block, ValueRange) {
+    at.head = add(firstHead, arith::DivUIOp::create(b, block, queryBlocks));
+    at.query = mul(arith::RemUIOp::create(b, block, queryBlocks), plan.rows);
+    emitBlock();
+    return SmallVector<Value>();
+  });
+}
+
+void AttentionEmitter::emitBlock() {
+  Value end = arith::MinUIOp::create(b, add(at.query, plan.rows), numQueries);
+  Value count = sub(end, at.query);
+  emitQueryBlock();
+  createSeen();
+  emitScoreTiles();
+  if (hasIntegerRows)
+    emitIntegerSoftmax(count);
+  else
+    loop(count, 1, [&](Value row) { emitSoftmax(row); });
+  emitContextTiles();
+  loop(count, 1, [&](Value row) { emitResult(row); });
+}
+
+void AttentionEmitter::createSeen() {
+  at.seen = wholeKeys;
+  // Codes of zero count where they do not stand for zero.
+  if (!view->getCausal() || !hasIntegerRows || prob.zeroPoint != 0)
+    return;
+  Value limit =
+      arith::MaxSIOp::create(b, add(add(at.query, plan.rows), offset), zero);
+  Value groups =
+      mul(arith::CeilDivUIOp::create(b, limit, index(getGroupSize())),
+          getGroupSize());
+  Value isInGroups =
+      arith::CmpIOp::create(b, arith::CmpIPredicate::ule, groups, groupedKeys);
+  at.seen = arith::SelectOp::create(b, isInGroups, groups, wholeKeys);
+}
+
+//===----------------------------------------------------------------------===//
+// Operands of micro-kernels
+//===----------------------------------------------------------------------===//
+
+OperandParams AttentionEmitter::getOperandParams(std::optional<Type> type,
+                                                 const MicroKernel &row,
+                                                 bool isFirst) {
+  if (!type)
+    return {};
+  QuantParams params = *QuantParams::get(*type);
+  OperandParams result = {params.getScale(0), params.getZeroPoint(0),
+                          params.isSigned(), false};
+  bool isUnsignedTaken =
+      isFirst && row.getOperands() == MicroKernelOperands::U8S8;
+  if (hasSeeds(row) && params.isSigned() == isUnsignedTaken) {
+    result.isFlipped = true;
+    result.zeroPoint += isUnsignedTaken ? 128 : -128;
+  }
+  return result;
+}
+
+Value AttentionEmitter::widenFirst(Value bytes, VectorType type,
+                                   const MicroKernel &row) {
+  if (row.getOperands() == MicroKernelOperands::S8S8)
+    return arith::ExtSIOp::create(b, type, bytes);
+  return arith::ExtUIOp::create(b, type, bytes);
+}
+
+Value AttentionEmitter::loadElements(Value memref, SmallVector<Value> indices,
+                                     int64_t column, int64_t count,
+                                     int64_t size) {
+  Type element = cast<MemRefType>(memref.getType()).getElementType();
+  auto type = VectorType::get(count, element);
+  indices.back() = index(column);
+  if (column + count <= size)
+    return vector::LoadOp::create(b, type, memref, indices);
+  Value mask = vector::ConstantMaskOp::create(
+      b, VectorType::get(count, b.getI1Type()),
+      ArrayRef{std::max<int64_t>(size - column, 0)});
+  Value none = arith::ConstantOp::create(b, b.getZeroAttr(type));
+  return vector::MaskedLoadOp::create(b, type, memref, indices, mask, none);
+}
+
+Value AttentionEmitter::convertElements(Value elements, const MicroKernel &row,
+                                        const OperandParams &params,
+                                        int64_t valid) {
+  auto type = cast<VectorType>(elements.getType());
+  auto constant = [&](VectorType vector, int64_t value) -> Value {
+    return arith::ConstantOp::create(
+        b, DenseElementsAttr::get(
+               vector, b.getIntegerAttr(vector.getElementType(), value)));
+  };
+  if (row.getOperands() == MicroKernelOperands::S16S16) {
+    VectorType wide = type.clone(b.getI16Type());
+    elements = params.isSigned
+                   ? Value(arith::ExtSIOp::create(b, wide, elements))
+                   : Value(arith::ExtUIOp::create(b, wide, elements));
+    elements =
+        arith::SubIOp::create(b, elements, constant(wide, params.zeroPoint));
+  }
+  if (params.isFlipped)
+    elements = arith::XOrIOp::create(b, elements, constant(type, -128));
+  auto converted = cast<VectorType>(elements.getType());
+  if (valid < type.getNumElements() && !row.isFloat()) {
+    Value mask = vector::ConstantMaskOp::create(
+        b, type.clone(b.getI1Type()), ArrayRef{std::max<int64_t>(valid, 0)});
+    elements =
+        arith::SelectOp::create(b, mask, elements, constant(converted, 0));
+  }
+  int64_t count = type.getNumElements() / row.getStep();
+  return vector::BitCastOp::create(b, VectorType::get(count, b.getI32Type()),
+                                   elements);
+}
+
+Value AttentionEmitter::broadcastWord(Value buffer, Value position,
+                                      const MicroKernel &row) {
+  Value word = memref::LoadOp::create(b, buffer, position);
+  return asOperand(splat(word), row);
+}
+
+Value AttentionEmitter::asOperand(Value vector, const MicroKernel &row) {
+  return vector::BitCastOp::create(b, row.getVectorType(b.getContext()),
+                                   vector);
+}
+
+Value AttentionEmitter::createOnes(const MicroKernel &row) {
+  VectorType type = row.getVectorType(b.getContext());
+  return arith::ConstantOp::create(
+      b,
+      DenseElementsAttr::get(type, b.getIntegerAttr(type.getElementType(), 1)));
+}
+
+Value AttentionEmitter::createZeroSums(const MicroKernel &row) {
+  return arith::ConstantOp::create(
+      b, b.getZeroAttr(row.getSumType(b.getContext())));
+}
+
+SmallVector<Value> AttentionEmitter::getIndices(unsigned number, Value head,
+                                                Value position) {
+  if (hasPositionsFirst(number))
+    return {at.batch, position, head, zero};
+  return {at.batch, head, position, zero};
+}
+
+//===----------------------------------------------------------------------===//
+// Quantization
+//===----------------------------------------------------------------------===//
+
+Value AttentionEmitter::quantize(Value x, const QuantParams &params) {
+  int64_t zeroPoint = params.getZeroPoint(0);
+  Value scaled = arith::MulFOp::create(b, x, splat(1.0f / params.getScale(0)));
+  Value lower = splat(float(params.getStorageMin() - zeroPoint));
+  Value upper = splat(float(params.getStorageMax() - zeroPoint));
+  scaled = larger(scaled, lower);
+  Value isSmaller =
+      arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, scaled, upper);
+  scaled = arith::SelectOp::create(b, isSmaller, scaled, upper);
+  return arith::FPToSIOp::create(b, words,
+                                 math::RoundEvenOp::create(b, scaled));
+}
+
+Value AttentionEmitter::roundTrip(Value x, const QuantParams &params) {
+  return arith::MulFOp::create(b, convert(quantize(x, params)),
+                               splat(params.getScale(0)));
+}
+
+Value AttentionEmitter::createTerm(Value sum, int64_t zeroPoint,
+                                   int64_t constant) {
+  Value product = arith::MulIOp::create(
+      b, sum,
+      arith::ConstantIntOp::create(b, static_cast<int32_t>(zeroPoint), 32));
+  return arith::SubIOp::create(
+      b, arith::ConstantIntOp::create(b, static_cast<int32_t>(constant), 32),
+      product);
+}
+
+LogicalResult qtx::emitAttention(ImplicitLocOpBuilder &builder, KernelOp op,
+                                 Part part) {
+  AttentionEmitter(builder, op, part).emit();
+  return success();
+}

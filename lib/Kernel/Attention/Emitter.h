@@ -1,0 +1,446 @@
+//===- Emitter.h - Code of qtx.attention ------------------------*- C++ -*-===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// From the outside in: key heads of all batches, whose keys and values are
+// packed for the micro-kernels; blocks of the queries that share one. A block
+// keeps whole rows of scores, so the normaliser is known before the values are
+// read, and clipping costs no second pass over the keys. docs/Numerics.md,
+// "Softmax and attention", says what is computed. A part is a range of blocks;
+// parts that share a key head pack it each for itself.
+//
+// All scratch memory is words of 32 bits: a lane of a vector, whatever elements
+// the micro-kernel has in it.
+//
+// The emitter's parts: Emitter.cpp has sizes, memory and the outer loops,
+// Packing.cpp what the micro-kernels read, Products.cpp the two contractions,
+// Rows.cpp the softmax of floats, IntegerRows.cpp that of integer scores, and
+// Result.cpp the end.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QTX_LIB_KERNEL_ATTENTION_EMITTER_H
+#define QTX_LIB_KERNEL_ATTENTION_EMITTER_H
+
+#include "Plan.h"
+#include "VectorEmitter.h"
+#include "qtx/Dialect/Qtx/IR/AttentionOps.h"
+#include "qtx/Kernel/Kernels.h"
+
+namespace qtx {
+
+/// The sum of a query and a key that is excluded, give or take what products
+/// add: in magnitude below `kMaxSum`, as every other sum.
+inline constexpr int64_t kExcludedSum = -(int64_t(1) << 30);
+inline constexpr int64_t kMaxSum = int64_t(1) << 29;
+
+/// Parameters of an integer operand as the micro-kernel sees it: its codes
+/// after `flip` is added, and the zero point of those.
+struct OperandParams {
+  float scale = 1.0f;
+  int64_t zeroPoint = 0;
+  bool isSigned = true;
+  bool isFlipped = false;
+};
+
+/// Emits one attention.
+class AttentionEmitter : VectorEmitter {
+public:
+  AttentionEmitter(ImplicitLocOpBuilder &builder, KernelOp op, Part part);
+
+  void emit();
+
+private:
+  static int64_t getLast(Value value);
+
+  //===--------------------------------------------------------------------===//
+  // Sizes and memory
+  //===--------------------------------------------------------------------===//
+
+  /// Whether an operand (query, key, value) or the result, number 3, has its
+  /// positions before its heads.
+  bool hasPositionsFirst(unsigned number) { return layouts[number] != 0; }
+
+  unsigned getHeadDim(unsigned number) {
+    return hasPositionsFirst(number) ? 2 : 1;
+  }
+
+  unsigned getPositionDim(unsigned number) {
+    return hasPositionsFirst(number) ? 1 : 2;
+  }
+
+  void createSizes();
+
+  void createScratch();
+
+  /// What tile registers read and write, as matrices of bytes and of sums.
+  void createTileOperand(Value *buffer, Value memory, Value position);
+
+  Value createBuffer(Value memory, Value position, Value bytes, Type type);
+
+  //===--------------------------------------------------------------------===//
+  // Blocks of queries
+  //===--------------------------------------------------------------------===//
+
+  /// Some of the blocks of the queries that share a key head.
+  void emitKeyHead(PartRange blocks);
+
+  void emitBlock();
+
+  /// How many keys, in whole vectors or groups, queries of the block may see.
+  void createSeen();
+
+  //===--------------------------------------------------------------------===//
+  // Operands of micro-kernels
+  //===--------------------------------------------------------------------===//
+
+  /// How the micro-kernel takes the codes of a quantized operand: the first one
+  /// unsigned or signed and the second one signed, or both less their zero
+  /// points.
+  static OperandParams getOperandParams(std::optional<Type> type,
+                                        const MicroKernel &row, bool isFirst);
+
+  /// Whether zero points come in by seeds: codes stay bytes.
+  static bool hasSeeds(const MicroKernel &row) { return row.getStep() == 4; }
+
+  /// Bytes as the first operand of the micro-kernel, in words.
+  Value widenFirst(Value bytes, VectorType type, const MicroKernel &row);
+
+  /// `count` neighbours of a row from `column` on, the others zero; those
+  /// beyond `size` are not read.
+  Value loadElements(Value memref, SmallVector<Value> indices, int64_t column,
+                     int64_t count, int64_t size);
+
+  /// Elements as the micro-kernel multiplies them, as words. Those behind the
+  /// first `valid` are zero.
+  Value convertElements(Value elements, const MicroKernel &row,
+                        const OperandParams &params, int64_t valid);
+
+  /// One word in all lanes, as the first operand of a dot product.
+  Value broadcastWord(Value buffer, Value position, const MicroKernel &row);
+
+  Value asOperand(Value vector, const MicroKernel &row);
+
+  /// Ones in the elements of a dot product, which then adds the other operand.
+  Value createOnes(const MicroKernel &row);
+
+  Value createZeroSums(const MicroKernel &row);
+
+  /// The indices of an element 0 of a position of a head.
+  SmallVector<Value> getIndices(unsigned number, Value head, Value position);
+
+  //===--------------------------------------------------------------------===//
+  // Quantization
+  //===--------------------------------------------------------------------===//
+
+  /// Numerics.md, "Quantize", without the zero point. The bounds are integers,
+  /// so rounding and clamping may change places; a comparison with NaN is
+  /// false, which leaves the lower bound.
+  Value quantize(Value x, const QuantParams &params);
+
+  /// dequantize(quantize(x))
+  Value roundTrip(Value x, const QuantParams &params);
+
+  /// constant - zeroPoint * sum
+  Value createTerm(Value sum, int64_t zeroPoint, int64_t constant);
+
+  //===--------------------------------------------------------------------===//
+  // Keys
+  //===--------------------------------------------------------------------===//
+
+  /// The position of step `step` of a vector of keys. Keys stand in panels of
+  /// as many vectors as a tile has, and those that are left in panels of one.
+  Value getKeyPosition(Value vectorNumber, Value step);
+
+  Value getNumFullPanels();
+
+  /// Keys with their channels outermost: blocks of as many keys as channels are
+  /// transposed in registers. Behind the last key it is repeated.
+  void emitPackedKeys();
+
+  bool hasKeySums() { return hasSeeds(plan.scores) || hasIntegerRows; }
+
+  /// What the sums of keys start from: -z_q * sum k, or what excludes the key.
+  void emitKeySums(Value number);
+
+  Value createKeySeeds(Value number);
+
+  /// Which keys from `first` on there are and the mask has.
+  Value createSeenKeys(Value first);
+
+  //===--------------------------------------------------------------------===//
+  // Values
+  //===--------------------------------------------------------------------===//
+
+  /// Values of neighbouring keys in the lanes of their channels.
+  void emitPackedValues();
+
+  /// Where words of vector `v` of the channels are. Vectors stand in panels, as
+  /// many as a tile has.
+  Value getValuePosition(Value number, int64_t v);
+
+  /// Words of a row of probabilities.
+  Value getProbPitch();
+
+  /// Words of `lanes` channels from as many keys as a word has elements, each
+  /// `stride` behind the one before; those behind the last key are zero.
+  Value createValueWords(Value firstKey, int64_t stride, int64_t channel);
+
+  //===--------------------------------------------------------------------===//
+  // Queries
+  //===--------------------------------------------------------------------===//
+
+  /// The queries as the micro-kernel takes them; behind the last one it is
+  /// repeated.
+  void emitQueryBlock();
+
+  //===--------------------------------------------------------------------===//
+  // Scores
+  //===--------------------------------------------------------------------===//
+
+  /// The sums of all keys for the queries of the block.
+  void emitScoreTiles();
+
+  void emitScoreTile(Value number, int64_t width);
+
+  /// The same by tile registers.
+  void emitTallScoreTile(Value number, int64_t width);
+
+  Value getColumns(Value matrix, Value first, int64_t count);
+
+  //===--------------------------------------------------------------------===//
+  // Context
+  //===--------------------------------------------------------------------===//
+
+  /// The products of probabilities and values.
+  void emitContextTiles();
+
+  /// By tile registers. Probabilities behind the last key meet zeros.
+  void emitTallContextTile(int64_t first, int64_t width);
+
+  void emitContextTile(int64_t first, int64_t width);
+
+  Value loadValues(Value number, int64_t channel);
+
+  //===--------------------------------------------------------------------===//
+  // A row of scores
+  //===--------------------------------------------------------------------===//
+
+  bool isClipped() {
+    return !view->getGamma().isZero() || !view->getZeta().isExactlyValue(1.0);
+  }
+
+  /// Whether the division by the sum comes behind the values.
+  bool isDivisionLast() {
+    return view->getUnnormalised() || (!isClipped() && !view->getProbsQuant());
+  }
+
+  /// Calls `body` for the vectors of a row of keys: whole ones, and the last
+  /// one with a mask.
+  SmallVector<Value>
+  forEachVector(ValueRange carried,
+                llvm::function_ref<SmallVector<Value>(Value key, Value mask,
+                                                      ValueRange carried)>
+                    body);
+
+  void emitSoftmax(Value row);
+
+  /// What zero points of the keys add to the scores of a query; null if
+  /// nothing.
+  Value createScoreTerm();
+
+  /// The sum of the bytes of `count` words of a query.
+  Value createByteSums(Value vector, int64_t count);
+
+  /// The masked score of the keys from `key` on.
+  Value createScore(Value keyIndex, Value lastMask, Value rowTerm);
+
+  Value exclude(Value unless, Value score);
+
+  Value maskScore(Value score, Value keyIndex, Value lastMask);
+
+  Value applyMask(Value score, Value keyIndex, Value lastMask);
+
+  //===--------------------------------------------------------------------===//
+  // A row of probabilities
+  //===--------------------------------------------------------------------===//
+
+  /// exp(s - m), their sum, and what becomes of them.
+  void emitNumerators(Value max);
+
+  /// The sums of the exponentials and, where it is needed, of their codes.
+  SmallVector<Value> emitExponentials(Value shifts);
+
+  /// Whether zero points of the values need the sums of the probabilities.
+  bool hasProbSums() { return hasSeeds(plan.context) && value.zeroPoint != 0; }
+  Value addCodes(Value sum, Value codes, Value mask);
+
+  void storeProbSum(Value sums);
+
+  /// The sink's logit; null without a sink.
+  Value createSink();
+
+  /// Normalised, clipped and quantized probabilities.
+  void emitProbs(Value factor);
+
+  Value clip(Value p);
+
+  /// Stores a probability for the contraction; returns its codes if they are
+  /// integers.
+  Value storeProb(Value p, Value position);
+
+  //===--------------------------------------------------------------------===//
+  // A row of integer scores
+  //===--------------------------------------------------------------------===//
+
+  /// Keys whose probabilities are packed together: as many vectors as a word
+  /// has elements. The elements of a word are one key of each.
+  int64_t getGroupSize() { return lanes * plan.context.getStep(); }
+
+  /// What turns a sum of products into a power of two.
+  float getSumScale();
+
+  /// Whether scores stay sums of products until their exponentials: all that
+  /// happens to them is a positive factor, and sums that exclude keys are small
+  /// enough for an exponential of zero.
+  bool areRowsIntegers();
+
+  /// Calls `body` for the vectors of keys that the block sees: those of a group
+  /// together, and those behind the last whole group one by one.
+  SmallVector<Value>
+  forEachGroup(SmallVector<Value> carried,
+               llvm::function_ref<SmallVector<Value>(Value key, int64_t count,
+                                                     ValueRange carried)>
+                   body);
+
+  Value getScorePosition(Value key, int64_t vector) {
+    return add(add(at.scores, key), vector * lanes);
+  }
+
+  /// One stage for all rows before the next one, so that a row need not wait
+  /// for what the row before has in all lanes together.
+  void emitIntegerSoftmax(Value count);
+
+  /// The number that a stage has left for the row.
+  Value loadFactor();
+
+  /// What makes the argument of the largest power 0; 0 where there is none.
+  Value createShift();
+
+  /// Excludes the keys behind the query of a causal attention.
+  void emitExcludedKeys();
+
+  Value createLargestSum();
+
+  //===--------------------------------------------------------------------===//
+  // Powers and their codes
+  //===--------------------------------------------------------------------===//
+
+  /// Exponentials and, unless they are normalised first, their codes. Returns
+  /// their sum.
+  Value emitPowers(Value shifts);
+
+  void emitNormalisedCodes(Value factor);
+
+  /// Stores the codes of `powers` times `factors`, clipped. The last of `sums`
+  /// takes the sum of the codes, where it is needed.
+  void storeCodes(llvm::ArrayRef<Value> powers, Value factors, Value key,
+                  SmallVectorImpl<Value> &sums);
+
+  /// Words whose lowest bits are the code. Adding 1.5 * 2^23 rounds as a
+  /// conversion would, in the same operation.
+  Value createCode(Value power, Value factors);
+
+  /// Words of the lowest bits of each of `codes`, those of the first lowest.
+  Value joinCodes(SmallVector<Value> codes);
+
+  //===--------------------------------------------------------------------===//
+  // Groups without probabilities
+  //===--------------------------------------------------------------------===//
+
+  /// Whether groups of keys that no query of the block gives a probability are
+  /// left out: clipping makes them, and their codes are zero.
+  bool skipsZeros();
+
+  /// The end of the whole groups that the block sees.
+  Value getGroupedEnd();
+
+  /// Where the words of a group that begins with `key` are.
+  Value getGroupPosition(Value key);
+
+  /// Lists the first keys of the groups that have a code.
+  void emitGroupList();
+
+  /// Calls `body` for the first keys of the groups that count, and then for the
+  /// steps of `stride` keys behind the last whole group.
+  SmallVector<Value> forEachCounted(
+      ValueRange carried, int64_t stride,
+      llvm::function_ref<SmallVector<Value>(Value, ValueRange)> group,
+      llvm::function_ref<SmallVector<Value>(Value, ValueRange)> rest);
+
+  //===--------------------------------------------------------------------===//
+  // A row of the result
+  //===--------------------------------------------------------------------===//
+
+  void emitResult(Value row);
+
+  /// Gain or shift, the last or last but one operand, of channels of a head.
+  Value loadOfChannels(unsigned fromEnd, int64_t channel);
+
+  /// What zero points of the values add to the sums of a query; null if
+  /// nothing.
+  Value createContextTerm();
+
+  Value loadContext(Value row, int64_t channel, Value term);
+
+  /// sigmoid(gate) * gain
+  Value createGate(Value logit);
+
+  void storeResult(Value c, int64_t channel);
+
+  KernelOp op;
+  Part part;
+  KernelView<AttentionOp> view;
+  AttentionPlan plan;
+  llvm::ArrayRef<int64_t> layouts;
+  int64_t valueSize;
+  OperandParams query, key, prob, value;
+  bool hasIntegerRows = false;
+
+  int64_t numHeads = 0, numKeyHeads = 0;
+  Value numBatches, numQueries, queryBlocks, numKeys;
+
+  /// Keys in whole vectors, all keys in vectors, their number of vectors, and
+  /// keys that rows have room for.
+  Value fullKeys, wholeKeys, keyVectors, paddedKeys;
+  Value lastKey, offset;
+
+  /// Keys in whole groups.
+  Value groupedKeys;
+
+  Value packedKeys, keySums, queryBlock, scoreRows, factors, probSums, tile,
+      packedValues, probs, narrowProbs, valueSums, groupCodes, groupList;
+
+  /// For tile registers.
+  Value queryBytes, keyBytes, scoreMatrix, probBytes, valueBytes, contextMatrix;
+
+  /// Where the loops stand.
+  struct {
+    Value batch, keyHead, head;
+
+    /// The first query of the block, the keys that it sees, a row of it, and
+    /// where its scores begin.
+    Value query, seen, row, scores;
+
+    /// Groups of keys that count.
+    Value numGroups;
+  } at;
+};
+
+} // namespace qtx
+
+#endif // QTX_LIB_KERNEL_ATTENTION_EMITTER_H

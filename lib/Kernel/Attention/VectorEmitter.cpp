@@ -1,0 +1,148 @@
+//===- VectorEmitter.cpp - Short names for loops and vectors --------------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#include "VectorEmitter.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
+
+using namespace mlir;
+using namespace qtx;
+
+VectorEmitter::VectorEmitter(ImplicitLocOpBuilder &builder, int64_t lanes)
+    : b(builder), lanes(lanes),
+      floats(VectorType::get(lanes, builder.getF32Type())),
+      words(VectorType::get(lanes, builder.getI32Type())), zero(index(0)) {}
+
+Value VectorEmitter::index(int64_t value) {
+  return arith::ConstantIndexOp::create(b, value);
+}
+
+Value VectorEmitter::add(Value lhs, Value rhs) {
+  return b.createOrFold<arith::AddIOp>(lhs, rhs);
+}
+
+Value VectorEmitter::sub(Value lhs, Value rhs) {
+  return b.createOrFold<arith::SubIOp>(lhs, rhs);
+}
+
+Value VectorEmitter::mul(Value lhs, Value rhs) {
+  return b.createOrFold<arith::MulIOp>(lhs, rhs);
+}
+
+Value VectorEmitter::splat(Value scalar) {
+  return vector::BroadcastOp::create(
+      b, VectorType::get(lanes, scalar.getType()), scalar);
+}
+
+Value VectorEmitter::splat(float value) {
+  return arith::ConstantOp::create(b, DenseElementsAttr::get(floats, value));
+}
+
+Value VectorEmitter::splatInt(int64_t value) {
+  return arith::ConstantOp::create(
+      b, DenseElementsAttr::get(words, b.getI32IntegerAttr(value)));
+}
+
+Value VectorEmitter::f32(float value) {
+  return arith::ConstantOp::create(b, b.getF32FloatAttr(value));
+}
+
+Value VectorEmitter::toFloats(Value vector) {
+  return vector::BitCastOp::create(b, floats, vector);
+}
+
+Value VectorEmitter::toWords(Value vector) {
+  return vector.getType() == words
+             ? vector
+             : vector::BitCastOp::create(b, words, vector);
+}
+
+Value VectorEmitter::convert(Value vector) {
+  return arith::SIToFPOp::create(b, floats, vector);
+}
+
+SmallVector<Value>
+VectorEmitter::loop(Value lower, Value upper, int64_t stride,
+                    ValueRange carried,
+                    function_ref<SmallVector<Value>(Value, ValueRange)> body) {
+  auto loop = scf::ForOp::create(
+      b, lower, upper, index(stride), carried,
+      [&](OpBuilder &, Location, Value i, ValueRange values) {
+        scf::YieldOp::create(b, body(i, values));
+      });
+  return SmallVector<Value>(loop.getResults());
+}
+
+void VectorEmitter::loop(Value upper, int64_t stride,
+                         function_ref<void(Value)> body) {
+  loop(zero, upper, stride, {}, [&](Value i, ValueRange) {
+    body(i);
+    return SmallVector<Value>();
+  });
+}
+
+Value VectorEmitter::loadWords(Value buffer, Value position) {
+  return vector::LoadOp::create(b, words, buffer, position);
+}
+
+void VectorEmitter::storeWords(Value vector, Value buffer, Value position) {
+  vector::StoreOp::create(b, toWords(vector), buffer, position);
+}
+
+Value VectorEmitter::larger(Value x, Value y) {
+  Value isLarger = arith::CmpFOp::create(b, arith::CmpFPredicate::OGT, x, y);
+  return arith::SelectOp::create(b, isLarger, x, y);
+}
+
+Value VectorEmitter::reduce(Value vector,
+                            function_ref<Value(Value, Value)> join) {
+  for (int64_t half = lanes / 2; half > 0; half /= 2) {
+    auto low = llvm::to_vector(llvm::seq<int64_t>(0, half));
+    auto high = llvm::to_vector(llvm::seq<int64_t>(half, 2 * half));
+    Value lower = vector::ShuffleOp::create(b, vector, vector, low);
+    Value upper = vector::ShuffleOp::create(b, vector, vector, high);
+    vector = join(upper, lower);
+  }
+  return vector::ExtractOp::create(b, vector, 0);
+}
+
+Value VectorEmitter::reduceSum(Value vector) {
+  bool isFloat = cast<VectorType>(vector.getType()).getElementType().isF32();
+  return reduce(vector, [&](Value x, Value y) -> Value {
+    if (isFloat)
+      return arith::AddFOp::create(b, x, y);
+    return arith::AddIOp::create(b, x, y);
+  });
+}
+
+Value VectorEmitter::joinAll(ArrayRef<Value> values,
+                             function_ref<Value(Value, Value)> join) {
+  Value all = values.front();
+  for (Value value : values.drop_front())
+    all = join(all, value);
+  return all;
+}
+
+void VectorEmitter::transpose(MutableArrayRef<Value> rows) {
+  for (int64_t size = 1; size < lanes; size *= 2) {
+    SmallVector<int64_t> low, high;
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      bool isOther = lane & size;
+      low.push_back(isOther ? lanes + lane - size : lane);
+      high.push_back(isOther ? lanes + lane : lane + size);
+    }
+    for (int64_t row = 0; row < lanes; ++row) {
+      if (row & size)
+        continue;
+      Value first = rows[row], second = rows[row + size];
+      rows[row] = vector::ShuffleOp::create(b, first, second, low);
+      rows[row + size] = vector::ShuffleOp::create(b, first, second, high);
+    }
+  }
+}

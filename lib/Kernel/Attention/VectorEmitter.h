@@ -1,0 +1,80 @@
+//===- VectorEmitter.h - Short names for loops and vectors ------*- C++ -*-===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef QTX_LIB_KERNEL_ATTENTION_VECTOREMITTER_H
+#define QTX_LIB_KERNEL_ATTENTION_VECTOREMITTER_H
+
+#include "mlir/IR/BuiltinTypes.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+
+namespace qtx {
+
+using mlir::ImplicitLocOpBuilder;
+using mlir::SmallVector;
+using mlir::SmallVectorImpl;
+using mlir::Type;
+using mlir::Value;
+using mlir::ValueRange;
+using mlir::VectorType;
+
+/// Emits loops, vectors of words of 32 bits, and what joins their lanes.
+class VectorEmitter {
+protected:
+  VectorEmitter(ImplicitLocOpBuilder &builder, int64_t lanes);
+
+  Value index(int64_t value);
+  Value add(Value lhs, Value rhs);
+  Value add(Value lhs, int64_t rhs) {
+    return rhs == 0 ? lhs : add(lhs, index(rhs));
+  }
+  Value sub(Value lhs, Value rhs);
+  Value mul(Value lhs, Value rhs);
+  Value mul(Value lhs, int64_t rhs) { return mul(lhs, index(rhs)); }
+  Value splat(Value scalar);
+  Value splat(float value);
+  Value splatInt(int64_t value);
+  Value f32(float value);
+  Value toFloats(Value vector);
+  Value toWords(Value vector);
+  Value convert(Value vector);
+
+  /// Runs `body` in a loop with values that it carries along.
+  SmallVector<Value>
+  loop(Value lower, Value upper, int64_t stride, ValueRange carried,
+       llvm::function_ref<SmallVector<Value>(Value, ValueRange)> body);
+
+  void loop(Value upper, int64_t stride, llvm::function_ref<void(Value)> body);
+
+  Value loadWords(Value buffer, Value position);
+  void storeWords(Value vector, Value buffer, Value position);
+  Value loadFloats(Value buffer, Value position) {
+    return toFloats(loadWords(buffer, position));
+  }
+
+  /// The larger one; the second if the first is NaN.
+  Value larger(Value x, Value y);
+
+  /// One number from all lanes.
+  Value reduce(Value vector, llvm::function_ref<Value(Value, Value)> join);
+
+  Value reduceSum(Value vector);
+  Value joinAll(llvm::ArrayRef<Value> values,
+                llvm::function_ref<Value(Value, Value)> join);
+
+  /// A square of words, by exchanging ever larger parts.
+  void transpose(llvm::MutableArrayRef<Value> rows);
+
+  ImplicitLocOpBuilder &b;
+  int64_t lanes;
+  VectorType floats, words;
+  Value zero;
+};
+
+} // namespace qtx
+
+#endif // QTX_LIB_KERNEL_ATTENTION_VECTOREMITTER_H
