@@ -157,8 +157,7 @@ Value AttentionEmitter::createBuffer(Value memory, Value position, Value bytes,
 
 void AttentionEmitter::emitKeyHead(PartRange blocks) {
   emitPackedKeys();
-  if (!plan.context.isFloat())
-    emitPackedValues();
+  emitPackedValues();
   Value firstHead = mul(at.keyHead, numHeads / numKeyHeads);
   loop(blocks.begin, blocks.end, 1, {}, [&](Value block, ValueRange) {
     at.head = add(firstHead, arith::DivUIOp::create(b, block, queryBlocks));

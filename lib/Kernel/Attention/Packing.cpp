@@ -157,6 +157,10 @@ Value AttentionEmitter::getProbPitch() {
 
 Value AttentionEmitter::createValueWords(Value firstKey, int64_t stride,
                                          int64_t channel) {
+  if (plan.context.isFloat())
+    return toWords(loadElements(view->getValue(),
+                                getIndices(2, at.keyHead, firstKey), channel,
+                                lanes, valueSize));
   int64_t step = plan.context.getStep(), bits = 32 / step;
   Value result;
   for (int64_t i = 0; i < step; ++i) {

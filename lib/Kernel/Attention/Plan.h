@@ -49,11 +49,11 @@ struct AttentionPlan {
     scoreRows.perKey = rows * 4;
     factors.fixed = probSums.fixed = llvm::alignTo(rows * 4, 64);
     tile.fixed = rows * values * 4;
+    int64_t bytes = 4 / context.getStep();
+    packedValues.perKey = values * bytes;
     if (context.isFloat())
       return;
-    int64_t bytes = 4 / context.getStep();
     probs.perKey = rows * bytes;
-    packedValues.perKey = values * bytes;
     valueSums.fixed = values * 4;
     // All codes of a group together, and the groups that count.
     groupCodes.perKey = groupList.perKey = 4;

@@ -170,9 +170,6 @@ void AttentionEmitter::emitContextTile(int64_t first, int64_t width) {
 }
 
 Value AttentionEmitter::loadValues(Value number, int64_t channel) {
-  if (plan.context.isFloat())
-    return loadElements(view->getValue(), getIndices(2, at.keyHead, number),
-                        channel, lanes, valueSize);
   return asOperand(
       loadWords(packedValues, getValuePosition(number, channel / lanes)),
       plan.context);
