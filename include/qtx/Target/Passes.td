@@ -61,6 +61,18 @@ def QtxCheckSlicesPass : Pass<"qtx-check-slices", "::mlir::ModuleOp"> {
                            "::mlir::tensor::TensorDialect"];
 }
 
+def QtxResolveSizesPass : Pass<"qtx-resolve-sizes", "::mlir::ModuleOp"> {
+  let summary = "make sizes expressions of the dims";
+  let description = [{
+    Replaces each `tensor.dim` by what the operation that makes the tensor says of its
+    size, through any number of operations and of loops that carry a tensor: the
+    upstream patterns for both, to a fixpoint. Sizes that only data knows stay.
+  }];
+  let dependentDialects = ["::mlir::affine::AffineDialect",
+                           "::mlir::arith::ArithDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
 def QtxPlanMemoryPass : Pass<"qtx-plan-memory", "::mlir::ModuleOp"> {
   let summary = "place all intermediates in one workspace";
   let description = [{

@@ -104,6 +104,8 @@ static Value findSize(Value buffer, int64_t index) {
   Operation *op = buffer.getDefiningOp();
   if (auto expand = dyn_cast_or_null<memref::ExpandShapeOp>(op))
     return dyn_cast<Value>(expand.getMixedOutputShape()[index]);
+  if (auto view = dyn_cast_or_null<memref::ReinterpretCastOp>(op))
+    return dyn_cast<Value>(view.getMixedSizes()[index]);
   auto view = dyn_cast_or_null<memref::SubViewOp>(op);
   // Dimensions of size 1 may be left out.
   if (view && view.getDroppedDims().none())

@@ -12,7 +12,6 @@
 #include "mlir/Dialect/ControlFlow/IR/ControlFlowOps.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
-#include "mlir/Dialect/MemRef/Transforms/Passes.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
@@ -449,8 +448,7 @@ void qtx::buildEntry(OpPassManager &passManager) {
   passManager.addPass(createQtxCheckSizesPass());
   passManager.addPass(createQtxMakeEntryPass());
   passManager.addPass(createQtxCheckSlicesPass());
-  // Sizes become expressions of the dims.
-  passManager.addPass(memref::createResolveRankedShapeTypeResultDimsPass());
+  passManager.addPass(createQtxResolveSizesPass());
   passManager.addPass(createCanonicalizerPass());
   passManager.addPass(createCSEPass());
 }

@@ -1,4 +1,4 @@
-// RUN: qtx-opt %s --qtx-plan-memory --canonicalize | FileCheck %s
+// RUN: qtx-opt %s --split-input-file --qtx-plan-memory --canonicalize | FileCheck %s
 
 // What callers ask first: the status, the bytes, the sizes of outputs.
 // CHECK-LABEL: func private @qtx_sizes
@@ -41,4 +41,27 @@ func.func @qtx_entry(
   memref.copy %b, %c : memref<?xf32> to memref<?xf32>
   memref.copy %c, %y : memref<?xf32> to memref<?xf32>
   return %ok, %size : i32, index
+}
+
+// -----
+
+// The size of a view is what the view was made with.
+// CHECK-LABEL: func private @qtx_sizes
+// CHECK-SAME: (%[[N:.*]]: index) -> (i32, index, index)
+// CHECK: arith.muli %[[N]], %c16
+// CHECK-LABEL: func @qtx_entry
+// CHECK-NOT: memref.alloc
+func.func @qtx_entry(
+    %x: memref<?xf32> {qtx.role = "input", qtx.name = "x", qtx.element = "f32", qtx.dims = ["n"]},
+    %y: memref<4x?xf32> {qtx.role = "output", qtx.name = "y", qtx.element = "f32", qtx.dims = ["", ""]},
+    %n: index {qtx.role = "dim", qtx.dim = "n"}) -> (i32, index) {
+  %c1 = arith.constant 1 : index
+  %ok = arith.constant 0 : i32
+  %rows = memref.reinterpret_cast %x to offset: [0], sizes: [4, %n], strides: [%n, 1]
+      : memref<?xf32> to memref<4x?xf32>
+  %size = memref.dim %rows, %c1 : memref<4x?xf32>
+  %a = memref.alloc(%size) : memref<4x?xf32>
+  memref.copy %rows, %a : memref<4x?xf32> to memref<4x?xf32>
+  memref.copy %a, %y : memref<4x?xf32> to memref<4x?xf32>
+  return %ok, %n : i32, index
 }
