@@ -87,6 +87,32 @@ func.func @main(%ids: tensor<?xi64> {qtx.dims = ["sequence"]}, %table: tensor<8x
 }
 """
 
+# Two results that start from the same tensor, one of which is read again.
+SHARED = """
+#rows = affine_map<(i, j) -> (i)>
+#all = affine_map<(i, j) -> (i, j)>
+func.func @main(%x: tensor<?x4xf32> {qtx.dims = ["rows", ""]}) -> (tensor<?xf32>, tensor<?xf32>) {
+  %c0 = arith.constant 0 : index
+  %zero = arith.constant 0.0 : f32
+  %n = tensor.dim %x, %c0 : tensor<?x4xf32>
+  %empty = tensor.empty(%n) : tensor<?xf32>
+  %fill = linalg.fill ins(%zero : f32) outs(%empty : tensor<?xf32>) -> tensor<?xf32>
+  %sum = linalg.generic {indexing_maps = [#all, #rows], iterator_types = ["parallel", "reduction"]}
+      ins(%x : tensor<?x4xf32>) outs(%fill : tensor<?xf32>) {
+  ^bb0(%a: f32, %b: f32):
+    %s = arith.addf %a, %b : f32
+    linalg.yield %s : f32
+  } -> tensor<?xf32>
+  %max = linalg.generic {indexing_maps = [#all, #rows], iterator_types = ["parallel", "reduction"]}
+      ins(%x : tensor<?x4xf32>) outs(%fill : tensor<?xf32>) {
+  ^bb0(%a: f32, %b: f32):
+    %m = arith.maximumf %a, %b : f32
+    linalg.yield %m : f32
+  } -> tensor<?xf32>
+  return %sum, %max : tensor<?xf32>, tensor<?xf32>
+}
+"""
+
 LIMITED = """
 func.func @main(%x: tensor<?x?xf32> {qtx.dims = ["batch", "sequence"]}) -> tensor<?x?xf32>
     attributes {qtx.max_sizes = {sequence = 62 : i64}} {
@@ -115,6 +141,7 @@ CASES = {
         normal(b, s, 8), RNG.integers(-127, 128, (4, 8)).astype(np.int8),
         RNG.uniform(0.01, 1, 4).astype(np.float32)], [(1, 1), (2, 7), (5, 64)]),
     "mlp": (MLP, lambda rows: [normal(rows, 16)], [(1,), (6,), (13,), (100,)]),
+    "shared": (SHARED, lambda rows: [normal(rows, 4)], [(1,), (5,)]),
     "embedding": (EMBEDDING, lambda n: [RNG.integers(-8, 8, n), normal(8, 4)], [(1,), (6,)]),
 }
 

@@ -389,6 +389,19 @@ private:
     terminator.erase();
   }
 
+  /// The tensor that `buffer` is, made in front of what may compute in it.
+  Value getPlace(Value buffer) {
+    OpBuilder::InsertionGuard guard(builder);
+    builder.setInsertionPointToStart(block);
+    auto type = cast<MemRefType>(buffer.getType());
+    return bufferization::ToTensorOp::create(
+        builder, RankedTensorType::get(type.getShape(), type.getElementType()),
+        buffer, /*restrict=*/true, /*writable=*/true);
+  }
+
+  /// Writes `result` to `buffer` and returns it. It first goes into a tensor
+  /// that is the buffer: of what is written to the buffer itself bufferization
+  /// does not know that it must not come before reads of other values there.
   Value writeOutput(Value buffer, Value result, bool isUnsigned) {
     Type element = cast<MemRefType>(buffer.getType()).getElementType();
     Value tensor = result;
@@ -396,8 +409,12 @@ private:
       tensor = tensor::FromElementsOp::create(
           builder, RankedTensorType::get({}, result.getType()), result);
     tensor = convertTensor(builder, tensor, element, isUnsigned);
+    Value written = bufferization::MaterializeInDestinationOp::create(
+                        builder, tensor.getType(), tensor, getPlace(buffer))
+                        .getResult();
     bufferization::MaterializeInDestinationOp::create(
-        builder, Type(), tensor, buffer, /*restrict=*/true, /*writable=*/true);
+        builder, Type(), written, buffer, /*restrict=*/false,
+        /*writable=*/true);
     return tensor;
   }
 

@@ -7,11 +7,13 @@
 // CHECK-SAME: %[[S:[^:]*]]: index {qtx.dim = "sequence", qtx.role = "dim"}
 // CHECK-SAME: -> (i32, index, index)
 func.func @main(%ids: tensor<?x?xi64> {qtx.name = "ids", qtx.dims = ["batch", "sequence"]}) -> tensor<?x?x4xf32> {
+  // CHECK: %[[OUT:.*]] = bufferization.to_tensor %[[Y]] restrict writable
   // CHECK: %[[VALID:.*]] = scf.for
   // CHECK: cf.assert %[[VALID]], "expected an id of the table"
   // CHECK: %[[IN:.*]] = bufferization.to_tensor %[[IDS]] restrict
   // CHECK: %[[ROWS:.*]] = qtx.embedding %{{.*}}, %[[IN]]
-  // CHECK: bufferization.materialize_in_destination %[[ROWS]] in restrict writable %[[Y]]
+  // CHECK: %[[WRITTEN:.*]] = bufferization.materialize_in_destination %[[ROWS]] in %[[OUT]]
+  // CHECK: bufferization.materialize_in_destination %[[WRITTEN]] in writable %[[Y]]
   %table = arith.constant dense<0.5> : tensor<10x4xf32>
   %y = qtx.embedding %table, %ids : (tensor<10x4xf32>, tensor<?x?xi64>) -> tensor<?x?x4xf32>
   return %y : tensor<?x?x4xf32>
