@@ -153,7 +153,7 @@ def binary(g):
 
 def divide(g):
     name = g.pick("i")
-    divisor = g.constant(np.array(g.rng.choice([-3, -1, 2, 5]), np.int64))
+    divisor = g.constant(np.array(g.rng.choice([-3, -1, 2, 5]), g.values[name][0].dtype))
     return g.add(g.rng.choice(["Div", "Mod"]), name, divisor, exact=True)
 
 
@@ -211,7 +211,7 @@ def normalise(g):
     size = g.shape(name)[-1]
     if len(set(size)) > 1:
         raise Impossible
-    scale = g.constant(g.rng.normal(size=size[0]).astype(np.float32))
+    scale = g.constant(g.rng.normal(size=size[0]).astype(g.values[name][0].dtype))
     # Few numbers that are nearly equal have a variance that is mostly rounding.
     return g.add("LayerNormalization", name, scale, axis=-1, epsilon=0.1)
 

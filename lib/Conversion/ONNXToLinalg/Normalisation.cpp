@@ -19,14 +19,14 @@ static Value multiply(Scalars &s, ValueRange v) { return s.mul(v[0], v[1]); }
 static Value divide(Scalars &s, ValueRange v) { return s.div(v[0], v[1]); }
 static Value square(Scalars &s, ValueRange v) { return s.mul(v[0], v[0]); }
 
-/// x * scale + shift, of which either may be absent.
+/// x * scale + shift, of which either may be absent or of another float type.
 static Tensor scaleAndShift(NodeLowering &b, Tensor x, Tensor scale,
                             Tensor shift) {
   SmallVector<Tensor> operands = {x};
   if (scale)
-    operands.push_back(scale);
+    operands.push_back(b.convert(scale, x.element()));
   if (shift)
-    operands.push_back(shift);
+    operands.push_back(b.convert(shift, x.element()));
   return b.mapToResult(operands, [&](Scalars &s, ValueRange v) {
     Value y = scale ? s.mul(v[0], v[1]) : v[0];
     return shift ? s.add(y, v.back()) : y;
@@ -37,7 +37,7 @@ static Tensor scaleAndShift(NodeLowering &b, Tensor x, Tensor scale,
 static Tensor alongChannels(NodeLowering &b, Tensor vector, int64_t rank) {
   SmallVector<AffineExpr> dims(rank, b.constantDim(1));
   dims[1] = vector.dim(0);
-  return b.widen(b.reshape(vector, dims));
+  return b.reshape(vector, dims);
 }
 
 static SmallVector<int64_t> axesFrom(int64_t first, int64_t rank) {
@@ -78,7 +78,7 @@ static Normalised normalise(NodeLowering &b, Tensor x, ArrayRef<int64_t> axes,
 
 /// The scale or shift `index`, if there is one.
 static Tensor getOptional(NodeLowering &b, unsigned index) {
-  return b.has(index) ? b.widen(b.input(index)) : Tensor();
+  return b.has(index) ? b.input(index) : Tensor();
 }
 
 static Lowered lowerLayerNormalization(NodeLowering &b) {
@@ -153,9 +153,10 @@ static Lowered lowerBatchNormalization(NodeLowering &b) {
   Tensor x = b.widen(b.input(0));
   SmallVector<Tensor> params;
   for (unsigned i = 1; i < 5; ++i)
-    params.push_back(alongChannels(b, b.input(i), x.rank()));
-  Tensor inverse = inverseRoot(b, b.convert(params[3], x.element()),
-                               b.node.getFloatAttr("epsilon", 1e-5f));
+    params.push_back(
+        b.convert(alongChannels(b, b.input(i), x.rank()), x.element()));
+  Tensor inverse =
+      inverseRoot(b, params[3], b.node.getFloatAttr("epsilon", 1e-5f));
   Tensor scale =
       b.map(inverse.dims(), x.element(), {params[0], inverse}, multiply);
   Tensor centered = b.map(x.dims(), x.element(), {x, params[2]}, subtract);
@@ -187,10 +188,12 @@ static Lowered lowerGroupNormalization(NodeLowering &b) {
     return scaleAndShift(b, b.reshape(normalised.value, x.dims()),
                          alongChannels(b, b.input(1), x.rank()),
                          alongChannels(b, b.input(2), x.rank()));
+  auto getPerGroup = [&](unsigned index) {
+    return b.convert(alongChannels(b, b.input(index), grouped.rank()),
+                     x.element());
+  };
   Tensor scaled = b.map(
-      dims, x.element(),
-      {normalised.value, alongChannels(b, b.input(1), grouped.rank()),
-       alongChannels(b, b.input(2), grouped.rank())},
+      dims, x.element(), {normalised.value, getPerGroup(1), getPerGroup(2)},
       [](Scalars &s, ValueRange v) { return s.add(s.mul(v[0], v[1]), v[2]); });
   return b.narrow(b.reshape(scaled, x.dims()));
 }
