@@ -3,6 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """The documentation is complete, and its links lead somewhere."""
 
+import fcntl
 import re
 import subprocess
 
@@ -17,7 +18,10 @@ LINK = re.compile(r"\[[^\]]*\]\(([^)#\s]+)(#[^)\s]*)?\)")
 @pytest.fixture(scope="session")
 def reference():
     """The generated pages, by name."""
-    subprocess.run(["ninja", "-C", BUILD, "qtx-doc"], check=True, capture_output=True)
+    # Several processes may run tests; one builds at a time.
+    with open(BUILD / "docs.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        subprocess.run(["ninja", "-C", BUILD, "qtx-doc"], check=True, capture_output=True)
     pages = (BUILD / "docs" / "reference").glob("*.md")
     return {path.name: path.read_text() for path in pages}
 
