@@ -51,37 +51,39 @@ static Cubic interpolate(Function function, double center, double step) {
   return result;
 }
 
-static float evaluate(const ActivationTable &table, int64_t interval, float x) {
+static float evaluate(const ActivationTable &table, float x) {
+  float magnitude = std::min(std::abs(x), table.getLast());
+  int64_t interval = std::lrint(magnitude / table.step);
   float result = table.coefficients[3][interval];
   for (int power = 2; power >= 0; --power)
-    result = std::fma(result, x, table.coefficients[power][interval]);
-  return result;
+    result = std::fma(result, magnitude, table.coefficients[power][interval]);
+  return std::max(x, 0.0f) + result;
 }
 
 /// The largest difference where intervals are, and half as far on either side.
 static double measure(const ActivationTable &table, Function function) {
-  constexpr int64_t last = ActivationTable::kIntervals - 1, samples = 64;
+  constexpr int64_t samples = 64,
+                    end = ActivationTable::kIntervals * samples * 2;
   double error = 0;
-  for (int64_t i = -samples * last / 2; i < samples * last * 3 / 2; ++i) {
-    int64_t interval =
-        std::clamp<int64_t>((i + samples / 2) / samples, 0, last);
-    float x = (i / double(samples) - 16) * table.step;
-    error =
-        std::max(error, std::abs(evaluate(table, interval, x) - function(x)));
+  for (int64_t i = -end; i < end; ++i) {
+    float x = i / double(samples) * table.step;
+    error = std::max(error, std::abs(evaluate(table, x) - function(x)));
   }
   return error;
 }
 
-/// Beyond the intervals the function is taken to be 0 and `x`.
+/// `function` minus the maximum of its argument and 0.
 static ActivationTable create(Function function, float step) {
   ActivationTable table = {step, {}, 0};
-  constexpr int64_t last = ActivationTable::kIntervals - 1;
-  for (int64_t i = 1; i < last; ++i) {
-    Cubic cubic = interpolate(function, (i - 16) * double(step), step);
+  // The first interval has a right half alone, the last one is zero.
+  for (int64_t i = 0; i + 1 < ActivationTable::kIntervals; ++i) {
+    double center = i * double(step);
+    Cubic cubic = i == 0 ? interpolate(function, center + step / 4, step / 2)
+                         : interpolate(function, center, step);
+    cubic[1] -= 1;
     for (int power = 0; power < 4; ++power)
       table.coefficients[power][i] = cubic[power];
   }
-  table.coefficients[1][last] = 1;
   table.error = measure(table, function);
   return table;
 }
@@ -91,7 +93,7 @@ const ActivationTable *ActivationTable::get(Activation activation) {
   // equally wrong.
   static const ActivationTable ofGelu = create(gelu, 0.33f);
   static const ActivationTable ofGeluTanh = create(geluTanh, 0.3125f);
-  static const ActivationTable ofSilu = create(silu, 0.85f);
+  static const ActivationTable ofSilu = create(silu, 0.9f);
   switch (activation) {
   case Activation::Gelu:
     return &ofGelu;

@@ -7,8 +7,9 @@
 //===----------------------------------------------------------------------===//
 //
 // What is quantized to bytes need not be computed to 24 bits. Where vectors can
-// look numbers up in registers, an activation is a cubic polynomial for each of
-// a few intervals.
+// look numbers up in a register, an activation is `max(x, 0)` plus a cubic
+// polynomial of the magnitude of `x` for each of a few intervals: GELU and SiLU
+// differ from the maximum by an even function.
 //
 //===----------------------------------------------------------------------===//
 
@@ -21,16 +22,19 @@
 
 namespace qtx {
 
-/// Interval `i` is centred at `(i - 16) * step`; the first and the last one go
-/// on for ever.
+/// Interval `i` is centred at `i * step`. From the centre of the last one on,
+/// the activation is `max(x, 0)`.
 struct ActivationTable {
-  static constexpr int64_t kIntervals = 32;
+  static constexpr int64_t kIntervals = 16;
 
   float step;
   /// Coefficients by power of the argument, for each interval.
   std::array<std::array<float, kIntervals>, 4> coefficients;
   /// The largest difference from the function, rounding included.
   double error;
+
+  /// The centre of the last interval.
+  float getLast() const { return (kIntervals - 1) * step; }
 
   /// Null for activations that take few operations anyway.
   static const ActivationTable *get(Activation activation);

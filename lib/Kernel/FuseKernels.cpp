@@ -121,8 +121,11 @@ public:
       addResultParams();
     if (epilogue.scale) {
       params.set(kScaledAttrName, builder.getUnitAttr());
-      inputs.push_back(epilogue.scale.getGain());
-      inputs.push_back(epilogue.scale.getShift());
+      if (params.get(kTabulatedAttrName))
+        addJoinedScale();
+      else
+        llvm::append_values(inputs, epilogue.scale.getGain(),
+                            epilogue.scale.getShift());
     }
     SmallVector<Value> outs(kernel.getOuts());
     outs[0] = createBytes(outs[0]);
@@ -149,6 +152,27 @@ private:
     }
     inputs.push_back(packReciprocals(builder, loc, epilogue.params));
     inputs.push_back(packZeroPoints(builder, loc, epilogue.params));
+  }
+
+  /// Gain and shift from an activation to its code: where it comes from a
+  /// table, no bits are to be kept.
+  void addJoinedScale() {
+    auto gain = ConstantTensor::get(epilogue.scale.getGain())->getFloats();
+    auto shift = ConstantTensor::get(epilogue.scale.getShift())->getFloats();
+    SmallVector<int64_t> groups(gain.size(), 0);
+    if (epilogue.params.isGrouped())
+      groups = epilogue.params.getGroupOfChannel();
+    SmallVector<float> gains, shifts;
+    for (auto [channel, group] : llvm::enumerate(groups)) {
+      float reciprocal = 1.0f / epilogue.params.getScale(group);
+      gains.push_back(gain[channel] * reciprocal);
+      shifts.push_back(std::fma(float(shift[channel]), reciprocal,
+                                float(epilogue.params.getZeroPoint(group))));
+    }
+    auto type = epilogue.scale.getGain().getType();
+    for (ArrayRef<float> values : {gains, shifts})
+      inputs.push_back(arith::ConstantOp::create(
+          builder, loc, DenseElementsAttr::get(type, values)));
   }
 
   /// Whether the activation may come from a table, gain and scale considered.

@@ -13,13 +13,14 @@
 #avx512 = #llvm.target<triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <["+avx512f", "+avx512bw", "+avx512vnni"]>>
 
 // Gain and shift come last; one zero point is enough for both groups. What the
-// inputs can make fits an integer: no clamps.
+// inputs can make fits an integer: no clamps. The activation comes from a table,
+// so that gain and shift lead to codes.
 // CHECK-LABEL: func @linear(
 // CHECK-SAME: %[[X:[a-z0-9]+]]: tensor<?x8xi8>
 // CHECK-DAG: %[[R:.*]] = arith.constant dense_resource<{{.*}}> : tensor<3xf32>
 // CHECK-DAG: %[[Z:.*]] = arith.constant dense_resource<{{.*}}> : tensor<1xi32>
-// CHECK-DAG: %[[G:.*]] = arith.constant dense<[1.000000e+00, 2.000000e+00, 3.000000e+00]>
-// CHECK-DAG: %[[S:.*]] = arith.constant dense<[4.000000e+00, 5.000000e+00, 6.000000e+00]>
+// CHECK-DAG: %[[G:.*]] = arith.constant dense<[2.000000e+00, 4.000000e+00, 1.200000e+01]>
+// CHECK-DAG: %[[S:.*]] = arith.constant dense<[1.500000e+01, 1.700000e+01, 3.100000e+01]>
 // CHECK: %[[Y:.*]] = qtx.kernel "qtx.linear"(%{{.*}}, %[[R]], %[[Z]], %[[G]], %[[S]]) outs(%{{.*}}) {activation = #qtx<activation gelu>, bounded,
 // CHECK-SAME: operandSegmentSizes = array<i32: 1, 0, 0, 1, 1, 0, 1, 1, 1>
 // CHECK-SAME: result_range = array<i64: -128, 127>

@@ -13,6 +13,8 @@ using namespace mlir;
 using namespace qtx;
 
 static constexpr int64_t kMinPrefetchingTiles = 4;
+/// Bits behind the point of lines to fetch in a step.
+static constexpr int64_t kRateBits = 16;
 /// A part of a panel that stays in the first-level cache beside the input.
 static constexpr int64_t kPanelPartBytes = int64_t(24) << 10;
 
@@ -40,6 +42,7 @@ LinearEmitter::LinearEmitter(ImplicitLocOpBuilder &builder, KernelOp op,
   isScaled = op.getParams().contains(kScaledAttrName);
   if (op.getParams().contains(kTabulatedAttrName))
     table = ActivationTable::get(view->getActivation());
+  collectStages();
 }
 
 void LinearEmitter::emit() {
@@ -181,7 +184,7 @@ PartRange LinearEmitter::takeShare(Value numRows) {
 void LinearEmitter::emitPanels(Value begin, Value end) {
   Value left = begin;
   forEachShape([&](const PanelShape &shape, Value first, Value last) {
-    left = emitTallPanels(shape, first, last, begin, end);
+    left = emitStagedPanels(shape, first, last, begin, end);
   });
   OpBuilder::InsertionGuard guard(b);
   enterIf(emitFewRows(left, end));
@@ -259,7 +262,8 @@ void LinearEmitter::forEachWidePanel(function_ref<void(const Panel &)> body) {
 
 Panel LinearEmitter::getPanel(const PanelShape &shape, Value number) {
   int64_t width = config.getVectors() * lanes;
-  return {shape, mul(number, width), mul(number, width * laneSize * steps)};
+  return {shape, mul(number, width), mul(number, width * laneSize * steps),
+          mul(number, width * countSegments()), shape.getOwnVectors() * lanes};
 }
 
 void LinearEmitter::enterIf(Value condition) {
@@ -272,14 +276,16 @@ void LinearEmitter::forEachTile(const Ahead &ahead, Value begin, Value end,
   Value count = arith::SubIOp::create(b, end, begin);
   Value rest = arith::RemUIOp::create(b, count, index(config.getRows()));
   Value current = arith::SubIOp::create(b, end, rest);
-  Value lines = countPrefetchedLines(ahead, count);
-  loop(begin, current, config.getRows(), {}, [&](Value first, ValueRange) {
-    fetch = getPrefetch(ahead, lines, arith::SubIOp::create(b, first, begin));
-    tileRows = config.getRows();
-    body(first);
-    fetch = {};
-    return SmallVector<Value>();
-  });
+  if (stagedRows != config.getRows()) {
+    Value lines = countPrefetchedLines(ahead, count);
+    loop(begin, current, config.getRows(), {}, [&](Value first, ValueRange) {
+      fetch = getPrefetch(ahead, lines, arith::SubIOp::create(b, first, begin));
+      tileRows = config.getRows();
+      body(first);
+      fetch = {};
+      return SmallVector<Value>();
+    });
+  }
   for (int64_t rows = llvm::PowerOf2Ceil(config.getRows()) / 2; rows > 0;
        rows /= 2) {
     Value enough = arith::CmpIOp::create(b, arith::CmpIPredicate::ule,
@@ -409,15 +415,17 @@ Prefetch LinearEmitter::getPrefetch(const Ahead &ahead, Value lines,
   Value tile = arith::DivUIOp::create(b, row, index(config.getRows()));
   Value first =
       add(ahead.first, mul(arith::MulIOp::create(b, tile, lines), getLine()));
-  return {first, lines};
+  Value rate = arith::CeilDivUIOp::create(
+      b, arith::ShLIOp::create(b, lines, index(kRateBits)), index(steps));
+  return {first, lines, rate};
 }
 
 void LinearEmitter::emitPrefetch(Value position, int64_t count) {
   if (!fetch.lines)
     return;
   auto getShare = [&](Value stepsBefore) -> Value {
-    return arith::DivUIOp::create(
-        b, arith::MulIOp::create(b, stepsBefore, fetch.lines), index(steps));
+    return arith::ShRUIOp::create(
+        b, arith::MulIOp::create(b, stepsBefore, fetch.rate), index(kRateBits));
   };
   loop(getShare(position), getShare(add(position, count)), 1, {},
        [&](Value i, ValueRange) {

@@ -10,8 +10,9 @@
 // stays in the cache; panels of outputs; tiles of rows, whose sums stay in
 // registers; segments of the contracted axis; its steps.
 //
-// The emitter's parts: Emitter.cpp has the loops, Tiles.cpp tile registers,
-// Sums.cpp the sums of a tile, Epilogue.cpp its end.
+// The emitter's parts: Emitter.cpp has the loops, Stages.cpp tiles that end
+// beside the next ones, Tiles.cpp tile registers, Sums.cpp the sums of a tile,
+// Epilogue.cpp its end.
 //
 //===----------------------------------------------------------------------===//
 
@@ -64,6 +65,24 @@ struct SegmentAt {
   Value group;
 };
 
+/// Segments that are joined at once: short ones leave no time for others beside
+/// them. `count` such follow each other.
+struct Stage {
+  SmallVector<int64_t> runs;
+  int64_t count;
+  bool isLong;
+};
+
+/// A part of a staged tile: some whole rows, or one vector of a row. The rows
+/// begin at `row` of the tile, the vector at `lane` of the panel.
+struct TilePart {
+  Value row;
+  Value lane;
+};
+
+/// Emits something for a part of a tile.
+using PartBody = llvm::function_ref<void(const TilePart &)>;
+
 /// Vectors of a panel, and lanes of the last one that are outputs. A wide panel
 /// is several adjacent ones, which lie apart in memory.
 struct PanelShape {
@@ -79,6 +98,10 @@ struct Panel : PanelShape {
   /// The first output, and where the packed weight of the panel begins.
   Value output;
   Value weight;
+  /// Where the packed parameters of the first segment begin, and how far away
+  /// those of the next one are.
+  Value params;
+  int64_t paramStride;
 };
 
 /// Weights that tiles fetch for later; null if they fetch none.
@@ -92,6 +115,8 @@ struct Ahead {
 struct Prefetch {
   Value first;
   Value lines;
+  /// Lines in a step, as a fixed-point number.
+  Value rate;
 };
 
 /// The matrices of one call, each with rows first.
@@ -145,6 +170,7 @@ private:
 
   /// Segment `i` of a run.
   SegmentAt getSegmentAt(const SegmentRun &run, Value i);
+  int64_t countSegments() { return runs.back().first + runs.back().count; }
 
   //===--------------------------------------------------------------------===//
   // Loops
@@ -217,40 +243,76 @@ private:
   void storeSums(const Panel &panel, Value first, llvm::ArrayRef<Value> sums);
 
   //===--------------------------------------------------------------------===//
+  // Stages
+  //===--------------------------------------------------------------------===//
+
+  void collectStages();
+  bool canStage();
+  int64_t countStages();
+
+  /// Takes as many rows as fill staged tiles, for some panels of one shape;
+  /// returns the first row left.
+  Value emitStagedPanels(const PanelShape &shape, Value firstPanel,
+                         Value lastPanel, Value begin, Value end);
+
+  /// Multiplies a tile stage by stage. Beside each, the one before is joined,
+  /// and beside the first, the last one of the tile before, which ends that
+  /// tile.
+  void emitStagedTile(const Panel &panel, Value first, const PanelShape &shape,
+                      ValueRange previous);
+
+  /// Ends a part of the tile that was multiplied last, if there is one.
+  void emitPrevious(const PanelShape &shape, ValueRange previous,
+                    const TilePart &part);
+
+  /// Stores the sums of a stage, the `i`th one of its run. `other` emits parts
+  /// of other work, which run beside.
+  void multiplyStage(const Panel &panel, Value first, const Stage &stage,
+                     Value i, PartBody other);
+  void multiplySteps(const Panel &panel, Value first, const SegmentRun &run,
+                     const SegmentAt &at, int64_t place, PartBody other);
+
+  /// Calls `multiply` for shares of `count` steps, each with a part of `other`
+  /// behind it.
+  SmallVector<Value> forEachShare(
+      const PanelShape &shape, int64_t count, SmallVector<Value> sums,
+      PartBody other,
+      llvm::function_ref<SmallVector<Value>(Value, int64_t, ValueRange)>
+          multiply);
+
+  /// What `part` covers of a panel.
+  Panel takePart(const Panel &panel, const TilePart &part);
+
+  /// Joins what `multiplyStage` stored of a part of the tile at `first`, whose
+  /// own panel is `panel`, with the stages before.
+  SmallVector<Value> joinStage(const Panel &panel, Value first,
+                               const Stage &stage, Value i,
+                               const TilePart &part);
+  /// What the stages before add up to, or the bias.
+  SmallVector<Value> loadJoined(const Panel &panel, Value first,
+                                const Stage &stage, Value i,
+                                const TilePart &part);
+
+  /// The same for a stage before the last one; its result waits in memory.
+  void joinBefore(const Panel &panel, Value first, const Stage &stage, Value i,
+                  const TilePart &part);
+
+  /// Sums that wait in memory; those of the segments of a stage below each
+  /// other.
+  SmallVector<Value> loadStaged(Value memref, VectorType type,
+                                const Panel &panel, const TilePart &part,
+                                int64_t place = 0);
+  void storeStaged(Value memref, const Panel &panel, const TilePart &part,
+                   llvm::ArrayRef<Value> values, int64_t place = 0);
+  void forEachStaged(const Panel &panel, const TilePart &part, int64_t place,
+                     llvm::function_ref<void(ValueRange)> body);
+
+  //===--------------------------------------------------------------------===//
   // Tile registers
   //===--------------------------------------------------------------------===//
 
-  int64_t countSegments() { return runs.back().first + runs.back().count; }
-
-  /// Takes as many rows as fill tile registers, for some panels of one shape;
-  /// returns the first row left.
-  Value emitTallPanels(const PanelShape &shape, Value firstPanel,
-                       Value lastPanel, Value begin, Value end);
-
-  /// The parts of a tall tile whose sums fit registers.
-  void forEachPart(llvm::function_ref<void(Value)> body);
-
-  /// Multiplies a tile by segments. Beside each, the one before is joined, and
-  /// beside the first, the last one of the tile before, which ends that tile.
-  void emitTallTile(const Panel &panel, Value first, const PanelShape &shape,
-                    ValueRange previous);
-
-  /// The sums of segments take turns in two places.
-  Value getSumsRow(Value unit);
-
-  /// Ends a part of the tile that was multiplied last, if there is one.
-  void emitPrevious(const PanelShape &shape, ValueRange previous, Value part);
-
-  /// Joins segment `number` of a part of a tall tile, whose sums are those of
-  /// `unit`, with the segments before.
-  SmallVector<Value> joinTall(const Panel &panel, Value first,
-                              const SegmentAt &at, int64_t number, Value unit,
-                              Value part);
-
-  /// Multiplies a segment. `other` emits parts of other work, which run beside.
-  void multiplySegment(const Panel &panel, Value first, const SegmentRun &run,
-                       const SegmentAt &at, Value sumsRow,
-                       llvm::function_ref<void(Value)> other);
+  void multiplyWindows(const Panel &panel, Value first, const SegmentRun &run,
+                       const SegmentAt &at, int64_t place, PartBody other);
 
   SmallVector<Value> emitWindow(const TileOperands &operands,
                                 const Panel &panel, const SegmentRun &run,
@@ -263,14 +325,6 @@ private:
 
   /// Whether sums in tile registers start from the seed.
   bool isSeedTiled();
-
-  SmallVector<Value> loadTallSums(const Panel &panel, Value first,
-                                  const SegmentAt &at, Value sumsRow);
-
-  SmallVector<Value> loadTall(Value memref, VectorType type, const Panel &panel,
-                              Value part);
-
-  void storeTall(const Panel &panel, Value part, llvm::ArrayRef<Value> values);
 
   //===--------------------------------------------------------------------===//
   // Prefetch
@@ -325,6 +379,11 @@ private:
   SmallVector<Value> emitSegment(const Panel &panel, Value first,
                                  const SegmentRun &run, const SegmentAt &at,
                                  SmallVector<Value> sums);
+
+  /// The channels of a segment that fill no step.
+  SmallVector<Value> emitRest(const Panel &panel, Value first,
+                              const SegmentRun &run, const SegmentAt &at,
+                              SmallVector<Value> sums);
 
   /// The same where weights are padded to what tile registers take.
   SmallVector<Value> emitWindows(const Panel &panel, Value first,
@@ -432,9 +491,6 @@ private:
 
   void addZeroPoint(ResultParams &params, Value zeroPoint);
 
-  /// Gain and shift from an activation to its code: no bits are to be kept.
-  void joinResultParams(ResultParams &params);
-
   /// The parameters that all outputs share, outside the loops.
   void emitResultParams();
 
@@ -491,6 +547,9 @@ private:
   int64_t stepSize, laneSize;
   VectorType sumType, floatType;
   SmallVector<SegmentRun> runs;
+  SmallVector<Stage> stages;
+  /// Rows of a staged tile, 0 if there are none, and of its parts.
+  int64_t stagedRows = 0, partRows = 0;
   /// Steps of a panel.
   int64_t steps = 0;
   std::optional<std::pair<int64_t, int64_t>> resultRange;
@@ -510,8 +569,8 @@ private:
   int64_t tileRows = 0;
   Prefetch fetch;
   Value tile;
-  /// Integer sums of the segments of tall tiles, and fp32 sums of one.
-  Value tallSums, tallJoined;
+  /// Integer sums of the segments of a stage, and fp32 sums of a tile.
+  Value stagedSums, stagedJoined;
   ResultParams sharedParams;
 };
 

@@ -49,24 +49,18 @@ LinearEmitter::loadResultParams(const Panel &panel) {
       own.gain = load(op.getInputs().take_back(2)[0], {}, panel, v);
       own.shift = load(op.getInputs().back(), {}, panel, v);
     }
-    if (resultRange && !own.reciprocal)
+    if (!resultRange || (table && isScaled))
+      continue;
+    if (!own.reciprocal)
       own.reciprocal = load(view->getYScale(), {}, panel, v);
-    if (resultRange && !own.zeroPoint)
+    if (!own.zeroPoint)
       addZeroPoint(own, load(view->getYZeroPoint(), {}, panel, v));
-    if (table)
-      joinResultParams(own);
+    if (table) {
+      own.gain = own.reciprocal;
+      own.shift = arith::SIToFPOp::create(b, floatType, own.zeroPoint);
+    }
   }
   return params;
-}
-
-void LinearEmitter::joinResultParams(ResultParams &params) {
-  Value zeroPoint = arith::SIToFPOp::create(b, floatType, params.zeroPoint);
-  params.shift = isScaled ? math::FmaOp::create(b, params.shift,
-                                                params.reciprocal, zeroPoint)
-                          : zeroPoint;
-  params.gain = isScaled
-                    ? arith::MulFOp::create(b, params.gain, params.reciprocal)
-                    : params.reciprocal;
 }
 
 void LinearEmitter::createTiles() {
@@ -79,16 +73,19 @@ void LinearEmitter::createTiles() {
   if (isElementary())
     tile =
         create(config.getRows(), kMaxWidePanels * getWidth(), b.getF32Type());
-  if (row.getNumTileRows() == 0)
+  if (stagedRows == 0)
     return;
-  tallSums = create(2 * row.getNumTileRows(), getWidth(), b.getI32Type());
-  if (countSegments() > 1)
-    tallJoined = create(row.getNumTileRows(), getWidth(), b.getF32Type());
+  size_t places = 0;
+  for (const Stage &stage : stages)
+    places = std::max(places, stage.runs.size());
+  stagedSums = create(places * stagedRows, getWidth(), b.getI32Type());
+  if (countStages() > 1)
+    stagedJoined = create(stagedRows, getWidth(), b.getF32Type());
 }
 
 void LinearEmitter::emitEpilogue(const Panel &panel, Value first,
                                  ArrayRef<Value> sums) {
-  if (!isElementary()) {
+  if (!isElementary() || tileRows * panel.panels == 1) {
     SmallVector<ResultParams> params = loadResultParams(panel);
     for (int64_t r = 0; r < tileRows; ++r)
       for (int64_t v = 0; v < panel.vectors; ++v)
@@ -104,7 +101,9 @@ void LinearEmitter::emitEpilogue(const Panel &panel, Value first,
     Value begin = mul(number, panel.getOwnVectors() * lanes);
     Panel own{{panel.getOwnVectors(), panel.lastLanes},
               add(panel.output, begin),
-              panel.weight};
+              panel.weight,
+              panel.params,
+              panel.paramStride};
     SmallVector<ResultParams> params = loadResultParams(own);
     loop(index(0), index(tileRows), 1, {}, [&](Value r, ValueRange) {
       for (int64_t v = 0; v < own.vectors; ++v) {
@@ -174,13 +173,11 @@ Value LinearEmitter::lookUpActivation(Value value) {
     Value isInside = arith::CmpFOp::create(b, predicate, x, limit);
     return arith::SelectOp::create(b, isInside, x, limit).getResult();
   };
+  Value magnitude = math::AbsFOp::create(b, value);
+  magnitude = select(arith::CmpFPredicate::OLT, magnitude, table->getLast());
   // The number of an interval ends the bits of a sum with 1.5 * 2^23.
-  constexpr int64_t first = -ActivationTable::kIntervals / 2;
-  constexpr int64_t last = first + ActivationTable::kIntervals - 1;
-  Value inside = select(arith::CmpFPredicate::OGT, value, first * table->step);
-  inside = select(arith::CmpFPredicate::OLT, inside, last * table->step);
-  Value number = math::FmaOp::create(b, inside, splatOf(1 / table->step),
-                                     splatOf(12582912.0f - first));
+  Value number = math::FmaOp::create(b, magnitude, splatOf(1 / table->step),
+                                     splatOf(12582912.0f));
   Value bits = vector::BitCastOp::create(
       b, VectorType::get(lanes, b.getI32Type()), number);
   auto lookUp = [&](int64_t power) {
@@ -188,8 +185,9 @@ Value LinearEmitter::lookUpActivation(Value value) {
   };
   Value result = lookUp(3);
   for (int64_t power = 2; power >= 0; --power)
-    result = math::FmaOp::create(b, result, value, lookUp(power));
-  return result;
+    result = math::FmaOp::create(b, result, magnitude, lookUp(power));
+  Value positive = select(arith::CmpFPredicate::OGT, value, 0);
+  return arith::AddFOp::create(b, positive, result);
 }
 
 Value LinearEmitter::quantize(Value value, const ResultParams &params) {

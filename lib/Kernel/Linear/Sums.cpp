@@ -91,8 +91,15 @@ SmallVector<Value> LinearEmitter::emitSegment(const Panel &panel, Value first,
                                               SmallVector<Value> sums) {
   if (row.getTileStep() > 0)
     return emitWindows(panel, first, run, at, sums);
+  sums = emitSteps(panel, first, at, at.channel, 0, run.size / stepSize, sums);
+  return emitRest(panel, first, run, at, sums);
+}
+
+SmallVector<Value> LinearEmitter::emitRest(const Panel &panel, Value first,
+                                           const SegmentRun &run,
+                                           const SegmentAt &at,
+                                           SmallVector<Value> sums) {
   int64_t full = run.size / stepSize, rest = run.size % stepSize;
-  sums = emitSteps(panel, first, at, at.channel, 0, full, sums);
   if (rest == 0)
     return sums;
   Value channel = add(at.channel, full * stepSize);
@@ -256,8 +263,7 @@ Value LinearEmitter::loadRow(Value memref, Value rowIndex, const Panel &panel,
 }
 
 Value LinearEmitter::getParam(Value segment, const Panel &panel) {
-  return add(mul(panel.output, countSegments()),
-             mul(segment, panel.getOwnVectors() * lanes));
+  return add(panel.params, mul(segment, panel.paramStride));
 }
 
 Value LinearEmitter::loadParam(Value memref, Value segment, const Panel &panel,

@@ -1,0 +1,275 @@
+//===- Stages.cpp - Ends of tiles beside the next ones --------------------===//
+//
+// Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
+// See LICENSE for license information.
+// SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
+//
+//===----------------------------------------------------------------------===//
+//
+// Dot products leave most of what a core can start in a cycle unused. Sums wait
+// in memory, and what is done to them comes between the products that follow.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Emitter.h"
+#include "llvm/Support/SaveAndRestore.h"
+
+using namespace mlir;
+using namespace qtx;
+
+/// Steps of a segment that have room for the end of another one beside them.
+static constexpr int64_t kMinStageSteps = 8;
+
+void LinearEmitter::collectStages() {
+  for (auto [i, run] : llvm::enumerate(runs)) {
+    bool isLong = countSteps(run.size) >= kMinStageSteps;
+    bool isPair = run.count == 1 && !stages.empty() &&
+                  stages.back().count == 1 && !(isLong && stages.back().isLong);
+    if (!isPair)
+      stages.push_back({{}, run.count, false});
+    stages.back().runs.push_back(i);
+    stages.back().isLong |= isLong;
+  }
+  if (!canStage())
+    return;
+  bool hasTiles = row.getNumTileRows() > 0;
+  stagedRows = hasTiles ? row.getNumTileRows() : config.getRows();
+  partRows = hasTiles ? config.getRows() : 1;
+}
+
+bool LinearEmitter::canStage() {
+  if (row.getNumTileRows() > 0)
+    return true;
+  // The code of an elementary function is long, and its constants take the
+  // registers of sums.
+  if (row.isFloat() || (isElementary() && !table))
+    return false;
+  // Storing sums costs more than a short end of a tile, or than to join what
+  // registers hold: an `fma` and a quantizer are beside dot products anyway.
+  bool isOne = countStages() == 1 && stages.front().isLong;
+  return isOne && (table || stages.front().runs.size() > 1);
+}
+
+int64_t LinearEmitter::countStages() {
+  int64_t count = 0;
+  for (const Stage &stage : stages)
+    count += stage.count;
+  return count;
+}
+
+Value LinearEmitter::emitStagedPanels(const PanelShape &shape, Value firstPanel,
+                                      Value lastPanel, Value begin, Value end) {
+  if (stagedRows == 0)
+    return begin;
+  Value count = arith::SubIOp::create(b, end, begin);
+  Value last = arith::SubIOp::create(
+      b, end, arith::RemUIOp::create(b, count, index(stagedRows)));
+  // Whether there is a tile before; its first row and its panel.
+  SmallVector<Value> state = {index(0), begin, firstPanel};
+  ValueRange results = loop(
+      firstPanel, lastPanel, 1, state, [&](Value number, ValueRange outer) {
+        Panel panel = getPanel(shape, number);
+        Ahead ahead = row.getNumTileRows() > 0 ? Ahead() : getNext(panel);
+        Value lines = countPrefetchedLines(ahead, count);
+        ValueRange inner =
+            loop(begin, last, stagedRows, outer,
+                 [&](Value first, ValueRange previous) {
+                   fetch = getPrefetch(ahead, lines,
+                                       arith::SubIOp::create(b, first, begin));
+                   emitStagedTile(panel, first, shape, previous);
+                   fetch = {};
+                   return SmallVector<Value>{index(1), first, number};
+                 });
+        return SmallVector<Value>(inner);
+      });
+  forEachShare(
+      shape, 0, {},
+      [&](const TilePart &part) { emitPrevious(shape, results, part); },
+      nullptr);
+  return last;
+}
+
+void LinearEmitter::emitStagedTile(const Panel &panel, Value first,
+                                   const PanelShape &shape,
+                                   ValueRange previous) {
+  auto endPrevious = [&](const TilePart &part) {
+    emitPrevious(shape, previous, part);
+  };
+  const Stage *before = nullptr;
+  for (const Stage &stage : stages) {
+    if (before)
+      multiplyStage(panel, first, stage, index(0), [&](const TilePart &part) {
+        joinBefore(panel, first, *before, index(before->count - 1), part);
+      });
+    else
+      multiplyStage(panel, first, stage, index(0), endPrevious);
+    if (stage.count > 1)
+      loop(index(1), index(stage.count), 1, {}, [&](Value i, ValueRange) {
+        multiplyStage(panel, first, stage, i, [&](const TilePart &part) {
+          joinBefore(panel, first, stage, add(i, -1), part);
+        });
+        return SmallVector<Value>();
+      });
+    before = &stage;
+  }
+}
+
+void LinearEmitter::joinBefore(const Panel &panel, Value first,
+                               const Stage &stage, Value i,
+                               const TilePart &part) {
+  Panel own = takePart(panel, part);
+  storeStaged(stagedJoined, own, part, joinStage(own, first, stage, i, part));
+}
+
+void LinearEmitter::emitPrevious(const PanelShape &shape, ValueRange previous,
+                                 const TilePart &part) {
+  OpBuilder::InsertionGuard guard(b);
+  enterIf(arith::CmpIOp::create(b, arith::CmpIPredicate::ne, previous[0],
+                                index(0)));
+  Panel panel = takePart(getPanel(shape, previous[2]), part);
+  const Stage &stage = stages.back();
+  emitEpilogue(
+      panel, add(previous[1], part.row),
+      joinStage(panel, previous[1], stage, index(stage.count - 1), part));
+}
+
+void LinearEmitter::multiplyStage(const Panel &panel, Value first,
+                                  const Stage &stage, Value i, PartBody other) {
+  const auto *longest =
+      llvm::max_element(stage.runs, [&](int64_t lhs, int64_t rhs) {
+        return runs[lhs].size < runs[rhs].size;
+      });
+  auto multiply = [&](const int64_t *it, PartBody beside) {
+    const SegmentRun &run = runs[*it];
+    SegmentAt at = getSegmentAt(run, i);
+    int64_t place = it - stage.runs.begin();
+    if (row.getNumTileRows() > 0)
+      multiplyWindows(panel, first, run, at, place, beside);
+    else
+      multiplySteps(panel, first, run, at, place, beside);
+  };
+  // The others overwrite sums that the work beside the longest one reads.
+  multiply(longest, other);
+  for (const int64_t *it = stage.runs.begin(); it != stage.runs.end(); ++it)
+    if (it != longest)
+      multiply(it, nullptr);
+}
+
+void LinearEmitter::multiplySteps(const Panel &panel, Value first,
+                                  const SegmentRun &run, const SegmentAt &at,
+                                  int64_t place, PartBody other) {
+  llvm::SaveAndRestore rowsOfTile(tileRows, stagedRows);
+  SmallVector<Value> sums =
+      forEachShare(panel, run.size / stepSize, loadSeed(panel, first, at),
+                   other, [&](Value begin, int64_t count, ValueRange carried) {
+                     emitPrefetch(add(at.step, begin), count);
+                     return emitRange(panel, first, at, at.channel, 0, begin,
+                                      add(begin, count), carried);
+                   });
+  sums = emitRest(panel, first, run, at, sums);
+  storeStaged(stagedSums, panel, {index(0), index(0)}, sums, place);
+}
+
+SmallVector<Value> LinearEmitter::forEachShare(
+    const PanelShape &shape, int64_t count, SmallVector<Value> sums,
+    PartBody other,
+    function_ref<SmallVector<Value>(Value, int64_t, ValueRange)> multiply) {
+  if (!other)
+    return multiply(index(0), count, sums);
+  // Few instructions at once: those that wait keep dot products out of the
+  // scheduler.
+  int64_t parts = stagedRows / partRows, vectors = 1;
+  if (partRows == 1 && isWhole(shape) && count >= parts * shape.vectors)
+    vectors = shape.vectors;
+  parts *= vectors;
+  int64_t share = count / parts, rest = count % parts;
+  if (rest > 0)
+    sums = multiply(index(0), rest, sums);
+  return llvm::to_vector(
+      loop(index(0), index(parts), 1, sums, [&](Value i, ValueRange carried) {
+        SmallVector<Value> next(carried);
+        if (share > 0)
+          next = multiply(add(mul(i, share), rest), share, carried);
+        llvm::SaveAndRestore rowsOfPart(tileRows, partRows);
+        Value row = arith::DivUIOp::create(b, i, index(vectors));
+        Value lane = mul(arith::RemUIOp::create(b, i, index(vectors)), lanes);
+        other({mul(row, partRows), vectors > 1 ? lane : Value()});
+        return next;
+      }));
+}
+
+Panel LinearEmitter::takePart(const Panel &panel, const TilePart &part) {
+  if (!part.lane)
+    return panel;
+  Panel own = panel;
+  own.vectors = 1;
+  own.output = add(panel.output, part.lane);
+  own.params = add(panel.params, part.lane);
+  return own;
+}
+
+SmallVector<Value> LinearEmitter::joinStage(const Panel &panel, Value first,
+                                            const Stage &stage, Value i,
+                                            const TilePart &part) {
+  SmallVector<Value> result = loadJoined(panel, first, stage, i, part);
+  Value firstOfPart = add(first, part.row);
+  for (auto [place, number] : llvm::enumerate(stage.runs)) {
+    SegmentAt at = getSegmentAt(runs[number], i);
+    SmallVector<Value> sums =
+        loadStaged(stagedSums, sumType, panel, part, place);
+    if (view->getSeed() && row.getNumTileRows() > 0 && !isSeedTiled())
+      for (auto [sum, seed] :
+           llvm::zip_equal(sums, loadSeed(panel, firstOfPart, at)))
+        sum = arith::AddIOp::create(b, sum, seed);
+    result = join(panel, firstOfPart, at, sums, result);
+  }
+  return result;
+}
+
+SmallVector<Value> LinearEmitter::loadJoined(const Panel &panel, Value first,
+                                             const Stage &stage, Value i,
+                                             const TilePart &part) {
+  bool isFront = &stage == &stages.front();
+  SmallVector<Value> bias, joined;
+  if (isFront)
+    bias = loadBias(panel, add(first, part.row));
+  if (!isFront || stage.count > 1)
+    joined = loadStaged(stagedJoined, floatType, panel, part);
+  if (bias.empty() || joined.empty())
+    return bias.empty() ? joined : bias;
+  Value isFirst =
+      arith::CmpIOp::create(b, arith::CmpIPredicate::eq, i, index(0));
+  for (auto [start, sum] : llvm::zip_equal(bias, joined))
+    start = arith::SelectOp::create(b, isFirst, start, sum);
+  return bias;
+}
+
+SmallVector<Value> LinearEmitter::loadStaged(Value memref, VectorType type,
+                                             const Panel &panel,
+                                             const TilePart &part,
+                                             int64_t place) {
+  SmallVector<Value> values;
+  forEachStaged(panel, part, place, [&](ValueRange indices) {
+    values.push_back(vector::LoadOp::create(b, type, memref, indices));
+  });
+  return values;
+}
+
+void LinearEmitter::storeStaged(Value memref, const Panel &panel,
+                                const TilePart &part, ArrayRef<Value> values,
+                                int64_t place) {
+  forEachStaged(panel, part, place, [&](ValueRange indices) {
+    vector::StoreOp::create(b, values.front(), memref, indices);
+    values = values.drop_front();
+  });
+}
+
+void LinearEmitter::forEachStaged(const Panel &panel, const TilePart &part,
+                                  int64_t place,
+                                  function_ref<void(ValueRange)> body) {
+  for (int64_t r = 0; r < tileRows; ++r)
+    for (int64_t v = 0; v < panel.vectors; ++v) {
+      Value lane = part.lane ? part.lane : index(0);
+      body({add(part.row, place * stagedRows + r), add(lane, v * lanes)});
+    }
+}
