@@ -19,6 +19,8 @@ using namespace qtx;
 
 /// Steps of a segment that have room for the end of another one beside them.
 static constexpr int64_t kMinStageSteps = 8;
+/// Those of AVX-512, which has 32 registers: 16 are full of a tile's sums.
+static constexpr int64_t kMinStageLanes = 16;
 
 void LinearEmitter::collectStages() {
   for (auto [i, run] : llvm::enumerate(runs)) {
@@ -42,7 +44,7 @@ bool LinearEmitter::canStage() {
     return true;
   // The code of an elementary function is long, and its constants take the
   // registers of sums.
-  if (row.isFloat() || (isElementary() && !table))
+  if (row.isFloat() || (isElementary() && !table) || lanes < kMinStageLanes)
     return false;
   // Storing sums costs more than a short end of a tile, or than to join what
   // registers hold: an `fma` and a quantizer are beside dot products anyway.
