@@ -324,3 +324,39 @@ Partition qtx::choosePartition(const Core &core, const MicroKernel &row,
   bool isShared = bytes <= core.secondLevel / 8 * 5;
   return {threads, isShared ? threads * kMinPartRows : outputs};
 }
+
+/// Queries from which on packing a stretch is little beside its products. They
+/// and their results come from any cache once for a stretch. Scores of a tile
+/// of so many keys stay in the first-level cache.
+static constexpr int64_t kStretchQueries = 1024, kMaxStretchKeys = 384;
+
+/// Bytes of an attention whose rows are not kept.
+static int64_t countBytes(const AttentionPlan &plan,
+                          const Stretches &stretches) {
+  AttentionPlan stretched(plan.scores, plan.context,
+                          plan.keySteps * plan.scores.getStep(), plan.values,
+                          stretches);
+  ScratchPart whole = stretched.getWhole();
+  return whole.fixed + whole.perKey * stretches.keys;
+}
+
+Stretches qtx::chooseStretches(const Core &core, const AttentionPlan &plan,
+                               bool isOnline) {
+  int64_t panel = plan.scores.getNumVectors() * plan.lanes;
+  int64_t keyBytes = plan.packedKeys.perKey + plan.packedValues.perKey;
+  int64_t keys = std::min(core.secondLevel / 2 / keyBytes, kMaxStretchKeys);
+  Stretches result;
+  result.keys = std::max(keys - keys % panel, panel);
+  result.queries = llvm::alignTo(kStretchQueries, plan.rows);
+  ScratchPart kept = plan.getWhole();
+  // Stretches in one pass are hardly slower, so memory decides: a core's share
+  // of the last-level cache is about as large as its second-level cache. Two
+  // passes cost more than reading keys and values from afar, so there rows are
+  // kept while scores of a tile stay near.
+  result.limit = isOnline ? core.secondLevel * 2 / kept.perKey
+                          : core.secondLevel / 2 / plan.scoreRows.perKey;
+  int64_t least =
+      llvm::divideCeil(countBytes(plan, result) - kept.fixed, kept.perKey);
+  result.limit = std::max(result.limit, least);
+  return result;
+}

@@ -16,6 +16,7 @@
 #ifndef QTX_LIB_KERNEL_COSTMODEL_H
 #define QTX_LIB_KERNEL_COSTMODEL_H
 
+#include "Attention/Plan.h"
 #include "qtx/Dialect/Qtx/IR/ContractionOps.h"
 #include "qtx/Kernel/MicroKernel.h"
 #include "qtx/Kernel/Threads.h"
@@ -80,6 +81,11 @@ Tiling chooseTiling(const Core &core, const MicroKernel &row,
 /// How threads share the work.
 Partition choosePartition(const Core &core, const MicroKernel &row,
                           const Contraction &contraction, int64_t threads);
+
+/// Which rows of an attention are kept, and how those run that are not. Rows
+/// that are not kept need less memory than the longest ones that are.
+Stretches chooseStretches(const Core &core, const AttentionPlan &plan,
+                          bool isOnline);
 
 } // namespace qtx
 

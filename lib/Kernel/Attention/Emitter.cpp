@@ -6,10 +6,11 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Emitter.h"
+#include "StretchEmitter.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
@@ -20,11 +21,12 @@ static const MicroKernel &getRow(KernelOp op, StringRef param) {
 }
 
 AttentionEmitter::AttentionEmitter(ImplicitLocOpBuilder &builder, KernelOp op,
-                                   Part part)
+                                   Part part,
+                                   std::optional<Stretches> stretches)
     : VectorEmitter(builder, getRow(op, "scores_kernel").getNumLanes()), op(op),
       part(part), view(op),
       plan(getRow(op, "scores_kernel"), getRow(op, "context_kernel"),
-           getLast(view->getQuery()), getLast(view->getValue())),
+           getLast(view->getQuery()), getLast(view->getValue()), stretches),
       layouts(op.getParams().getAs<DenseI64ArrayAttr>("layouts")),
       valueSize(getLast(view->getValue())) {
   query = getOperandParams(view->getQueryQuant(), plan.scores, true);
@@ -36,6 +38,7 @@ AttentionEmitter::AttentionEmitter(ImplicitLocOpBuilder &builder, KernelOp op,
 
 void AttentionEmitter::emit() {
   createSizes();
+  createRows();
   createScratch();
   Value perHead = mul(queryBlocks, numHeads / numKeyHeads);
   Value heads = mul(numBatches, numKeyHeads);
@@ -71,37 +74,56 @@ void AttentionEmitter::createSizes() {
   numKeyHeads = shapeOf(view->getKey())[getHeadDim(1)];
   numBatches = memref::DimOp::create(b, view->getQuery(), 0);
   numQueries = memref::DimOp::create(b, view->getQuery(), getPositionDim(0));
-  queryBlocks = arith::CeilDivUIOp::create(b, numQueries, index(plan.rows));
-  numKeys = memref::DimOp::create(b, view->getKey(), getPositionDim(1));
+  blockRows = createBlockRows();
+  queryBlocks = arith::CeilDivUIOp::create(b, numQueries, blockRows);
+  allKeys = createNumKeys();
+  if (view->getCausal()) {
+    offset = view->getOffset();
+    if (!offset)
+      offset = sub(allKeys, numQueries);
+  }
+}
+
+Value AttentionEmitter::createBlockRows() { return index(plan.blockRows); }
+
+Value AttentionEmitter::createNumKeys() {
+  return b.createOrFold<memref::DimOp>(view->getKey(), getPositionDim(1));
+}
+
+void AttentionEmitter::createRows() {
+  setKeys(zero, allKeys);
+  paddedKeys = mul(arith::CeilDivUIOp::create(b, allKeys, index(plan.keyUnit)),
+                   plan.keyUnit);
+}
+
+void AttentionEmitter::setKeys(Value first, Value count) {
+  firstKey = first;
+  numKeys = count;
   fullKeys = sub(numKeys, arith::RemUIOp::create(b, numKeys, index(lanes)));
   Value vectors = arith::CeilDivUIOp::create(b, numKeys, index(lanes));
   keyVectors = vectors;
   wholeKeys = mul(vectors, lanes);
-  paddedKeys = mul(arith::CeilDivUIOp::create(b, numKeys, index(plan.keyUnit)),
-                   plan.keyUnit);
   lastKey = sub(numKeys, index(1));
   groupedKeys =
       hasIntegerRows
           ? sub(numKeys,
                 arith::RemUIOp::create(b, numKeys, index(getGroupSize())))
           : zero;
-  if (view->getCausal()) {
-    offset = view->getOffset();
-    if (!offset)
-      offset = sub(numKeys, numQueries);
-  }
 }
 
 void AttentionEmitter::createScratch() {
   Value memory = op.getOuts()[1], position = zero;
-  ScratchPart whole = plan.getWhole();
-  if (part)
+  if (part) {
+    int64_t threads =
+        Partition::get(op.getParams().get(kPartitionParam)).threads;
+    Value bytes = memref::DimOp::create(b, memory, 0);
     position =
-        mul(part.number, add(mul(paddedKeys, whole.perKey), whole.fixed));
-  SmallVector<Value *> buffers = {&packedKeys, &keySums,      &queryBlock,
-                                  &scoreRows,  &factors,      &probSums,
-                                  &tile,       &packedValues, &probs,
-                                  &valueSums,  &groupCodes,   &groupList};
+        mul(part.number, arith::DivUIOp::create(b, bytes, index(threads)));
+  }
+  SmallVector<Value *> buffers = {
+      &packedKeys, &keySums,   &queryBlock,   &scoreRows, &factors,
+      &probSums,   &tile,      &packedValues, &probs,     &valueSums,
+      &groupCodes, &groupList, &maxima,       &rowSums,   &contextRows};
   for (auto [size, buffer] : llvm::zip_equal(plan.getParts(), buffers)) {
     Value bytes = add(mul(paddedKeys, size.perKey), size.fixed);
     if (size.fixed != 0 || size.perKey != 0)
@@ -113,6 +135,8 @@ void AttentionEmitter::createScratch() {
       createTileOperand(buffer, memory, position);
     position = add(position, bytes);
   }
+  if (!contextRows)
+    contextRows = tile;
 }
 
 void AttentionEmitter::createTileOperand(Value *buffer, Value memory,
@@ -156,21 +180,26 @@ Value AttentionEmitter::createBuffer(Value memory, Value position, Value bytes,
 //===----------------------------------------------------------------------===//
 
 void AttentionEmitter::emitKeyHead(PartRange blocks) {
-  emitPackedKeys();
-  emitPackedValues();
+  packKeyHead();
   Value firstHead = mul(at.keyHead, numHeads / numKeyHeads);
   loop(blocks.begin, blocks.end, 1, {}, [&](Value block, ValueRange) {
     at.head = add(firstHead, arith::DivUIOp::create(b, block, queryBlocks));
-    at.query = mul(arith::RemUIOp::create(b, block, queryBlocks), plan.rows);
+    at.query = mul(arith::RemUIOp::create(b, block, queryBlocks), blockRows);
     emitBlock();
     return SmallVector<Value>();
   });
 }
 
+void AttentionEmitter::packKeyHead() {
+  emitPackedKeys();
+  emitPackedValues();
+}
+
 void AttentionEmitter::emitBlock() {
   Value end = arith::MinUIOp::create(b, add(at.query, plan.rows), numQueries);
   Value count = sub(end, at.query);
-  emitQueryBlock();
+  at.tile = zero;
+  emitQueryBlock(index(plan.rows));
   createSeen();
   emitScoreTiles();
   if (hasIntegerRows)
@@ -334,6 +363,23 @@ Value AttentionEmitter::createTerm(Value sum, int64_t zeroPoint,
 
 LogicalResult qtx::emitAttention(ImplicitLocOpBuilder &builder, KernelOp op,
                                  Part part) {
-  AttentionEmitter(builder, op, part).emit();
+  auto attr = op.getParams().getAs<DictionaryAttr>(kStretchesParam);
+  if (!attr) {
+    AttentionEmitter(builder, op, part).emit();
+    return success();
+  }
+  Stretches stretches = Stretches::get(attr);
+  AttentionEmitter kept(builder, op, part);
+  StretchEmitter stretched(builder, op, part, stretches);
+  Value limit = arith::ConstantIndexOp::create(builder, stretches.limit);
+  Value isKept = builder.createOrFold<arith::CmpIOp>(
+      arith::CmpIPredicate::ule, kept.createNumKeys(), limit);
+  auto emitInto = [](AttentionEmitter &emitter) {
+    return [&emitter](OpBuilder &inner, Location loc) {
+      emitter.emit();
+      scf::YieldOp::create(inner, loc);
+    };
+  };
+  scf::IfOp::create(builder, isKept, emitInto(kept), emitInto(stretched));
   return success();
 }

@@ -19,7 +19,7 @@
 // The emitter's parts: Emitter.cpp has sizes, memory and the outer loops,
 // Packing.cpp what the micro-kernels read, Products.cpp the two contractions,
 // Rows.cpp the softmax of floats, IntegerRows.cpp that of integer scores, and
-// Result.cpp the end.
+// Result.cpp the end. StretchEmitter.h has rows that are too long to be kept.
 //
 //===----------------------------------------------------------------------===//
 
@@ -48,13 +48,19 @@ struct OperandParams {
 };
 
 /// Emits one attention.
-class AttentionEmitter : VectorEmitter {
+class AttentionEmitter : protected VectorEmitter {
 public:
-  AttentionEmitter(ImplicitLocOpBuilder &builder, KernelOp op, Part part);
+  /// With `stretches` for rows that are not kept.
+  AttentionEmitter(ImplicitLocOpBuilder &builder, KernelOp op, Part part,
+                   std::optional<Stretches> stretches = std::nullopt);
+  virtual ~AttentionEmitter() = default;
+
+  /// The keys of a head.
+  Value createNumKeys();
 
   void emit();
 
-private:
+protected:
   static int64_t getLast(Value value);
 
   //===--------------------------------------------------------------------===//
@@ -75,6 +81,15 @@ private:
 
   void createSizes();
 
+  /// Queries of a block.
+  virtual Value createBlockRows();
+
+  /// Makes room for rows of scores.
+  virtual void createRows();
+
+  /// Has rows of scores hold `count` keys from `first` on.
+  void setKeys(Value first, Value count);
+
   void createScratch();
 
   /// What tile registers read and write, as matrices of bytes and of sums.
@@ -89,7 +104,10 @@ private:
   /// Some of the blocks of the queries that share a key head.
   void emitKeyHead(PartRange blocks);
 
-  void emitBlock();
+  /// What all blocks of a key head need.
+  virtual void packKeyHead();
+
+  virtual void emitBlock();
 
   /// How many keys, in whole vectors or groups, queries of the block may see.
   void createSeen();
@@ -188,15 +206,15 @@ private:
 
   /// Words of `lanes` channels from as many keys as a word has elements, each
   /// `stride` behind the one before; those behind the last key are zero.
-  Value createValueWords(Value firstKey, int64_t stride, int64_t channel);
+  Value createValueWords(Value first, int64_t stride, int64_t channel);
 
   //===--------------------------------------------------------------------===//
   // Queries
   //===--------------------------------------------------------------------===//
 
-  /// The queries as the micro-kernel takes them; behind the last one it is
+  /// `count` queries as the micro-kernel takes them; behind the last one it is
   /// repeated.
-  void emitQueryBlock();
+  void emitQueryBlock(Value count);
 
   //===--------------------------------------------------------------------===//
   // Scores
@@ -230,14 +248,8 @@ private:
   // A row of scores
   //===--------------------------------------------------------------------===//
 
-  bool isClipped() {
-    return !view->getGamma().isZero() || !view->getZeta().isExactlyValue(1.0);
-  }
-
-  /// Whether the division by the sum comes behind the values.
-  bool isDivisionLast() {
-    return view->getUnnormalised() || (!isClipped() && !view->getProbsQuant());
-  }
+  bool isClipped() { return qtx::isClipped(*view.operator->()); }
+  bool isDivisionLast() { return qtx::isDivisionLast(*view.operator->()); }
 
   /// Calls `body` for the vectors of a row of keys: whole ones, and the last
   /// one with a mask.
@@ -248,6 +260,9 @@ private:
                     body);
 
   void emitSoftmax(Value row);
+
+  /// Scores in the place of sums; returns the largest one.
+  Value emitScores();
 
   /// What zero points of the keys add to the scores of a query; null if
   /// nothing.
@@ -268,6 +283,15 @@ private:
   //===--------------------------------------------------------------------===//
   // A row of probabilities
   //===--------------------------------------------------------------------===//
+
+  /// What is taken from scores whose largest is `max`: 0 if all are excluded.
+  Value createScoreShift(Value max);
+
+  /// Stores 1 / sum, or 0 for a sum of 0, and returns it.
+  Value storeFactor(Value sum);
+
+  void storeFloat(Value scalar, Value buffer, Value position);
+  Value loadFloat(Value buffer, Value position);
 
   /// exp(s - m), their sum, and what becomes of them.
   void emitNumerators(Value max);
@@ -326,7 +350,7 @@ private:
   void emitIntegerSoftmax(Value count);
 
   /// The number that a stage has left for the row.
-  Value loadFactor();
+  Value loadFactor() { return loadFloat(factors, at.row); }
 
   /// What makes the argument of the largest power 0; 0 where there is none.
   Value createShift();
@@ -412,18 +436,21 @@ private:
   bool hasIntegerRows = false;
 
   int64_t numHeads = 0, numKeyHeads = 0;
-  Value numBatches, numQueries, queryBlocks, numKeys;
+  Value numBatches, numQueries, blockRows, queryBlocks, allKeys, offset;
+
+  /// The keys that rows of scores hold. All but the first one count from there.
+  Value firstKey, numKeys, lastKey;
 
   /// Keys in whole vectors, all keys in vectors, their number of vectors, and
   /// keys that rows have room for.
   Value fullKeys, wholeKeys, keyVectors, paddedKeys;
-  Value lastKey, offset;
 
   /// Keys in whole groups.
   Value groupedKeys;
 
   Value packedKeys, keySums, queryBlock, scoreRows, factors, probSums, tile,
-      packedValues, probs, narrowProbs, valueSums, groupCodes, groupList;
+      packedValues, probs, narrowProbs, valueSums, groupCodes, groupList,
+      maxima, rowSums, contextRows;
 
   /// For tile registers.
   Value queryBytes, keyBytes, scoreMatrix, probBytes, valueBytes, contextMatrix;
@@ -432,9 +459,9 @@ private:
   struct {
     Value batch, keyHead, head;
 
-    /// The first query of the block, the keys that it sees, a row of it, and
-    /// where its scores begin.
-    Value query, seen, row, scores;
+    /// The first query of the block, the keys that it sees, where the queries
+    /// of a tile are, a row of the block, and where its scores begin.
+    Value query, seen, tile, row, scores;
 
     /// Groups of keys that count.
     Value numGroups;

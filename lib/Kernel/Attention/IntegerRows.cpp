@@ -65,9 +65,7 @@ void AttentionEmitter::emitIntegerSoftmax(Value count) {
       at.row = row;
       at.scores = mul(row, paddedKeys);
       if (Value factor = body())
-        memref::StoreOp::create(
-            b, arith::BitcastOp::create(b, b.getI32Type(), factor), factors,
-            row);
+        storeFloat(factor, factors, row);
     });
   };
   forEachRow([&] { return createShift(); });
@@ -91,11 +89,6 @@ void AttentionEmitter::emitIntegerSoftmax(Value count) {
   });
   if (skipsZeros())
     emitGroupList();
-}
-
-Value AttentionEmitter::loadFactor() {
-  return arith::BitcastOp::create(b, b.getF32Type(),
-                                  memref::LoadOp::create(b, factors, at.row));
 }
 
 Value AttentionEmitter::createShift() {

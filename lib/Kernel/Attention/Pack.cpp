@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "../CostModel.h"
 #include "Plan.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -104,6 +105,7 @@ public:
   AttentionPacker(AttentionOp op, const TargetFeatures &features)
       : op(op), builder(op), loc(op.getLoc()), threads(getMaxThreads(op)) {
     std::tie(scoresRow, contextRow) = getMicroKernels(op, features);
+    stretches = chooseLongRows();
   }
 
   void pack() {
@@ -130,6 +132,8 @@ public:
     set("layouts", builder.getDenseI64ArrayAttr(layouts));
     set("scores_kernel", builder.getStringAttr(scoresRow->getName()));
     set("context_kernel", builder.getStringAttr(contextRow->getName()));
+    if (stretches)
+      set(kStretchesParam, stretches->getAttr(op.getContext()));
     if (DictionaryAttr attr = Partition{threads}.getAttr(op.getContext()))
       set(kPartitionParam, attr);
     auto kernel = KernelOp::create(builder, loc, TypeRange(ValueRange(outs)),
@@ -214,17 +218,40 @@ private:
     return tensor::EmptyOp::create(builder, loc, sizes, element);
   }
 
+  /// How rows run that are too long to be kept; nothing if there are none.
+  std::optional<Stretches> chooseLongRows() {
+    // Sums of bytes have room for so few keys that their rows are kept.
+    if (!contextRow->isFloat())
+      return std::nullopt;
+    AttentionPlan plan = createPlan();
+    Stretches stretches = chooseStretches(getCore(op), plan, isOnline(op));
+    int64_t keys = op.getKey().getType().getDimSize(2);
+    if (!ShapedType::isDynamic(keys) && keys <= stretches.limit)
+      return std::nullopt;
+    return stretches;
+  }
+
+  AttentionPlan createPlan() {
+    return {*scoresRow, *contextRow, op.getKeySize(), op.getValueSize()};
+  }
+
   /// Memory for each thread.
   Value createScratch(Value key) {
-    AttentionPlan plan(*scoresRow, *contextRow, op.getKeySize(),
-                       op.getValueSize());
+    AttentionPlan plan = createPlan();
     ScratchPart whole = plan.getWhole();
     AffineExpr keys = builder.getAffineDimExpr(0);
-    AffineExpr bytes =
-        keys.ceilDiv(plan.keyUnit) * (plan.keyUnit * whole.perKey * threads) +
-        whole.fixed * threads;
-    OpFoldResult size = affine::makeComposedFoldedAffineApply(
-        builder, loc, bytes,
+    auto getBytes = [&](AffineExpr keys) {
+      return keys.ceilDiv(plan.keyUnit) *
+                 (plan.keyUnit * whole.perKey * threads) +
+             whole.fixed * threads;
+    };
+    SmallVector<AffineExpr> bytes = {getBytes(keys)};
+    // Rows that are not kept need less than the longest that are.
+    if (stretches)
+      bytes.push_back(
+          getBytes(builder.getAffineConstantExpr(stretches->limit)));
+    OpFoldResult size = affine::makeComposedFoldedAffineMin(
+        builder, loc, AffineMap::get(1, 0, bytes, builder.getContext()),
         {tensor::getMixedSize(builder, loc, key, layouts[1] ? 1 : 2)});
     return tensor::EmptyOp::create(builder, loc, ArrayRef<OpFoldResult>{size},
                                    builder.getI8Type());
@@ -249,6 +276,7 @@ private:
   Location loc;
   int64_t threads;
   const MicroKernel *scoresRow, *contextRow;
+  std::optional<Stretches> stretches;
   NamedAttrList attrs;
   SmallVector<int64_t> layouts;
 };

@@ -46,6 +46,7 @@ void AttentionEmitter::emitPackedKeys() {
       for (int64_t lane = 0; lane < lanes; ++lane) {
         Value position =
             arith::MinUIOp::create(b, add(mul(number, lanes), lane), lastKey);
+        position = add(position, firstKey);
         Value elements =
             loadElements(view->getKey(), getIndices(1, at.keyHead, position),
                          first * step, lanes * step, getLast(view->getKey()));
@@ -116,11 +117,11 @@ void AttentionEmitter::emitPackedValues() {
   SmallVector<Value> sums;
   if (hasSums)
     sums.assign(vectors, createZeroSums(plan.context));
-  auto pack = [&](Value number, ValueRange carried, Value firstKey,
+  auto pack = [&](Value number, ValueRange carried, Value first,
                   int64_t stride) {
     SmallVector<Value> next;
     for (int64_t v = 0; v < vectors; ++v) {
-      Value packed = createValueWords(firstKey, stride, v * lanes);
+      Value packed = createValueWords(first, stride, v * lanes);
       storeWords(packed, packedValues, getValuePosition(number, v));
       if (hasSums)
         next.push_back(plan.context.emitDot(b, carried[v],
@@ -155,22 +156,23 @@ Value AttentionEmitter::getProbPitch() {
   return arith::DivUIOp::create(b, paddedKeys, index(plan.context.getStep()));
 }
 
-Value AttentionEmitter::createValueWords(Value firstKey, int64_t stride,
+Value AttentionEmitter::createValueWords(Value first, int64_t stride,
                                          int64_t channel) {
+  auto load = [&](Value position) {
+    return loadElements(view->getValue(),
+                        getIndices(2, at.keyHead, add(position, firstKey)),
+                        channel, lanes, valueSize);
+  };
   if (plan.context.isFloat())
-    return toWords(loadElements(view->getValue(),
-                                getIndices(2, at.keyHead, firstKey), channel,
-                                lanes, valueSize));
+    return toWords(load(first));
   int64_t step = plan.context.getStep(), bits = 32 / step;
   Value result;
   for (int64_t i = 0; i < step; ++i) {
-    Value position = add(firstKey, i * stride);
+    Value position = add(first, i * stride);
     Value exists =
         arith::CmpIOp::create(b, arith::CmpIPredicate::ult, position, numKeys);
     position = arith::MinUIOp::create(b, position, lastKey);
-    Value elements =
-        loadElements(view->getValue(), getIndices(2, at.keyHead, position),
-                     channel, lanes, valueSize);
+    Value elements = load(position);
     Value word = value.isSigned
                      ? Value(arith::ExtSIOp::create(b, words, elements))
                      : Value(arith::ExtUIOp::create(b, words, elements));
@@ -191,16 +193,16 @@ Value AttentionEmitter::createValueWords(Value firstKey, int64_t stride,
 // Queries
 //===----------------------------------------------------------------------===//
 
-void AttentionEmitter::emitQueryBlock() {
+void AttentionEmitter::emitQueryBlock(Value count) {
   int64_t step = plan.scores.getStep();
   Value last = sub(numQueries, index(1));
-  loop(index(plan.rows), 1, [&](Value row) {
+  loop(count, 1, [&](Value row) {
     Value position = arith::MinUIOp::create(b, add(at.query, row), last);
     SmallVector<Value> indices = getIndices(0, at.head, position);
     for (int64_t word = 0; word < plan.keySteps; word += lanes) {
-      int64_t count = std::min(lanes, plan.keySteps - word);
+      int64_t width = std::min(lanes, plan.keySteps - word);
       Value elements = loadElements(view->getQuery(), indices, word * step,
-                                    count * step, getLast(view->getQuery()));
+                                    width * step, getLast(view->getQuery()));
       Value converted =
           convertElements(elements, plan.scores, query,
                           getLast(view->getQuery()) - word * step);

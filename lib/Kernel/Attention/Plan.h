@@ -14,6 +14,7 @@
 #ifndef QTX_LIB_KERNEL_ATTENTION_PLAN_H
 #define QTX_LIB_KERNEL_ATTENTION_PLAN_H
 
+#include "mlir/IR/BuiltinAttributes.h"
 #include "qtx/Kernel/MicroKernel.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -26,14 +27,51 @@ struct ScratchPart {
   int64_t perKey = 0;
 };
 
+/// How rows of scores run that are too long to be kept: in stretches of keys,
+/// each for a block of queries.
+struct Stretches {
+  /// The most keys of rows that are kept.
+  int64_t limit = 0;
+  int64_t keys = 0;
+  int64_t queries = 0;
+
+  /// As a parameter of a kernel.
+  mlir::DictionaryAttr getAttr(mlir::MLIRContext *context) const;
+  static Stretches get(mlir::DictionaryAttr attr);
+};
+
+inline constexpr llvm::StringLiteral kStretchesParam = "stretches";
+
+/// Whether clipping changes probabilities. `attention` is the operation, or a
+/// view of its kernel.
+template <typename AttentionT> bool isClipped(AttentionT &attention) {
+  return !attention.getGamma().isZero() ||
+         !attention.getZeta().isExactlyValue(1.0);
+}
+
+/// Whether probabilities are divided by their sum behind the values.
+template <typename AttentionT> bool isDivisionLast(AttentionT &attention) {
+  return attention.getUnnormalised() ||
+         (!isClipped(attention) && !attention.getProbsQuant());
+}
+
+/// Whether probabilities may be relative to a maximum that later keys change:
+/// all that happens to them is linear.
+template <typename AttentionT> bool isOnline(AttentionT &attention) {
+  return isDivisionLast(attention) && !attention.getProbsQuant();
+}
+
 /// Static sizes of one attention. All sizes of memory are multiples of 64
 /// bytes.
 struct AttentionPlan {
+  /// With `stretches`, of rows that are not kept.
   AttentionPlan(const MicroKernel &scores, const MicroKernel &context,
-                int64_t keySize, int64_t valueSize)
+                int64_t keySize, int64_t valueSize,
+                std::optional<Stretches> stretches = std::nullopt)
       : scores(scores), context(context), lanes(scores.getNumLanes()),
         hasTiles(scores.getNumTileRows() > 0),
         rows(hasTiles ? scores.getNumTileRows() : scores.getNumRows()),
+        blockRows(stretches ? stretches->queries : rows),
         keyUnit(hasTiles ? context.getTileStep() : lanes),
         keySteps(
             llvm::divideCeil(scores.getPaddedSize(keySize), scores.getStep())),
@@ -45,15 +83,20 @@ struct AttentionPlan {
     packedKeys.perKey = keySteps * 4;
     // What the sums of a key start from.
     keySums.perKey = 4;
-    query.fixed = llvm::alignTo(rows * keySteps * 4, 64);
+    query.fixed = llvm::alignTo(blockRows * keySteps * 4, 64);
     scoreRows.perKey = rows * 4;
-    factors.fixed = probSums.fixed = llvm::alignTo(rows * 4, 64);
+    factors.fixed = llvm::alignTo(blockRows * 4, 64);
     tile.fixed = rows * values * 4;
+    if (stretches) {
+      maxima.fixed = rowSums.fixed = factors.fixed;
+      contextRows.fixed = blockRows * values * 4;
+    }
     int64_t bytes = 4 / context.getStep();
     packedValues.perKey = values * bytes;
     if (context.isFloat())
       return;
     probs.perKey = rows * bytes;
+    probSums.fixed = llvm::alignTo(rows * 4, 64);
     valueSums.fixed = values * 4;
     // All codes of a group together, and the groups that count.
     groupCodes.perKey = groupList.perKey = 4;
@@ -63,8 +106,8 @@ struct AttentionPlan {
   int64_t lanes;
   /// Whether tile registers multiply; if so, in both contractions.
   bool hasTiles;
-  /// Queries of a block.
-  int64_t rows;
+  /// Queries of a tile, and of a block of them.
+  int64_t rows, blockRows;
   /// Rows of scores and probabilities have room for a multiple of as many keys.
   int64_t keyUnit;
   int64_t keySteps;
@@ -72,12 +115,14 @@ struct AttentionPlan {
   int64_t values, width;
 
   ScratchPart packedKeys, keySums, query, scoreRows, factors, probSums, tile,
-      probs, packedValues, valueSums, groupCodes, groupList;
+      probs, packedValues, valueSums, groupCodes, groupList, maxima, rowSums,
+      contextRows;
 
   /// All parts in their order.
   llvm::SmallVector<ScratchPart> getParts() const {
-    return {packedKeys, keySums,      query, scoreRows, factors,    probSums,
-            tile,       packedValues, probs, valueSums, groupCodes, groupList};
+    return {packedKeys, keySums,   query,        scoreRows, factors,
+            probSums,   tile,      packedValues, probs,     valueSums,
+            groupCodes, groupList, maxima,       rowSums,   contextRows};
   }
 
   /// All parts together.

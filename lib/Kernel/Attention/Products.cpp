@@ -50,7 +50,8 @@ void AttentionEmitter::emitScoreTile(Value number, int64_t width) {
           keys.push_back(asOperand(
               loadWords(packedKeys, add(position, v * lanes)), plan.scores));
         for (int64_t r = 0; r < plan.rows; ++r) {
-          Value x = broadcastWord(queryBlock, add(step, r * plan.keySteps),
+          Value x = broadcastWord(queryBlock,
+                                  add(add(step, r * plan.keySteps), at.tile),
                                   plan.scores);
           for (int64_t v = 0; v < width; ++v)
             next.push_back(

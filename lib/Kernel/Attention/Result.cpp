@@ -76,7 +76,7 @@ Value AttentionEmitter::createContextTerm() {
 }
 
 Value AttentionEmitter::loadContext(Value row, int64_t channel, Value term) {
-  Value sums = loadWords(tile, add(mul(row, plan.values), channel));
+  Value sums = loadWords(contextRows, add(mul(row, plan.values), channel));
   if (plan.context.isFloat())
     return toFloats(sums);
   if (term)

@@ -42,6 +42,10 @@ SmallVector<Value> AttentionEmitter::forEachVector(
 void AttentionEmitter::emitSoftmax(Value row) {
   at.row = row;
   at.scores = mul(row, paddedKeys);
+  emitNumerators(emitScores());
+}
+
+Value AttentionEmitter::emitScores() {
   Value rowTerm = createScoreTerm();
   Value max = forEachVector(
       splat(-kInfinity),
@@ -50,7 +54,7 @@ void AttentionEmitter::emitSoftmax(Value row) {
         storeWords(score, scoreRows, add(at.scores, key));
         return {larger(score, carried[0])};
       })[0];
-  emitNumerators(reduce(max, [&](Value x, Value y) { return larger(x, y); }));
+  return reduce(max, [&](Value x, Value y) { return larger(x, y); });
 }
 
 Value AttentionEmitter::createScoreTerm() {
@@ -114,16 +118,16 @@ Value AttentionEmitter::maskScore(Value score, Value keyIndex, Value lastMask) {
   if (!view->getCausal())
     return score;
   Value behind = add(add(add(at.query, at.row), offset), 1);
-  Value seen =
-      vector::CreateMaskOp::create(b, VectorType::get(lanes, b.getI1Type()),
-                                   ValueRange{sub(behind, keyIndex)});
+  Value seen = vector::CreateMaskOp::create(
+      b, VectorType::get(lanes, b.getI1Type()),
+      ValueRange{sub(behind, add(keyIndex, firstKey))});
   return exclude(seen, score);
 }
 
 Value AttentionEmitter::applyMask(Value score, Value keyIndex, Value lastMask) {
   auto type = cast<MemRefType>(view->getMask().getType());
   SmallVector<Value> indices = {at.batch, at.head, add(at.query, at.row),
-                                keyIndex};
+                                add(keyIndex, firstKey)};
   for (int64_t dim = 0; dim < 3; ++dim)
     if (type.getDimSize(dim) == 1)
       indices[dim] = zero;
@@ -147,13 +151,36 @@ Value AttentionEmitter::applyMask(Value score, Value keyIndex, Value lastMask) {
 // A row of probabilities
 //===----------------------------------------------------------------------===//
 
+Value AttentionEmitter::createScoreShift(Value max) {
+  Value isEmpty =
+      arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, max, f32(-kInfinity));
+  return arith::SelectOp::create(b, isEmpty, f32(0.0f), max);
+}
+
+Value AttentionEmitter::storeFactor(Value sum) {
+  Value isZero =
+      arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, sum, f32(0.0f));
+  Value factor = arith::DivFOp::create(b, f32(1.0f), sum);
+  factor = arith::SelectOp::create(b, isZero, f32(0.0f), factor);
+  storeFloat(factor, factors, at.row);
+  return factor;
+}
+
+void AttentionEmitter::storeFloat(Value scalar, Value buffer, Value position) {
+  Value bits = arith::BitcastOp::create(b, b.getI32Type(), scalar);
+  memref::StoreOp::create(b, bits, buffer, position);
+}
+
+Value AttentionEmitter::loadFloat(Value buffer, Value position) {
+  return arith::BitcastOp::create(b, b.getF32Type(),
+                                  memref::LoadOp::create(b, buffer, position));
+}
+
 void AttentionEmitter::emitNumerators(Value max) {
   Value sink = createSink();
   if (sink)
     max = larger(max, sink);
-  Value isEmpty =
-      arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, max, f32(-kInfinity));
-  Value shift = arith::SelectOp::create(b, isEmpty, f32(0.0f), max);
+  Value shift = createScoreShift(max);
   SmallVector<Value> sums = emitExponentials(splat(shift));
   Value sum = reduceSum(sums[0]);
   if (sums.size() > 1)
@@ -161,12 +188,7 @@ void AttentionEmitter::emitNumerators(Value max) {
   if (sink)
     sum = arith::AddFOp::create(
         b, sum, createNegativeExp(b, arith::SubFOp::create(b, sink, shift)));
-  Value isZero =
-      arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ, sum, f32(0.0f));
-  Value factor = arith::DivFOp::create(b, f32(1.0f), sum);
-  factor = arith::SelectOp::create(b, isZero, f32(0.0f), factor);
-  Value bits = arith::BitcastOp::create(b, b.getI32Type(), factor);
-  memref::StoreOp::create(b, bits, factors, at.row);
+  Value factor = storeFactor(sum);
   if (!isDivisionLast())
     emitProbs(splat(factor));
 }

@@ -8,17 +8,18 @@
 // REMARK: a stage inside has groups, or not 8 bits
 // REMARK: it is not in storage form
 // REMARK: the target has no micro-kernel
+// REMARK-COUNT-6: runs on
 
 #avx512 = #llvm.target<triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <["+avx512f", "+avx512bw", "+avx512vnni"]>>
 
 // Heads are read where the projection wrote them, and written where the next one
 // reads them. A mask of booleans becomes one of bytes. The second destination is
-// scratch memory whose size depends on the keys.
+// scratch memory whose size depends on the keys, up to rows that are not kept.
 // CHECK-LABEL: func @encoder(
 // CHECK-NOT: qtx.split_heads
 // CHECK: %[[Q:.*]] = tensor.expand_shape %{{.*}} {{\[\[}}0], [1], [2, 3]] {{.*}} into tensor<?x?x4x16xf32>
 // CHECK: %[[MASK:.*]] = arith.extui %{{.*}} : tensor<?x1x1x?xi1> to tensor<?x1x1x?xi8>
-// CHECK: %[[SIZE:.*]] = affine.apply
+// CHECK: %[[SIZE:.*]] = affine.min
 // CHECK: %[[SCRATCH:.*]] = tensor.empty(%[[SIZE]]) : tensor<?xi8>
 // CHECK: %[[Y:.*]]:2 = qtx.kernel "qtx.attention"(%[[Q]], %{{.*}}, %{{.*}}, %[[MASK]]) outs(%{{.*}}, %[[SCRATCH]])
 // CHECK-SAME: context_kernel = "x86-avx512-fma"
@@ -114,4 +115,66 @@ module attributes {llvm.target = #avx512} {
 func.func @no_target(%k: tensor<1x2x8x4xf32>) -> tensor<1x2x8x4xf32> {
   %0 = qtx.attention %k, %k, %k scale 0.25 : (tensor<1x2x8x4xf32>, tensor<1x2x8x4xf32>, tensor<1x2x8x4xf32>) -> tensor<1x2x8x4xf32>
   return %0 : tensor<1x2x8x4xf32>
+}
+
+// -----
+
+// Longer rows of floats than the limit come in stretches of keys for blocks of
+// queries, so memory does not grow with them. Rows that are clipped would be
+// computed twice: they are kept as long as scores of a tile fit half of the
+// second-level cache.
+#zen4 = #llvm.target<triple = "x86_64-unknown-linux-gnu", chip = "znver4", features = <["+avx512f", "+avx512bw", "+avx512vnni"]>>
+// CHECK-DAG: #[[$PLAIN:.*]] = affine_map<()[s0] -> ((s0 ceildiv 16) * 8768 + 4160, 2108480)>
+// CHECK-LABEL: func @long(
+// CHECK: affine.min #[[$PLAIN]]()
+// CHECK: qtx.kernel
+// CHECK-SAME: stretches = {keys = 384 : i64, limit = 3826 : i64, queries = 1024 : i64}
+// CHECK: qtx.kernel
+// CHECK-SAME: stretches = {keys = 384 : i64, limit = 16384 : i64, queries = 1024 : i64}
+module attributes {llvm.target = #zen4} {
+  func.func @long(%x: tensor<1x2x?x64xf32>) -> (tensor<1x2x?x64xf32>, tensor<1x2x?x64xf32>) {
+    %0 = qtx.attention %x, %x, %x scale 0.125
+        : (tensor<1x2x?x64xf32>, tensor<1x2x?x64xf32>, tensor<1x2x?x64xf32>) -> tensor<1x2x?x64xf32>
+    %1 = qtx.attention %x, %x, %x scale 0.125 clip [-0.03, 1.0]
+        : (tensor<1x2x?x64xf32>, tensor<1x2x?x64xf32>, tensor<1x2x?x64xf32>) -> tensor<1x2x?x64xf32>
+    return %0, %1 : tensor<1x2x?x64xf32>, tensor<1x2x?x64xf32>
+  }
+
+  // The number of keys may be known, and sums of bytes have room for so few that
+  // their rows are kept.
+  // CHECK-LABEL: func @known(
+  // CHECK: qtx.kernel
+  // CHECK-NOT: stretches
+  // CHECK-SAME: tensor<1x2x3826x64xf32>
+  // CHECK: tensor.empty() : tensor<2108480xi8>
+  // CHECK: qtx.kernel
+  // CHECK-SAME: stretches
+  // CHECK: qtx.kernel
+  // CHECK-NOT: stretches
+  // CHECK-SAME: tensor<1x2x?x64xi8>
+  func.func @known(%x: tensor<1x2x3826x64xf32>, %y: tensor<1x2x9000x64xf32>, %z: tensor<1x2x?x64xi8>)
+      -> (tensor<1x2x3826x64xf32>, tensor<1x2x9000x64xf32>, tensor<1x2x?x64xf32>) {
+    %0 = qtx.attention %x, %x, %x scale 0.125
+        : (tensor<1x2x3826x64xf32>, tensor<1x2x3826x64xf32>, tensor<1x2x3826x64xf32>) -> tensor<1x2x3826x64xf32>
+    %1 = qtx.attention %y, %y, %y scale 0.125
+        : (tensor<1x2x9000x64xf32>, tensor<1x2x9000x64xf32>, tensor<1x2x9000x64xf32>) -> tensor<1x2x9000x64xf32>
+    %2 = qtx.attention %z as !quant.uniform<i8:f32, 0.5>, %z as !quant.uniform<i8:f32, 0.5>, %z as !quant.uniform<i8:f32, 0.5>
+        scale 0.25 probs !quant.uniform<u8:f32, 0.0039>
+        : (tensor<1x2x?x64xi8>, tensor<1x2x?x64xi8>, tensor<1x2x?x64xi8>) -> tensor<1x2x?x64xf32>
+    return %0, %1, %2 : tensor<1x2x3826x64xf32>, tensor<1x2x9000x64xf32>, tensor<1x2x?x64xf32>
+  }
+}
+
+// -----
+
+// A smaller cache, and smaller vectors.
+#haswell = #llvm.target<triple = "x86_64-unknown-linux-gnu", chip = "haswell", features = <["+avx2", "+fma"]>>
+// CHECK-LABEL: func @small_cache(
+// CHECK: stretches = {keys = 256 : i64, limit = 1249 : i64, queries = 1026 : i64}
+module attributes {llvm.target = #haswell} {
+  func.func @small_cache(%x: tensor<1x2x?x64xf32>) -> tensor<1x2x?x64xf32> {
+    %0 = qtx.attention %x, %x, %x scale 0.125
+        : (tensor<1x2x?x64xf32>, tensor<1x2x?x64xf32>, tensor<1x2x?x64xf32>) -> tensor<1x2x?x64xf32>
+    return %0 : tensor<1x2x?x64xf32>
+  }
 }
