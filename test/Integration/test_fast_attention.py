@@ -118,18 +118,39 @@ def test_rows_without_keys(clauses, cpu_row):
         assert np.any(result[1] != Y.zero_point[0])
 
 
+# Integer scores, floats, and both of them beside codes or values of the other kind.
+@pytest.mark.parametrize("clauses", (
+    {"query": Q, "key": K, "value": V, "probs": UNSIGNED},
+    {"query": Q, "key": K, "value": V, "probs": UNSIGNED, "soft_cap": 50.0},
+    {"query": Q, "key": K, "probs": UNSIGNED},
+    {},
+))
 @pytest.mark.parametrize("first, last", ((100, 111), (0, 64), (190, 197), (64, 65)))
-def test_groups_without_probabilities(first, last, cpu_row):
+def test_groups_without_probabilities(first, last, clauses, cpu_row):
     """Clipping makes codes of zero; groups of keys that have no other are skipped."""
-    attention = Attention(query=Q, key=K, value=V, probs=UNSIGNED, mask="i1",
-                          clip=(-0.01, 1.0), value_size=40)
+    attention = Attention(mask="i1", clip=(-0.01, 1.0), value_size=40, **clauses)
     values = attention.inputs(np.random.default_rng(16), 1, 37, 197)
     values["mask"] = ((np.arange(197) >= first) & (np.arange(197) < last))[None, None, None]
     expected, bound = attention.expect(values)
     # A code that is one step off moves a result by one step of it.
-    reach = bound + UNSIGNED.scale[0] * V.scale[0] * 255
-    assert np.all(np.abs(attention.run(values) - expected) <= reach)
+    if attention.probs:
+        largest = V.scale[0] * 255 if attention.value else np.abs(values["v"]).max()
+        bound = bound + UNSIGNED.scale[0] * largest
+    assert np.all(np.abs(attention.run(values) - expected) <= bound)
     assert np.count_nonzero(expected) > expected.size / 2
+
+
+@pytest.mark.parametrize("value", (np.nan, np.inf))
+def test_values_without_probabilities(value, cpu_row):
+    """A value that is not finite reaches every row, whatever its probability."""
+    attention = Attention(mask="i1", mask_shape=("?", 1, 1), clip=(-0.01, 1.0))
+    values = attention.inputs(np.random.default_rng(17), 2, 9, 197)
+    values["mask"] = np.broadcast_to(np.arange(197) < 5, (2, 1, 1, 197)).copy()
+    values["v"][1, 0, 100, 2] = value
+    result = np.isnan(attention.run(values))
+    assert np.all(result[1, 0, :, 2])
+    result[1, 0, :, 2] = False
+    assert not np.any(result)
 
 
 def test_extreme_integers(cpu_row):

@@ -105,10 +105,7 @@ void AttentionEmitter::setKeys(Value first, Value count) {
   wholeKeys = mul(vectors, lanes);
   lastKey = sub(numKeys, index(1));
   groupedKeys =
-      hasIntegerRows
-          ? sub(numKeys,
-                arith::RemUIOp::create(b, numKeys, index(getGroupSize())))
-          : zero;
+      sub(numKeys, arith::RemUIOp::create(b, numKeys, index(getGroupSize())));
 }
 
 void AttentionEmitter::createScratch() {
@@ -202,10 +199,12 @@ void AttentionEmitter::emitBlock() {
   emitQueryBlock(index(plan.rows));
   createSeen();
   emitScoreTiles();
-  if (hasIntegerRows)
+  if (hasIntegerRows) {
     emitIntegerSoftmax(count);
-  else
-    loop(count, 1, [&](Value row) { emitSoftmax(row); });
+  } else {
+    emitAndListGroups(
+        [&] { loop(count, 1, [&](Value row) { emitSoftmax(row); }); });
+  }
   emitContextTiles();
   loop(count, 1, [&](Value row) { emitResult(row); });
 }

@@ -18,8 +18,9 @@
 //
 // The emitter's parts: Emitter.cpp has sizes, memory and the outer loops,
 // Packing.cpp what the micro-kernels read, Products.cpp the two contractions,
-// Rows.cpp the softmax of floats, IntegerRows.cpp that of integer scores, and
-// Result.cpp the end. StretchEmitter.h has rows that are too long to be kept.
+// Rows.cpp the softmax of floats, IntegerRows.cpp that of integer scores,
+// Groups.cpp what it leaves out, and Result.cpp the end. StretchEmitter.h has
+// rows that are too long to be kept.
 //
 //===----------------------------------------------------------------------===//
 
@@ -313,8 +314,8 @@ protected:
 
   Value clip(Value p);
 
-  /// Stores a probability for the contraction; returns its codes if they are
-  /// integers.
+  /// Stores a probability for the contraction; returns its words, or its code
+  /// in each of them.
   Value storeProb(Value p, Value position);
 
   //===--------------------------------------------------------------------===//
@@ -387,7 +388,8 @@ protected:
   //===--------------------------------------------------------------------===//
 
   /// Whether groups of keys that no query of the block gives a probability are
-  /// left out: clipping makes them, and their codes are zero.
+  /// left out: clipping makes them, and their codes are zero. Floats that are
+  /// not finite count even so.
   bool skipsZeros();
 
   /// The end of the whole groups that the block sees.
@@ -395,6 +397,12 @@ protected:
 
   /// Where the words of a group that begins with `key` are.
   Value getGroupPosition(Value key);
+
+  /// Emits codes by `body`, and lists the groups that count.
+  void emitAndListGroups(llvm::function_ref<void()> body);
+
+  /// Adds codes of the keys from `key` on to those of their group.
+  void addToGroup(Value key, Value codes);
 
   /// Lists the first keys of the groups that have a code.
   void emitGroupList();
@@ -463,8 +471,8 @@ protected:
     /// of a tile are, a row of the block, and where its scores begin.
     Value query, seen, tile, row, scores;
 
-    /// Groups of keys that count.
-    Value numGroups;
+    /// Groups of keys that count, and whether all float values are finite.
+    Value numGroups, areFinite;
   } at;
 };
 

@@ -79,16 +79,12 @@ void AttentionEmitter::emitIntegerSoftmax(Value count) {
   });
   if (isDivisionLast())
     return;
-  if (skipsZeros())
-    loop(getGroupedEnd(), getGroupSize(), [&](Value key) {
-      storeWords(splatInt(0), groupCodes, getGroupPosition(key));
+  emitAndListGroups([&] {
+    forEachRow([&] {
+      emitNormalisedCodes(loadFactor());
+      return Value();
     });
-  forEachRow([&] {
-    emitNormalisedCodes(loadFactor());
-    return Value();
   });
-  if (skipsZeros())
-    emitGroupList();
 }
 
 Value AttentionEmitter::createShift() {
@@ -209,11 +205,8 @@ void AttentionEmitter::storeCodes(ArrayRef<Value> powers, Value factors,
   }
   word = joinCodes(codes);
   storeWords(word, probs, arith::DivUIOp::create(b, position, index(step)));
-  if (skipsZeros()) {
-    Value group = getGroupPosition(key);
-    storeWords(arith::OrIOp::create(b, loadWords(groupCodes, group), word),
-               groupCodes, group);
-  }
+  if (skipsZeros())
+    addToGroup(key, word);
   if (hasProbSums())
     sums.back() =
         plan.context.emitDot(b, sums.back(), asOperand(word, plan.context),
@@ -257,52 +250,4 @@ Value AttentionEmitter::joinCodes(SmallVector<Value> codes) {
     codes.resize(codes.size() / 2);
   }
   return codes.front();
-}
-
-//===----------------------------------------------------------------------===//
-// Groups without probabilities
-//===----------------------------------------------------------------------===//
-
-bool AttentionEmitter::skipsZeros() {
-  return hasIntegerRows && isClipped() &&
-         (!hasSeeds(plan.context) || prob.zeroPoint == 0);
-}
-
-Value AttentionEmitter::getGroupedEnd() {
-  return arith::MinUIOp::create(b, groupedKeys, at.seen);
-}
-
-Value AttentionEmitter::getGroupPosition(Value key) {
-  return arith::DivUIOp::create(b, key, index(plan.context.getStep()));
-}
-
-void AttentionEmitter::emitGroupList() {
-  at.numGroups =
-      loop(zero, getGroupedEnd(), getGroupSize(), zero,
-           [&](Value key, ValueRange carried) -> SmallVector<Value> {
-             Value any = vector::ReductionOp::create(
-                 b, vector::CombiningKind::OR,
-                 loadWords(groupCodes, getGroupPosition(key)));
-             Value first = arith::IndexCastOp::create(b, b.getI32Type(), key);
-             memref::StoreOp::create(b, first, groupList, carried[0]);
-             Value counts =
-                 arith::CmpIOp::create(b, arith::CmpIPredicate::ne, any,
-                                       arith::ConstantIntOp::create(b, 0, 32));
-             return {arith::SelectOp::create(b, counts, add(carried[0], 1),
-                                             carried[0])};
-           })[0];
-}
-
-SmallVector<Value> AttentionEmitter::forEachCounted(
-    ValueRange carried, int64_t stride,
-    function_ref<SmallVector<Value>(Value, ValueRange)> group,
-    function_ref<SmallVector<Value>(Value, ValueRange)> rest) {
-  SmallVector<Value> sums =
-      loop(zero, at.numGroups, 1, carried, [&](Value i, ValueRange values) {
-        Value first = memref::LoadOp::create(b, groupList, i);
-        return group(arith::IndexCastOp::create(b, b.getIndexType(), first),
-                     values);
-      });
-  Value end = arith::MinUIOp::create(b, numKeys, at.seen);
-  return loop(groupedKeys, end, stride, sums, rest);
 }

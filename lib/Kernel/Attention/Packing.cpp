@@ -8,6 +8,7 @@
 
 #include "Emitter.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
@@ -113,9 +114,10 @@ void AttentionEmitter::emitPackedValues() {
   Value numSteps = arith::DivUIOp::create(
       b, plan.hasTiles ? paddedKeys : add(numKeys, step - 1), index(step));
   bool hasSums = hasSeeds(plan.context);
+  bool isChecked = plan.context.isFloat() && skipsZeros();
   int64_t vectors = plan.values / lanes;
   SmallVector<Value> sums;
-  if (hasSums)
+  if (hasSums || isChecked)
     sums.assign(vectors, createZeroSums(plan.context));
   auto pack = [&](Value number, ValueRange carried, Value first,
                   int64_t stride) {
@@ -127,10 +129,14 @@ void AttentionEmitter::emitPackedValues() {
         next.push_back(plan.context.emitDot(b, carried[v],
                                             createOnes(plan.context),
                                             asOperand(packed, plan.context)));
+      else if (isChecked)
+        next.push_back(
+            math::FmaOp::create(b, toFloats(packed), splat(0.0f), carried[v]));
     }
     return next;
   };
-  Value groupedSteps = arith::DivUIOp::create(b, groupedKeys, index(step));
+  Value groupedSteps = arith::DivUIOp::create(
+      b, hasIntegerRows ? groupedKeys : zero, index(step));
   sums = loop(zero, groupedSteps, 1, sums, [&](Value number, ValueRange all) {
     Value lane = arith::RemUIOp::create(b, number, index(lanes));
     return pack(number, all, add(mul(sub(number, lane), step), lane), lanes);
@@ -139,6 +145,15 @@ void AttentionEmitter::emitPackedValues() {
       loop(groupedSteps, numSteps, 1, sums, [&](Value number, ValueRange all) {
         return pack(number, all, mul(number, step), 1);
       });
+  if (isChecked) {
+    auto join = [&](Value x, Value y) -> Value {
+      return arith::AddFOp::create(b, x, y);
+    };
+    at.areFinite =
+        arith::CmpFOp::create(b, arith::CmpFPredicate::OEQ,
+                              reduceSum(joinAll(sums, join)), f32(0.0f));
+    return;
+  }
   for (auto [v, sum] : llvm::enumerate(sums))
     storeWords(arith::MulIOp::create(b, sum, splatInt(-prob.zeroPoint)),
                valueSums, index(v * lanes));

@@ -93,13 +93,13 @@ struct AttentionPlan {
     }
     int64_t bytes = 4 / context.getStep();
     packedValues.perKey = values * bytes;
+    // All codes of a group together, and the groups that count.
+    groupCodes.perKey = groupList.perKey = 4;
     if (context.isFloat())
       return;
     probs.perKey = rows * bytes;
     probSums.fixed = llvm::alignTo(rows * 4, 64);
     valueSums.fixed = values * 4;
-    // All codes of a group together, and the groups that count.
-    groupCodes.perKey = groupList.perKey = 4;
   }
 
   const MicroKernel &scores, &context;

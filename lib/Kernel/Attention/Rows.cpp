@@ -244,6 +244,8 @@ void AttentionEmitter::emitProbs(Value factor) {
                          Value e = loadFloats(scoreRows, position);
                          Value p = clip(arith::MulFOp::create(b, e, factor));
                          Value codes = storeProb(p, position);
+                         if (skipsZeros() && !mask)
+                           addToGroup(keyIndex, codes);
                          if (carried.empty())
                            return {};
                          return {addCodes(carried[0], codes, mask)};
@@ -267,7 +269,7 @@ Value AttentionEmitter::storeProb(Value p, Value position) {
     if (view->getProbsQuant())
       p = roundTrip(p, *QuantParams::get(*view->getProbsQuant()));
     storeWords(p, scoreRows, position);
-    return {};
+    return toWords(p);
   }
   Value codes = quantize(p, *QuantParams::get(*view->getProbsQuant()));
   if (hasSeeds(plan.context))

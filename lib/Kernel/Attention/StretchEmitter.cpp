@@ -47,21 +47,18 @@ void StretchEmitter::emitBlock() {
     storeFactor(loadFloat(rowSums, row));
   };
   if (isOnline()) {
-    forEachStretch(
-        count, true, [&] { joinExponentials(); }, [&] { emitContextTiles(); });
+    forEachStretch(count, true, [&] { joinExponentials(); });
     loop(count, 1, finishRow);
   } else {
-    forEachStretch(count, false, [&] { joinExponentials(); }, [] {});
+    forEachStretch(count, false, [&] { joinExponentials(); });
     loop(count, 1, finishRow);
-    forEachStretch(
-        count, true, [&] { emitFinalProbs(); }, [&] { emitContextTiles(); });
+    forEachStretch(count, true, [&] { emitFinalProbs(); });
   }
   loop(count, 1, [&](Value row) { emitResult(row); });
 }
 
 void StretchEmitter::forEachStretch(Value count, bool hasValues,
-                                    function_ref<void()> row,
-                                    function_ref<void()> end) {
+                                    function_ref<void()> row) {
   loop(zero, allKeys, stretchKeys, {}, [&](Value first, ValueRange) {
     setKeys(first,
             arith::MinUIOp::create(b, sub(allKeys, first), index(stretchKeys)));
@@ -72,14 +69,22 @@ void StretchEmitter::forEachStretch(Value count, bool hasValues,
     loop(zero, count, plan.rows, {}, [&](Value tile, ValueRange) {
       at.tile = mul(tile, plan.keySteps);
       emitScoreTiles();
-      forEachRow(tile, count, [&](Value) { row(); });
-      end();
+      auto emitRows = [&] { forEachRow(tile, count, [&](Value) { row(); }); };
       if (hasValues)
-        forEachRow(tile, count, [&](Value inTile) { joinContext(inTile); });
+        emitAndMultiply(tile, count, emitRows);
+      else
+        emitRows();
       return SmallVector<Value>();
     });
     return SmallVector<Value>();
   });
+}
+
+void StretchEmitter::emitAndMultiply(Value tile, Value count,
+                                     function_ref<void()> emitRows) {
+  emitAndListGroups(emitRows);
+  emitContextTiles();
+  forEachRow(tile, count, [&](Value inTile) { joinContext(inTile); });
 }
 
 void StretchEmitter::forEachRow(Value tile, Value count,

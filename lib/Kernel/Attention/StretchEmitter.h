@@ -40,10 +40,11 @@ private:
   bool isOnline() { return qtx::isOnline(*view.operator->()); }
 
   /// Calls `row` for the rows of each tile of `count` queries, which then hold
-  /// the sums of a stretch, and `end` behind each tile.
+  /// the sums of a stretch. What it leaves is multiplied with the values.
   void forEachStretch(Value count, bool hasValues,
-                      llvm::function_ref<void()> row,
-                      llvm::function_ref<void()> end);
+                      llvm::function_ref<void()> row);
+  void emitAndMultiply(Value tile, Value count,
+                       llvm::function_ref<void()> emitRows);
   void forEachRow(Value tile, Value count,
                   llvm::function_ref<void(Value)> body);
 
