@@ -20,9 +20,26 @@ using namespace qtx;
 /// Outliers are this many times wider than the median.
 static constexpr float kOutlierSpan = 2.5f;
 
+/// The observed ranges of `value`. Those of heads are observed in front of the
+/// split: one for each head and channel, of which this is the hull.
+static std::optional<ChannelRanges> getChannelRanges(Value value) {
+  std::optional<ChannelRanges> ranges = getObserved(value);
+  size_t numChannels = getNumChannels(value);
+  if (!ranges || !value.getDefiningOp<SplitHeadsOp>())
+    return ranges;
+  for (size_t i = numChannels; i < ranges->getNumChannels(); ++i) {
+    float &lo = ranges->lo[i % numChannels], &hi = ranges->hi[i % numChannels];
+    lo = std::min(lo, ranges->lo[i]);
+    hi = std::max(hi, ranges->hi[i]);
+  }
+  ranges->lo.resize(numChannels);
+  ranges->hi.resize(numChannels);
+  return ranges;
+}
+
 /// The observed ranges, widened.
 FailureOr<ChannelRanges> Quantizer::getRanges(Edge &edge) {
-  std::optional<ChannelRanges> ranges = getObserved(edge.value);
+  std::optional<ChannelRanges> ranges = getChannelRanges(edge.value);
   int64_t numChannels = getNumChannels(edge.value);
   if (!ranges || ranges->getNumChannels() != size_t(numChannels))
     return failure();
