@@ -123,7 +123,16 @@ void qtx::buildLLVM(OpPassManager &passManager) {
 }
 
 void qtx::buildFold(OpPassManager &passManager) {
+  // More rounds than any model has changes in a row.
+  constexpr int kMaxRounds = 1000;
   passManager.addPass(createCSEPass());
+  // A change of one kind that is folded may let one of the other kind fold.
+  auto addRound = [](OpPassManager &round) {
+    round.addPass(createQtxFoldScaleShiftPass({/*explain=*/false}));
+    round.addPass(createQtxFoldPermutePass({/*explain=*/false}));
+  };
+  passManager.addPass(
+      createCompositeFixedPointPass("qtx-fold", addRound, kMaxRounds));
   passManager.addPass(createQtxFoldScaleShiftPass());
   passManager.addPass(createQtxFoldPermutePass());
 }

@@ -372,13 +372,17 @@ namespace {
 
 struct QtxFoldPermutePass
     : qtx::impl::QtxFoldPermutePassBase<QtxFoldPermutePass> {
+  using QtxFoldPermutePassBase::QtxFoldPermutePassBase;
+
   void runOnOperation() override {
     IRRewriter rewriter(&getContext());
     // Each fold removes a permutation, adds none, and may enable others.
     while (foldAny(rewriter))
       ;
+    if (!explain)
+      return;
     for (PermuteOp op : collectOps<PermuteOp>(getOperation()))
-      explain(op);
+      explainLeft(op);
   }
 
 private:
@@ -419,7 +423,7 @@ private:
     return writesRows && writer->hasOneUse() ? writer : nullptr;
   }
 
-  static void explain(PermuteOp op) {
+  static void explainLeft(PermuteOp op) {
     auto indices = getChannelIndices(op);
     if (!indices) {
       remark::missed(op.getLoc(), kRemark)

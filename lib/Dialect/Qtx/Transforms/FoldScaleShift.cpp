@@ -351,6 +351,8 @@ static StringRef fold(ScaleShiftOp op) {
 namespace {
 struct QtxFoldScaleShiftPass
     : qtx::impl::QtxFoldScaleShiftPassBase<QtxFoldScaleShiftPass> {
+  using QtxFoldScaleShiftPassBase::QtxFoldScaleShiftPassBase;
+
   void runOnOperation() override {
     for (auto op : collectOps<ScaleShiftOp>(getOperation())) {
       Location loc = op.getLoc();
@@ -358,7 +360,7 @@ struct QtxFoldScaleShiftPass
       if (reason.empty())
         remark::passed(loc, kRemark)
             << remark::add("scale and shift are part of other constants");
-      else
+      else if (explain)
         remark::missed(loc, kRemark) << remark::reason("{0}", reason);
     }
   }

@@ -350,6 +350,10 @@ def QtxFoldPermutePass : Pass<"qtx-fold-permute"> {
         : (tensor<?x3xi8>, tensor<1x3xi8>, tensor<1xf32>) -> tensor<?x1xf32>
     ```
   }];
+  let options = [
+    Option<"explain", "explain", "bool", /*default=*/"true",
+           "Say why permutations stay">
+  ];
   let dependentDialects = ["::mlir::arith::ArithDialect"];
 }
 
@@ -399,6 +403,10 @@ def QtxFoldScaleShiftPass : Pass<"qtx-fold-scale-shift"> {
     %q = qtx.quantize %y : tensor<?x2xf32> -> tensor<?x2x!quant.uniform<i8:f32, 0.1>>
     ```
   }];
+  let options = [
+    Option<"explain", "explain", "bool", /*default=*/"true",
+           "Say why scales and shifts stay">
+  ];
   let dependentDialects = ["::mlir::arith::ArithDialect"];
 }
 
