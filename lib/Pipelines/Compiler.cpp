@@ -9,6 +9,8 @@
 #include "qtx/Pipelines/Compiler.h"
 #include "Tune.h"
 #include "mlir/Conversion/SCFToControlFlow/SCFToControlFlow.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Support/FileUtilities.h"
@@ -199,6 +201,19 @@ static Location getFileLoc(MLIRContext *context, StringRef path) {
   return NameLoc::get(StringAttr::get(context, path));
 }
 
+/// Dumps leave the data of large constants out.
+static LogicalResult verifyConstants(ModuleOp module) {
+  WalkResult result = module.walk([](arith::ConstantOp op) {
+    auto resource = dyn_cast<DenseResourceElementsAttr>(op.getValue());
+    if (!resource || resource.getRawHandle().getBlob())
+      return WalkResult::advance();
+    op.emitError() << "expected the data of all constants, found a dump "
+                      "without: '--stop-after=STAGE -o FILE.mlir' writes it";
+    return WalkResult::interrupt();
+  });
+  return failure(result.wasInterrupted());
+}
+
 static OwningOpRef<ModuleOp> loadIR(StringRef path, MLIRContext *context) {
   std::string message;
   auto file = openInputFile(path, &message);
@@ -208,7 +223,10 @@ static OwningOpRef<ModuleOp> loadIR(StringRef path, MLIRContext *context) {
   }
   llvm::SourceMgr sources;
   sources.AddNewSourceBuffer(std::move(file), llvm::SMLoc());
-  return parseSourceFile<ModuleOp>(sources, context);
+  auto module = parseSourceFile<ModuleOp>(sources, context);
+  if (module && failed(verifyConstants(*module)))
+    return nullptr;
+  return module;
 }
 
 OwningOpRef<ModuleOp> qtx::loadModel(StringRef path, MLIRContext *context) {
@@ -600,18 +618,24 @@ private:
                                           getStageName(stage)));
     std::error_code code =
         llvm::sys::fs::create_directories(options.dumpFolder);
-    llvm::Error error = code ? llvm::errorCodeToError(code) : write(path);
+    llvm::Error error =
+        code ? llvm::errorCodeToError(code) : write(path, stage);
     if (!error)
       return success();
     return emitError(getFileLoc(module.getContext(), path))
            << "cannot write the IR: " << llvm::toString(std::move(error));
   }
 
-  llvm::Error write(StringRef path) {
+  llvm::Error write(StringRef path, Stage stage) {
     OpPrintingFlags flags;
     flags.elideLargeElementsAttrs(kLargestDumpedConstant);
     flags.elideLargeResourceString(kLargestDumpedConstant);
     return llvm::writeToOutput(path, [&](llvm::raw_ostream &stream) {
+      stream << "// The IR when it leaves the stage '" << getStageName(stage)
+             << "', to be read: without the data of constants of more than "
+             << kLargestDumpedConstant
+             << " elements.\n// With them: --stop-after=" << getStageName(stage)
+             << " -o FILE.mlir\n\n";
       module->print(stream, flags);
       return llvm::Error::success();
     });
