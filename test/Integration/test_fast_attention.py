@@ -94,7 +94,16 @@ INTEGER_ROWS = [
 ]
 
 
-@pytest.mark.parametrize("attention", INTEGER_ROWS)
+# Codes of probabilities behind scores that become floats.
+FLOAT_ROWS = [
+    Attention(query=Q, key=K, value=V, probs=UNSIGNED, causal=True, offset=True, soft_cap=20.0,
+              value_size=33),
+    Attention(query=Q, key=K, value=V, probs=UNSIGNED, causal=True, clip=(-0.01, 1.0), sink=True,
+              y=Y),
+]
+
+
+@pytest.mark.parametrize("attention", INTEGER_ROWS + FLOAT_ROWS)
 def test_integer_rows(attention, cpu_row):
     """Whole groups of keys, vectors and keys behind them, and fewer keys than queries."""
     check_quantized(attention, ((1, 1, 1), (1, 9, 5), (2, 17, 64), (1, 12, 83), (1, 70, 197)))
@@ -140,12 +149,19 @@ def test_groups_without_probabilities(first, last, clauses, cpu_row):
     assert np.count_nonzero(expected) > expected.size / 2
 
 
+@pytest.mark.parametrize("clauses", (
+    {"mask": "i1", "mask_shape": (1, 1, 1), "clip": (-0.01, 1.0)},
+    {"causal": True, "offset": True},
+))
 @pytest.mark.parametrize("value", (np.nan, np.inf))
-def test_values_without_probabilities(value, cpu_row):
+def test_values_without_probabilities(value, clauses, cpu_row):
     """A value that is not finite reaches every row, whatever its probability."""
-    attention = Attention(mask="i1", mask_shape=("?", 1, 1), clip=(-0.01, 1.0))
+    attention = Attention(**clauses)
     values = attention.inputs(np.random.default_rng(17), 2, 9, 197)
-    values["mask"] = np.broadcast_to(np.arange(197) < 5, (2, 1, 1, 197)).copy()
+    if attention.causal:
+        values["offset"] = np.int64(4)
+    else:
+        values["mask"] = (np.arange(197) < 5)[None, None, None]
     values["v"][1, 0, 100, 2] = value
     result = np.isnan(attention.run(values))
     assert np.all(result[1, 0, :, 2])

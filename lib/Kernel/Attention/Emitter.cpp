@@ -97,6 +97,7 @@ void AttentionEmitter::createRows() {
 }
 
 void AttentionEmitter::setKeys(Value first, Value count) {
+  at.areFinite = {};
   firstKey = first;
   numKeys = count;
   fullKeys = sub(numKeys, arith::RemUIOp::create(b, numKeys, index(lanes)));
@@ -197,7 +198,7 @@ void AttentionEmitter::emitBlock() {
   Value count = sub(end, at.query);
   at.tile = zero;
   emitQueryBlock(index(plan.rows));
-  createSeen();
+  createSeen(at.query);
   emitScoreTiles();
   if (hasIntegerRows) {
     emitIntegerSoftmax(count);
@@ -209,18 +210,24 @@ void AttentionEmitter::emitBlock() {
   loop(count, 1, [&](Value row) { emitResult(row); });
 }
 
-void AttentionEmitter::createSeen() {
-  at.seen = wholeKeys;
+bool AttentionEmitter::skipsCausal() {
   // Codes of zero count where they do not stand for zero.
-  if (!view->getCausal() || !hasIntegerRows || prob.zeroPoint != 0)
+  return view->getCausal() && prob.zeroPoint == 0;
+}
+
+void AttentionEmitter::createSeen(Value firstQuery) {
+  at.seen = wholeKeys;
+  if (!skipsCausal())
     return;
-  Value limit =
-      arith::MaxSIOp::create(b, add(add(at.query, plan.rows), offset), zero);
+  Value behind = sub(add(add(firstQuery, plan.rows), offset), firstKey);
+  Value limit = arith::MaxSIOp::create(b, behind, zero);
   Value groups =
       mul(arith::CeilDivUIOp::create(b, limit, index(getGroupSize())),
           getGroupSize());
   Value isInGroups =
       arith::CmpIOp::create(b, arith::CmpIPredicate::ule, groups, groupedKeys);
+  if (at.areFinite)
+    isInGroups = arith::AndIOp::create(b, isInGroups, at.areFinite);
   at.seen = arith::SelectOp::create(b, isInGroups, groups, wholeKeys);
 }
 

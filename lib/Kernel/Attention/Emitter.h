@@ -110,8 +110,13 @@ protected:
 
   virtual void emitBlock();
 
-  /// How many keys, in whole vectors or groups, queries of the block may see.
-  void createSeen();
+  /// How many keys, in whole vectors or groups, the queries of a tile from
+  /// `firstQuery` on may see.
+  void createSeen(Value firstQuery);
+
+  /// Whether keys behind the queries of a causal attention are left out. Float
+  /// values that are not finite count even so.
+  bool skipsCausal();
 
   //===--------------------------------------------------------------------===//
   // Operands of micro-kernels
@@ -471,7 +476,8 @@ protected:
     /// of a tile are, a row of the block, and where its scores begin.
     Value query, seen, tile, row, scores;
 
-    /// Groups of keys that count, and whether all float values are finite.
+    /// Groups of keys that count, and whether all float values are finite; null
+    /// until these are packed.
     Value numGroups, areFinite;
   } at;
 };

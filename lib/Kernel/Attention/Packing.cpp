@@ -114,7 +114,7 @@ void AttentionEmitter::emitPackedValues() {
   Value numSteps = arith::DivUIOp::create(
       b, plan.hasTiles ? paddedKeys : add(numKeys, step - 1), index(step));
   bool hasSums = hasSeeds(plan.context);
-  bool isChecked = plan.context.isFloat() && skipsZeros();
+  bool isChecked = plan.context.isFloat() && (skipsZeros() || skipsCausal());
   int64_t vectors = plan.values / lanes;
   SmallVector<Value> sums;
   if (hasSums || isChecked)

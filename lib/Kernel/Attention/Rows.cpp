@@ -28,10 +28,10 @@ SmallVector<Value> AttentionEmitter::forEachVector(
     function_ref<SmallVector<Value>(Value key, Value mask, ValueRange carried)>
         body) {
   SmallVector<Value> results =
-      loop(zero, fullKeys, lanes, carried,
+      loop(zero, arith::MinUIOp::create(b, fullKeys, at.seen), lanes, carried,
            [&](Value key, ValueRange values) { return body(key, {}, values); });
-  return loop(fullKeys, numKeys, lanes, results,
-              [&](Value key, ValueRange values) {
+  return loop(fullKeys, arith::MinUIOp::create(b, numKeys, at.seen), lanes,
+              results, [&](Value key, ValueRange values) {
                 Value mask = vector::CreateMaskOp::create(
                     b, VectorType::get(lanes, b.getI1Type()),
                     ValueRange{sub(numKeys, key)});

@@ -62,12 +62,12 @@ void StretchEmitter::forEachStretch(Value count, bool hasValues,
   loop(zero, allKeys, stretchKeys, {}, [&](Value first, ValueRange) {
     setKeys(first,
             arith::MinUIOp::create(b, sub(allKeys, first), index(stretchKeys)));
-    createSeen();
     emitPackedKeys();
     if (hasValues)
       emitPackedValues();
     loop(zero, count, plan.rows, {}, [&](Value tile, ValueRange) {
       at.tile = mul(tile, plan.keySteps);
+      createSeen(add(at.query, tile));
       emitScoreTiles();
       auto emitRows = [&] { forEachRow(tile, count, [&](Value) { row(); }); };
       if (hasValues)
