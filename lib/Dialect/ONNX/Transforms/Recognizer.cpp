@@ -240,7 +240,7 @@ void Recognizer::run() {
          &Recognizer::recognizeEmbedding, &Recognizer::recognizePatches,
          &Recognizer::recognizeLinear});
   visit({&Recognizer::recognizeHeads, &Recognizer::recognizeStackedHeads,
-         &Recognizer::moveMergedHeads});
+         &Recognizer::mergeRepeatedHeads, &Recognizer::moveMergedHeads});
   visit({&Recognizer::recognizeAttention});
   visit({&Recognizer::recognizeMergedHeads});
   visit({&Recognizer::recognizeSum});

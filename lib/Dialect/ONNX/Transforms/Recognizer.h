@@ -44,6 +44,7 @@ private:
   bool recognizeHeads(NodeOp node);
   bool recognizeMergedHeads(NodeOp node);
   bool recognizeStackedHeads(NodeOp node);
+  bool mergeRepeatedHeads(NodeOp node);
   bool moveMergedHeads(NodeOp node);
   bool recognizeAttention(NodeOp node);
   bool recognizeEagerAttention(NodeOp node);

@@ -47,6 +47,24 @@ static Value getUnmerged(Value value) {
              : Value();
 }
 
+/// Heads that are repeated, [B, Hkv, n, s, t], and merged with the batch in one
+/// step: in two.
+bool Recognizer::mergeRepeatedHeads(NodeOp node) {
+  Value source = node.is("Reshape") ? node.getInputs()[0] : Value();
+  Value y = node.getOutputs()[0];
+  if (!source || !getNode(source, "Expand") || getRank(source) != 5 ||
+      getRank(y) != 3)
+    return false;
+  SmallVector<AffineExpr> from = getDims(source), to = getDims(y);
+  if (ArrayRef<AffineExpr>(from).take_back(2) !=
+      ArrayRef<AffineExpr>(to).take_back(2))
+    return false;
+  Value heads =
+      createReshape(source, {from[0], from[1] * from[2], from[3], from[4]});
+  y.replaceAllUsesWith(createReshape(heads, to));
+  return true;
+}
+
 /// Whether `node` computes the same on batches and heads, in whichever
 /// dimensions these are.
 static bool isBatched(NodeOp node) {

@@ -121,6 +121,27 @@ func.func @shared_heads(%q: tensor<2x4x3x5xf32>, %k: tensor<2x2x3x5xf32>, %v: te
 
 // -----
 
+// The same where one step repeats the heads of the keys and merges them with the batch.
+// CHECK-LABEL: func.func @merged_shared_heads(
+// CHECK-SAME: %[[Q:.*]]: tensor<2x4x3x5xf32>, %[[K:.*]]: tensor<2x2x3x5xf32>, %[[V:.*]]: tensor<2x2x3x5xf32>)
+// CHECK-NEXT: qtx.attention %[[Q]], %[[K]], %[[V]]
+func.func @merged_shared_heads(%q: tensor<2x4x3x5xf32>, %k: tensor<2x2x3x5xf32>, %v: tensor<2x2x3x5xf32>) -> tensor<2x4x3x5xf32> {
+  %k1 = onnx.node "Reshape"(%k) : (tensor<2x2x3x5xf32>) -> tensor<2x2x1x3x5xf32>
+  %k2 = onnx.node "Expand"(%k1) : (tensor<2x2x1x3x5xf32>) -> tensor<2x2x2x3x5xf32>
+  %k3 = onnx.node "Reshape"(%k2) : (tensor<2x2x2x3x5xf32>) -> tensor<8x3x5xf32>
+  %v1 = onnx.node "Reshape"(%v) : (tensor<2x2x3x5xf32>) -> tensor<2x2x1x3x5xf32>
+  %v2 = onnx.node "Expand"(%v1) : (tensor<2x2x1x3x5xf32>) -> tensor<2x2x2x3x5xf32>
+  %v3 = onnx.node "Reshape"(%v2) : (tensor<2x2x2x3x5xf32>) -> tensor<2x4x3x5xf32>
+  %t = onnx.node "Transpose"(%k3) attributes {perm = [0 : si64, 2 : si64, 1 : si64]} : (tensor<8x3x5xf32>) -> tensor<8x5x3xf32>
+  %kt = onnx.node "Reshape"(%t) : (tensor<8x5x3xf32>) -> tensor<2x4x5x3xf32>
+  %p = onnx.node "MatMul"(%q, %kt) : (tensor<2x4x3x5xf32>, tensor<2x4x5x3xf32>) -> tensor<2x4x3x3xf32>
+  %sm = onnx.node "Softmax"(%p) attributes {axis = 3 : si64} : (tensor<2x4x3x3xf32>) -> tensor<2x4x3x3xf32>
+  %y = onnx.node "MatMul"(%sm, %v3) : (tensor<2x4x3x3xf32>, tensor<2x4x3x5xf32>) -> tensor<2x4x3x5xf32>
+  return %y : tensor<2x4x3x5xf32>
+}
+
+// -----
+
 //===----------------------------------------------------------------------===//
 // Masks
 //===----------------------------------------------------------------------===//
