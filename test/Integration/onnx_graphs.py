@@ -28,7 +28,7 @@ class Style(NamedTuple):
     infinity: bool = False  # -inf rather than the least number, and a guard against NaN
     keys: str = "direct"  # "matrices"
     clip: bool = False
-    gate: str = "none"  # "all_heads", "channels", "merged"
+    gate: str = "none"  # "all_heads", "channels", "merged", "nets", "nets_mlp"
     shared_heads: bool = False
     dynamic: bool = True
     opset: int = 17
@@ -244,11 +244,25 @@ class Graph:
             p = self.node("Clip", p, self.constant(0), self.constant(1))
         return p
 
+    def gate_nets(self, x: str) -> str:
+        """A net for each head, which reads the head's part of the layer's input."""
+        size, parts = self.style.head_size, self.heads(x, [0, 2, 1, 3], self.style.heads)
+        logits = []
+        for head in range(self.style.heads):
+            part = self.node("Gather", parts, self.constant(head, np.int64), axis=1)
+            if self.style.gate == "nets_mlp":
+                part = self.node("Relu", self.linear(part, size, 3))
+            logit = self.linear(part, 3 if self.style.gate == "nets_mlp" else size, 1)
+            logits.append(self.node("Unsqueeze", logit, self.integers(1)))
+        return self.node("Concat", *logits, axis=1)
+
     def gated(self, context: str, x: str) -> str:
         if self.style.gate in ("none", "merged"):
             return context
         hidden, heads = self.style.hidden, self.style.heads
-        if self.style.gate == "channels":
+        if self.style.gate.startswith("nets"):
+            logits = self.gate_nets(x)
+        elif self.style.gate == "channels":
             logits = self.heads(self.linear(x, hidden, hidden), [0, 2, 1, 3], heads)
         else:
             logits = self.node("Transpose", self.linear(x, hidden, heads), perm=[0, 2, 1])

@@ -36,6 +36,8 @@ STYLES = {
     "gated": Style(gate="all_heads"),
     "gated-channels": Style(gate="channels", clip=True),
     "gated-merged": Style(gate="merged", mask="gather"),
+    "gated-nets": Style(gate="nets"),
+    "gated-nets-mlp": Style(gate="nets_mlp", dynamic=False, linear="bias_first"),
     "shared-heads": Style(shared_heads=True, scale="mul", mask="causal"),
     "quick-gelu": Style(activation="quick"),
 }
@@ -53,7 +55,9 @@ def layers(request, tmp_path_factory):
 def test_found(layers):
     style, _, ir = layers
     expected = dict(LAYERS, embedding=2 if style.dynamic else 1)  # a table may be folded
-    if style.gate != "none":
+    if style.gate.startswith("nets"):
+        expected["gate_projection"] = 2
+    elif style.gate != "none":
         expected["linear"] += 2
     if style.gate in ("channels", "merged"):
         expected["split_heads"] += 2

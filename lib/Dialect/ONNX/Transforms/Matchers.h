@@ -75,6 +75,10 @@ int64_t getAxis(NodeOp node, int64_t absent, int64_t rank);
 mlir::Value getTransposed(mlir::Value value,
                           llvm::ArrayRef<int64_t> permutation);
 
+/// x of a reshape of `x`, [B, S, H * dh], to [B, S, H, dh]; null if `value` is
+/// none.
+mlir::Value getUnsplit(mlir::Value value);
+
 /// The only node that reads `value`, conversions aside; or null.
 NodeOp getOnlyUser(mlir::Value value);
 

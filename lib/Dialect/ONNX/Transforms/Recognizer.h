@@ -46,6 +46,7 @@ private:
   bool recognizeStackedHeads(NodeOp node);
   bool mergeRepeatedHeads(NodeOp node);
   bool moveMergedHeads(NodeOp node);
+  bool recognizeGateNet(NodeOp node);
   bool recognizeAttention(NodeOp node);
   bool recognizeEagerAttention(NodeOp node);
   bool recognizeAttentionOperator(NodeOp node);

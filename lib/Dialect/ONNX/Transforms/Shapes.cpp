@@ -14,9 +14,7 @@ using namespace mlir;
 using namespace qtx;
 using namespace qtx::onnx;
 
-/// x of a reshape of `x`, [B, S, H * dh], to [B, S, H, dh]; null if `value` is
-/// none.
-static Value getUnsplit(Value value) {
+Value qtx::onnx::getUnsplit(Value value) {
   NodeOp reshape = getNode(value, "Reshape");
   if (!reshape || !isF32(value))
     return {};

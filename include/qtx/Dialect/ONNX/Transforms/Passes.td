@@ -82,6 +82,7 @@ def ONNXRecognizePass : Pass<"onnx-recognize", "::mlir::ModuleOp"> {
     | `qtx.embedding` | `Gather` of rows of a constant |
     | `qtx.split_heads`, `qtx.merge_heads` | `Reshape` and `Transpose` |
     | `qtx.attention` | `Softmax` between two `MatMul`, with scales, masks, clip, soft cap, quantizers of scores and probabilities, gate (also behind merged heads) and shared key heads, also where heads and batch are one dimension; the `Attention` operator and its gate |
+    | `qtx.gate_projection` | `Concat` of the results of one linear layer for each head, or of two with a `Relu` between, each of which reads the `Gather` of the head's part of a tensor |
     | `qtx.add` | an `Add` to the result of one of these |
 
     Everything else stays for `convert-onnx-to-linalg`, so that what is not found is
