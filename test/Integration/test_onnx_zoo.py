@@ -217,8 +217,8 @@ def check_operations(architecture, path):
 
 
 def compile_library(path, suffix, *options):
-    # What is optimized is tested elsewhere; these are many.
-    return objects.Library.from_file(path, path.with_suffix(suffix), "-O1", *options)
+    # Optimized code is tested elsewhere; these are many.
+    return objects.Library.from_file(path, path.with_suffix(suffix), "-O0", *options)
 
 
 def check(path, architecture, exporter, attention, is_dynamic):
