@@ -8,6 +8,7 @@
 
 #include "qtx/Target/JIT.h"
 #include "Checks.h"
+#include "LoweredConstants.h"
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/ExecutionEngine/ExecutionEngine.h"
@@ -249,12 +250,15 @@ static llvm::Error setHostTarget(ModuleOp module) {
 }
 
 llvm::Error JITModule::compile(ModuleOp module, const JITOptions &options) {
+  LoweredConstants constants(module);
   if (llvm::Error error = prepare(module))
     return error;
   auto lower = [&](void (*build)(OpPassManager &)) {
     PassManager passManager(module.getContext());
     build(passManager);
-    return passManager.run(module);
+    LogicalResult result = passManager.run(module);
+    constants.collect(module);
+    return result;
   };
   if (options.fast)
     if (llvm::Error error = setHostTarget(module))

@@ -9,7 +9,7 @@
 #include "ConstantUtils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/AsmState.h"
-#include "mlir/IR/BuiltinAttributes.h"
+#include "mlir/IR/BuiltinDialect.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
 #include "mlir/IR/Matchers.h"
 #include "llvm/Support/MathExtras.h"
@@ -214,4 +214,11 @@ Value ConstantTensor::materialize(OpBuilder &builder, Location loc) const {
   else
     attr = DenseElementsAttr::getFromRawBuffer(type, bytes);
   return arith::ConstantOp::create(builder, loc, attr);
+}
+
+void qtx::freeResource(DenseResourceElementsAttr attr) {
+  DenseResourceElementsHandle handle = attr.getRawHandle();
+  DenseResourceElementsHandle::getManagerInterface(attr.getContext())
+      .getBlobManager()
+      .update(handle.getKey(), AsmResourceBlob());
 }

@@ -15,6 +15,7 @@
 #define QTX_LIB_DIALECT_QTX_TRANSFORMS_CONSTANTUTILS_H
 
 #include "mlir/IR/Builders.h"
+#include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include <optional>
 #include <vector>
@@ -79,6 +80,10 @@ private:
   std::vector<char> bytes;
   bool isResource;
 };
+
+/// Frees the elements of a resource, which contexts keep for as long as they
+/// live. Nothing may read them any more: only who made the resource knows.
+void freeResource(mlir::DenseResourceElementsAttr attr);
 
 } // namespace qtx
 
