@@ -70,7 +70,8 @@ SmallVector<Value> qtx::getEdges(func::FuncOp function) {
 //===----------------------------------------------------------------------===//
 
 namespace {
-/// Observes the edges of one function in one or two passes over the data.
+/// Observes the edges of one function, in two passes over the data where ranges
+/// follow from distributions.
 class Calibration {
 public:
   Calibration(func::FuncOp function, const CalibrateOptions &options)
@@ -97,13 +98,14 @@ private:
   bool needsSecondPass() const {
     return llvm::any_of(choices, needsDistribution);
   }
-  llvm::Error observeRanges(const StreamRunner &runner,
-                            const CalibrationData &data);
-  llvm::Error refineRanges(const StreamRunner &runner,
-                           const CalibrationData &data);
+  void prepare();
+  StreamOptions getStreamOptions(const CalibrationData &data) const;
+  llvm::Error stream(StreamRunner &runner, const CalibrationData &data);
+  void startDistribution(size_t edge);
+  void finishDistribution(size_t edge);
   void extrapolate();
   llvm::Error observe(size_t edge, const LaneFeed &lane);
-  ProgressFn getProgress();
+  void count(size_t edge, const StreamedValue &value);
   LogicalResult reportError(llvm::Error error);
   LogicalResult reportProblem(Value edge, const Problem &problem);
   void annotate();
@@ -116,22 +118,15 @@ private:
   std::vector<RangeObserver> observers;
   /// For `extrapolated` only.
   std::vector<std::optional<ExtremeObserver>> extremes;
+  /// For `percentile` and `mse` only, while the second pass runs, and what it
+  /// finds.
+  std::vector<std::optional<TailObserver>> tails;
+  std::vector<std::optional<HistogramObserver>> histograms;
+  std::vector<std::optional<ChannelRanges>> refined;
   std::vector<ChannelRanges> ranges;
   std::vector<std::optional<Problem>> problems;
-  /// Passes over the data that are done.
-  size_t numPasses = 0;
 };
 } // namespace
-
-/// Both passes together make one progress.
-ProgressFn Calibration::getProgress() {
-  if (!options.stream.progress)
-    return {};
-  return [this](size_t done, size_t total) {
-    size_t passes = needsSecondPass() ? 2 : 1;
-    options.stream.progress(numPasses * total + done, passes * total);
-  };
-}
 
 llvm::Error Calibration::observe(size_t edge, const LaneFeed &lane) {
   const StreamedValue &value = lane.values.front();
@@ -146,26 +141,19 @@ llvm::Error Calibration::observe(size_t edge, const LaneFeed &lane) {
   return llvm::createStringError("not finite");
 }
 
-/// The first pass: smallest and largest values, and how many there are.
-llvm::Error Calibration::observeRanges(const StreamRunner &runner,
-                                       const CalibrationData &data) {
-  extremes.resize(edges.size());
-  for (auto [choice, extreme] : llvm::zip_equal(choices, extremes)) {
+void Calibration::prepare() {
+  for (const ObserverOptions &choice : choices) {
     observers.emplace_back(choice.kind == ObserverKind::Running
                                ? std::optional(choice.momentum)
                                : std::nullopt);
+    std::optional<ExtremeObserver> &extreme = extremes.emplace_back();
     if (choice.kind == ObserverKind::Extrapolated)
       extreme.emplace();
   }
+  tails.resize(edges.size());
+  histograms.resize(edges.size());
+  refined.resize(edges.size());
   problems.resize(edges.size());
-  if (llvm::Error error = runner.run(
-          data, [&](const LaneFeed &lane) { return observe(lane.lane, lane); }))
-    return error;
-  ++numPasses;
-  for (const RangeObserver &observer : observers)
-    ranges.push_back(observer.getRanges());
-  extrapolate();
-  return llvm::Error::success();
 }
 
 /// The result of the activation `op` for a positive number; empty if it is
@@ -205,41 +193,59 @@ void Calibration::extrapolate() {
   }
 }
 
-/// The second pass: the distribution within the bounds of the first one.
-llvm::Error Calibration::refineRanges(const StreamRunner &runner,
-                                      const CalibrationData &data) {
+/// Behind the first pass, whose bounds the distribution lies in.
+void Calibration::startDistribution(size_t edge) {
   // Beyond that many values at an end a histogram takes less memory.
   constexpr int64_t kMaxTail = 64;
-  std::vector<std::optional<TailObserver>> tails(edges.size());
-  std::vector<std::optional<HistogramObserver>> histograms(edges.size());
-  for (auto [i, known] : llvm::enumerate(observers)) {
-    const ObserverOptions &choice = choices[i];
-    int64_t rows = known.getNumRows();
-    if (!needsDistribution(choice))
-      continue;
-    if (choice.kind == ObserverKind::Percentile &&
-        TailObserver::getTailSize(rows, choice.percentile) <= kMaxTail)
-      tails[i].emplace(ranges[i].getNumChannels(), rows, choice.percentile);
-    else
-      histograms[i].emplace(ranges[i]);
-  }
-  if (llvm::Error error = runner.run(data, [&](const LaneFeed &lane) {
-        if (tails[lane.lane])
-          tails[lane.lane]->update(lane.values.front());
-        else if (histograms[lane.lane])
-          histograms[lane.lane]->update(lane.values.front());
-        return llvm::Error::success();
-      }))
-    return error;
-  for (auto [i, choice] : llvm::enumerate(choices)) {
-    if (tails[i])
-      ranges[i] = tails[i]->getRanges();
-    else if (choice.kind == ObserverKind::Percentile)
-      ranges[i] = histograms[i]->getQuantiles(choice.percentile);
-    else if (choice.kind == ObserverKind::Mse)
-      ranges[i] = histograms[i]->getRangesOfLeastError(choice.bits);
-  }
-  return llvm::Error::success();
+  const ObserverOptions &choice = choices[edge];
+  const RangeObserver &known = observers[edge];
+  int64_t rows = known.getNumRows();
+  if (choice.kind == ObserverKind::Percentile &&
+      TailObserver::getTailSize(rows, choice.percentile) <= kMaxTail)
+    tails[edge].emplace(known.getRanges().getNumChannels(), rows,
+                        choice.percentile);
+  else if (needsDistribution(choice))
+    histograms[edge].emplace(known.getRanges());
+}
+
+void Calibration::count(size_t edge, const StreamedValue &value) {
+  if (tails[edge])
+    tails[edge]->update(value);
+  else if (histograms[edge])
+    histograms[edge]->update(value);
+}
+
+void Calibration::finishDistribution(size_t edge) {
+  const ObserverOptions &choice = choices[edge];
+  if (tails[edge])
+    refined[edge] = tails[edge]->getRanges();
+  else if (choice.kind == ObserverKind::Percentile)
+    refined[edge] = histograms[edge]->getQuantiles(choice.percentile);
+  else if (choice.kind == ObserverKind::Mse)
+    refined[edge] = histograms[edge]->getRangesOfLeastError(choice.bits);
+  tails[edge].reset();
+  histograms[edge].reset();
+}
+
+llvm::Error Calibration::stream(StreamRunner &runner,
+                                const CalibrationData &data) {
+  auto observe = [&](const LaneFeed &lane) {
+    return this->observe(lane.lane, lane);
+  };
+  auto start = [&](ArrayRef<size_t> lanes) {
+    llvm::for_each(lanes, [&](size_t edge) { startDistribution(edge); });
+    return llvm::Error::success();
+  };
+  auto count = [&](const LaneFeed &lane) {
+    this->count(lane.lane, lane.values.front());
+    return llvm::Error::success();
+  };
+  auto finish = [&](ArrayRef<size_t> lanes) {
+    llvm::for_each(lanes, [&](size_t edge) { finishDistribution(edge); });
+    return llvm::Error::success();
+  };
+  StreamPass passes[] = {{observe, start}, {count, finish}};
+  return runner.run(data, ArrayRef(passes).take_front(needsSecondPass() + 1));
 }
 
 LogicalResult Calibration::reportProblem(Value edge, const Problem &problem) {
@@ -268,25 +274,39 @@ void Calibration::annotate() {
       setObserved(edge, observed);
 }
 
+StreamOptions Calibration::getStreamOptions(const CalibrationData &data) const {
+  StreamOptions stream = options.stream;
+  // The fast path does not compare sizes.
+  stream.jit.fast &= data.isConsistent();
+  for (auto [edge, choice] : llvm::zip_equal(edges, choices)) {
+    int64_t channels = cast<RankedTensorType>(edge.getType()).getShape().back();
+    stream.laneBytes.push_back(needsDistribution(choice)
+                                   ? HistogramObserver::kNumBins *
+                                         sizeof(uint32_t) * channels
+                                   : 0);
+  }
+  return stream;
+}
+
 LogicalResult Calibration::run(const CalibrationData &data) {
   if (edges.empty()) {
     remark::missed(function.getLoc(), kRemark)
         << remark::reason("no edge to observe");
     return success();
   }
-  StreamOptions stream = options.stream;
-  stream.progress = getProgress();
-  // The fast path does not compare sizes.
-  stream.jit.fast &= data.isConsistent();
+  prepare();
   auto runner = StreamRunner::create(StreamedFunction{function, edges},
-                                     /*lanes=*/{}, stream);
+                                     /*lanes=*/{}, getStreamOptions(data));
   if (!runner)
     return reportError(runner.takeError());
-  if (llvm::Error error = observeRanges(**runner, data))
+  if (llvm::Error error = stream(**runner, data))
     return reportError(std::move(error));
-  if (needsSecondPass())
-    if (llvm::Error error = refineRanges(**runner, data))
-      return reportError(std::move(error));
+  for (const RangeObserver &observer : observers)
+    ranges.push_back(observer.getRanges());
+  extrapolate();
+  for (auto [target, found] : llvm::zip_equal(ranges, refined))
+    if (found)
+      target = std::move(*found);
   annotate();
   remark::passed(function.getLoc(), kRemark) << remark::add(
       "observed {0} edges in {1} samples", edges.size(), data.getNumSamples());
@@ -331,6 +351,7 @@ struct QtxCalibratePass : qtx::impl::QtxCalibratePassBase<QtxCalibratePass> {
     CalibrateOptions options;
     options.observer = *parsed;
     options.stream.numThreads = threads;
+    options.stream.maxSegmentBytes = segmentBytes;
     FailureOr<CalibrationData> samples = readCalibrationData(function, data);
     if (failed(samples) || failed(calibrate(function, *samples, options)))
       signalPassFailure();

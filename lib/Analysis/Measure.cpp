@@ -358,6 +358,18 @@ static void accumulate(Pair &pair, const LaneFeed &lane) {
   }
 }
 
+/// Brings pairs into the order of the quantized function, in which data streams
+/// through both.
+static void sortPairs(func::FuncOp quantized, std::deque<Pair> &pairs) {
+  llvm::DenseMap<Operation *, size_t> places;
+  for (auto [i, op] : llvm::enumerate(quantized.getBody().front()))
+    places[&op] = i;
+  llvm::sort(pairs, [&](const Pair &a, const Pair &b) {
+    return places.lookup(a.approximate.getDefiningOp()) <
+           places.lookup(b.approximate.getDefiningOp());
+  });
+}
+
 /// The two functions with the values of the pairs, and a lane for each pair.
 static void makeStreams(std::deque<Pair> &pairs, StreamedFunction &model,
                         StreamedFunction &quantized,
@@ -397,6 +409,7 @@ llvm::Error qtx::measureNoise(func::FuncOp model, func::FuncOp quantized,
     addLayerPairs(model, function, report, pairs);
   if (pairs.empty())
     return llvm::Error::success();
+  sortPairs(function, pairs);
   StreamedFunction modelStream{model, {}}, quantizedStream{function, {}};
   SmallVector<SmallVector<size_t>> lanes;
   makeStreams(pairs, modelStream, quantizedStream, lanes);

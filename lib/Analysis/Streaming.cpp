@@ -7,12 +7,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "qtx/Analysis/Streaming.h"
-#include "mlir/IR/IRMapping.h"
-#include "mlir/IR/SymbolTable.h"
-#include "mlir/Pass/PassManager.h"
-#include "mlir/Transforms/Passes.h"
-#include "qtx/Dialect/Qtx/IR/QtxDialect.h"
-#include "qtx/Dialect/Qtx/IR/QtxOps.h"
+#include "Segments.h"
+#include "ValueStore.h"
 #include "llvm/Support/ThreadPool.h"
 #include <atomic>
 
@@ -20,86 +16,6 @@ using namespace mlir;
 using namespace qtx;
 using llvm::createStringError;
 using llvm::Expected;
-
-//===----------------------------------------------------------------------===//
-// Functions that return values of their bodies
-//===----------------------------------------------------------------------===//
-
-/// Quantized values must say what they mean by their type alone.
-static bool isStreamable(Value value) {
-  auto type = dyn_cast<RankedTensorType>(value.getType());
-  if (!type || type.getElementType().isF32())
-    return bool(type);
-  auto params = QuantParams::get(type.getElementType());
-  return params && !params->isDynamic();
-}
-
-static llvm::Error checkValue(func::FuncOp function, Value value) {
-  if (value.getParentRegion() == &function.getBody() && isStreamable(value))
-    return llvm::Error::success();
-  return createStringError("function '" + function.getName() +
-                           "': expected f32 or statically quantized tensors at "
-                           "its top level to look at");
-}
-
-/// `value` as f32.
-static Value toFloat(OpBuilder &builder, Value value) {
-  auto type = cast<RankedTensorType>(value.getType());
-  if (type.getElementType().isF32())
-    return value;
-  return DequantizeOp::create(builder, value.getLoc(),
-                              type.clone(builder.getF32Type()), value, Value(),
-                              Value(), TypeAttr());
-}
-
-/// Makes `function` return `values` as f32 and nothing else.
-static void returnValues(func::FuncOp function, ArrayRef<Value> values) {
-  Operation *terminator = function.getBody().front().getTerminator();
-  OpBuilder builder(terminator);
-  SmallVector<Value> results = llvm::map_to_vector(
-      values, [&](Value value) { return toFloat(builder, value); });
-  terminator->setOperands(results);
-  SmallVector<Type> types = llvm::to_vector(ValueRange(results).getTypes());
-  function.setAllResultAttrs(
-      ArrayRef<DictionaryAttr>(SmallVector<DictionaryAttr>(
-          types.size(), builder.getDictionaryAttr({}))));
-  function.setType(builder.getFunctionType(function.getArgumentTypes(), types));
-}
-
-/// Removes what the values do not need.
-static LogicalResult removeUnused(ModuleOp module) {
-  PassManager passManager(module.getContext());
-  passManager.addPass(createSymbolDCEPass());
-  passManager.addPass(createRemoveDeadValuesPass());
-  passManager.addPass(createCSEPass());
-  return passManager.run(module);
-}
-
-/// Compiles a copy of the function that returns its values.
-static Expected<std::unique_ptr<JITModule>>
-compile(const StreamedFunction &streamed, const JITOptions &options) {
-  func::FuncOp function = streamed.function;
-  auto module = function->getParentOfType<ModuleOp>();
-  if (!module || !function.getBody().hasOneBlock())
-    return createStringError("function '" + function.getName() +
-                             "': expected one block, in a module");
-  for (Value value : streamed.values)
-    if (llvm::Error error = checkValue(function, value))
-      return error;
-  IRMapping mapping;
-  OwningOpRef<ModuleOp> copy = cast<ModuleOp>(module->clone(mapping));
-  for (auto other : copy->getOps<func::FuncOp>())
-    if (!other.isDeclaration())
-      other.setPrivate();
-  auto target = copy->lookupSymbol<func::FuncOp>(function.getName());
-  target.setPublic();
-  returnValues(target, llvm::map_to_vector(streamed.values, [&](Value value) {
-                 return mapping.lookup(value);
-               }));
-  if (failed(removeUnused(*copy)))
-    return createStringError("lowering failed");
-  return JITModule::create(*copy, options);
-}
 
 //===----------------------------------------------------------------------===//
 // Threads
@@ -127,18 +43,18 @@ static void parallelFor(llvm::ThreadPoolInterface *pool, size_t count,
 
 struct StreamRunner::Slot {
   std::optional<Feed> feed;
-  /// Of all functions, in the numbering of the values.
-  std::vector<Buffer> values;
-  /// Rows that count, one list for each value.
-  std::vector<std::vector<uint8_t>> rows;
-  /// Why there are no values; empty if there are.
+  /// The results of the segment.
+  std::vector<Buffer> results;
+  /// Rows that count, one list for each value of the lanes, by its number.
+  llvm::DenseMap<size_t, std::vector<uint8_t>> rows;
+  /// Why there are no results; empty if there are.
   std::string error;
 
   size_t getNumBytes() const {
     size_t bytes = 0;
-    for (const Buffer &value : values)
-      bytes += llvm::cantFail(getNumElements(value.shape, value.element)) *
-               getElementSize(value.element);
+    for (const Buffer &result : results)
+      bytes += llvm::cantFail(getNumElements(result.shape, result.element)) *
+               getElementSize(result.element);
     return bytes;
   }
 };
@@ -150,6 +66,21 @@ struct StreamRunner::LaneError {
   std::string text;
 };
 
+struct StreamRunner::Run {
+  const CalibrationData &data;
+  size_t numFeeds;
+  llvm::ThreadPoolInterface *pool;
+  size_t numThreads;
+  size_t total;
+  ValueStore store;
+  /// Feeds that passes have seen, of `total`.
+  size_t done = 0;
+  /// The segment that runs, and its code.
+  const StreamSegment *segment = nullptr;
+  std::unique_ptr<JITModule> code = nullptr;
+};
+
+StreamRunner::StreamRunner() = default;
 StreamRunner::~StreamRunner() = default;
 
 Expected<std::unique_ptr<StreamRunner>>
@@ -158,57 +89,66 @@ StreamRunner::create(ArrayRef<StreamedFunction> functions,
                      const StreamOptions &options) {
   std::unique_ptr<StreamRunner> runner(new StreamRunner);
   runner->options = options;
-  for (const StreamedFunction &function : functions) {
+  runner->name = func::FuncOp(functions.front().function).getName().str();
+  runner->lanes = lanes.vec();
+  if (lanes.empty()) {
+    size_t numValues = 0;
+    for (const StreamedFunction &function : functions)
+      numValues += function.values.size();
+    for (size_t i = 0; i < numValues; ++i)
+      runner->lanes.push_back({i});
+  }
+  auto segments = cutIntoSegments(functions, runner->lanes, options);
+  if (!segments)
+    return segments.takeError();
+  runner->segments = std::move(*segments);
+  for (const StreamedFunction &function : functions)
     for (Value value : function.values)
       runner->types.push_back(
           llvm::to_vector(cast<RankedTensorType>(value.getType()).getShape()));
-    auto module = compile(function, options.jit);
-    if (!module)
-      return module.takeError();
-    runner->functions.push_back(
-        {std::move(*module), func::FuncOp(function.function).getName().str()});
-  }
-  runner->lanes = lanes.vec();
-  if (lanes.empty())
-    for (size_t i = 0; i < runner->types.size(); ++i)
-      runner->lanes.push_back({i});
   return runner;
 }
 
-/// Runs all functions on one feed.
-llvm::Error StreamRunner::fill(Slot &slot, const CalibrationData &data,
-                               size_t index) const {
-  slot.values.clear();
+/// Runs the segment on one feed.
+llvm::Error StreamRunner::fill(Slot &slot, const Run &run, size_t index) const {
+  slot.results.clear();
   slot.rows.clear();
-  auto feed = data.getFeed(index);
+  auto feed = run.data.getFeed(index);
   if (!feed)
     return feed.takeError();
   slot.feed = std::move(*feed);
-  for (const Compiled &function : functions) {
-    auto values = function.module->invoke(function.name, slot.feed->views);
-    if (!values)
-      return createStringError(slot.feed->describe(0) + ": " +
-                               llvm::toString(values.takeError()));
-    for (Buffer &value : *values)
-      slot.values.push_back(std::move(value));
+  std::vector<BufferView> inputs = slot.feed->views;
+  std::vector<std::unique_ptr<char[]>> copies(run.segment->inputs.size());
+  for (auto [number, copy] : llvm::zip_equal(run.segment->inputs, copies)) {
+    auto view = run.store.get(number, index, copy);
+    if (!view)
+      return view.takeError();
+    inputs.push_back(*view);
   }
-  for (auto [value, type] : llvm::zip_equal(slot.values, types))
-    slot.rows.push_back(slot.feed->mask
-                            ? slot.feed->mask->getRows(value.shape, type)
-                            : std::vector<uint8_t>());
+  auto results = run.code->invoke(name, inputs);
+  if (!results)
+    return createStringError(slot.feed->describe(0) + ": " +
+                             llvm::toString(results.takeError()));
+  slot.results = std::move(*results);
+  for (auto [value, result] : run.segment->resultOfValue)
+    if (slot.feed->mask)
+      slot.rows[value] =
+          slot.feed->mask->getRows(slot.results[result].shape, types[value]);
+    else
+      slot.rows[value] = {};
   return llvm::Error::success();
 }
 
 /// Shows one lane the feeds in `slots`, up to one that it refuses.
 StreamRunner::LaneError StreamRunner::consumeLane(ArrayRef<Slot> slots,
-                                                  size_t lane,
+                                                  const Run &run, size_t lane,
                                                   ConsumeFn consume) const {
   for (auto [i, slot] : llvm::enumerate(slots)) {
     SmallVector<StreamedValue> values;
     for (size_t index : lanes[lane]) {
-      const Buffer &value = slot.values[index];
+      const Buffer &value = slot.results[run.segment->resultOfValue.at(index)];
       values.push_back({reinterpret_cast<const float *>(value.data.get()),
-                        value.shape, slot.rows[index]});
+                        value.shape, slot.rows.find(index)->second});
     }
     if (llvm::Error error = consume({lane, *slot.feed, values}))
       return {i, llvm::toString(std::move(error))};
@@ -219,15 +159,15 @@ StreamRunner::LaneError StreamRunner::consumeLane(ArrayRef<Slot> slots,
 /// Shows all lanes the feeds in `slots` up to the first that failed. The error
 /// is that of the earliest feed, so it does not depend on how many slots there
 /// are.
-llvm::Error StreamRunner::consumeAll(llvm::ThreadPoolInterface *pool,
-                                     ArrayRef<Slot> slots,
+llvm::Error StreamRunner::consumeAll(ArrayRef<Slot> slots, const Run &run,
                                      ConsumeFn consume) const {
   auto *failed = llvm::find_if(
       slots, [](const Slot &slot) { return !slot.error.empty(); });
   ArrayRef<Slot> good = slots.take_front(failed - slots.begin());
-  std::vector<LaneError> errors(lanes.size());
-  parallelFor(pool, lanes.size(), [&](size_t lane) {
-    errors[lane] = consumeLane(good, lane, consume);
+  ArrayRef<size_t> here = run.segment->lanes;
+  std::vector<LaneError> errors(here.size());
+  parallelFor(run.pool, here.size(), [&](size_t i) {
+    errors[i] = consumeLane(good, run, here[i], consume);
   });
   auto first = std::min_element(
       errors.begin(), errors.end(),
@@ -239,37 +179,97 @@ llvm::Error StreamRunner::consumeAll(llvm::ThreadPoolInterface *pool,
   return llvm::Error::success();
 }
 
+/// Keeps what segments behind this one need of the feed, and nothing that only
+/// this one did.
+llvm::Error StreamRunner::keep(Slot &slot, Run &run) const {
+  size_t feed = slot.feed->index;
+  for (size_t number : run.segment->lastUses)
+    run.store.drop(number, feed);
+  for (auto [number, result] : run.segment->outputs)
+    if (llvm::Error error =
+            run.store.put(number, feed, std::move(slot.results[result])))
+      return error;
+  return llvm::Error::success();
+}
+
+/// Streams all feeds through the segment.
+llvm::Error StreamRunner::runPass(Run &run, ConsumeFn consume,
+                                  bool isLast) const {
+  // The first feed alone shows how much memory one takes.
+  std::vector<Slot> slots(run.numThreads);
+  size_t largest = 0;
+  for (size_t first = 0, count = 1; first < run.numFeeds; first += count) {
+    if (largest > 0)
+      count = std::clamp<size_t>(options.maxBytes / largest, 1, run.numThreads);
+    count = std::min(count, run.numFeeds - first);
+    parallelFor(run.pool, count, [&](size_t i) {
+      if (llvm::Error error = fill(slots[i], run, first + i))
+        slots[i].error = llvm::toString(std::move(error));
+    });
+    auto filled = MutableArrayRef(slots).take_front(count);
+    if (llvm::Error error = consumeAll(filled, run, consume))
+      return error;
+    for (Slot &slot : filled) {
+      largest = std::max(largest, slot.getNumBytes());
+      if (isLast)
+        if (llvm::Error error = keep(slot, run))
+          return error;
+    }
+    run.done += count;
+    if (options.progress)
+      options.progress(run.done, run.total);
+  }
+  return llvm::Error::success();
+}
+
+llvm::Error StreamRunner::runSegment(Run &run,
+                                     ArrayRef<StreamPass> passes) const {
+  auto code = JITModule::create(*run.segment->module, options.jit);
+  if (!code)
+    return code.takeError();
+  run.code = std::move(*code);
+  for (const StreamPass &pass : passes) {
+    bool isLast = &pass == &passes.back();
+    if (llvm::Error error = runPass(run, pass.consume, isLast))
+      return error;
+    // What follows the last pass has the memory of the code.
+    if (isLast)
+      run.code.reset();
+    if (llvm::Error error = pass.finish(run.segment->lanes))
+      return error;
+  }
+  return llvm::Error::success();
+}
+
 llvm::Error StreamRunner::run(const CalibrationData &data,
-                              ConsumeFn consume) const {
-  size_t total = data.getNumFeeds();
+                              ArrayRef<StreamPass> passes) {
+  size_t numFeeds = data.getNumFeeds();
   if (options.maxFeeds > 0)
-    total = std::min(total, options.maxFeeds);
-  size_t numThreads = std::clamp<size_t>(options.numThreads, 1, total);
+    numFeeds = std::min(numFeeds, options.maxFeeds);
+  size_t numThreads = std::clamp<size_t>(options.numThreads, 1, numFeeds);
   std::optional<llvm::DefaultThreadPool> threads;
   if (numThreads > 1)
     threads.emplace(llvm::hardware_concurrency(numThreads));
-  llvm::ThreadPoolInterface *pool = threads ? &*threads : nullptr;
-
-  // The first feed alone shows how much memory one takes.
-  std::vector<Slot> slots(numThreads);
-  size_t largest = 0;
-  for (size_t first = 0, count = 1; first < total; first += count) {
-    if (largest > 0)
-      count = std::clamp<size_t>(options.maxBytes / largest, 1, numThreads);
-    count = std::min(count, total - first);
-    parallelFor(pool, count, [&](size_t i) {
-      if (llvm::Error error = fill(slots[i], data, first + i))
-        slots[i].error = llvm::toString(std::move(error));
-    });
-    if (llvm::Error error =
-            consumeAll(pool, ArrayRef(slots).take_front(count), consume))
+  Run run{data,
+          numFeeds,
+          threads ? &*threads : nullptr,
+          numThreads,
+          numFeeds * segments.size() * passes.size(),
+          ValueStore(options.maxKeptBytes)};
+  counts = {segments.size(), 0, 0};
+  for (const StreamSegment &segment : segments) {
+    run.segment = &segment;
+    if (llvm::Error error = runSegment(run, passes))
       return error;
-    for (const Slot &slot : ArrayRef(slots).take_front(count))
-      largest = std::max(largest, slot.getNumBytes());
-    if (options.progress)
-      options.progress(first + count, total);
+    counts.mostKept = run.store.getMostValues();
+    counts.fileBytes = run.store.getFileSize();
   }
   return llvm::Error::success();
+}
+
+llvm::Error StreamRunner::run(const CalibrationData &data, ConsumeFn consume) {
+  auto finish = [](ArrayRef<size_t>) { return llvm::Error::success(); };
+  return run(data, StreamPass{consume, finish});
 }
 
 llvm::Error qtx::stream(const StreamedFunction &function,

@@ -7,6 +7,10 @@
 // RUN: qtx-opt %s --qtx-calibrate="data=%t.npz observer=percentile:75" | FileCheck %s --check-prefix=QUARTILES
 // RUN: qtx-opt %s --qtx-calibrate="data=%t.npz observer=mse:16" | FileCheck %s --check-prefix=MSE
 
+// In segments of one edge.
+// RUN: qtx-opt %s --qtx-calibrate="data=%t.npz threads=3 segment-bytes=1" | FileCheck %s --check-prefix=RANGES
+// RUN: qtx-opt %s --qtx-calibrate="data=%t.npz observer=percentile:75 segment-bytes=1" | FileCheck %s --check-prefix=QUARTILES
+
 // A second run replaces what the first one left.
 // RUN: qtx-opt %s --qtx-calibrate=data=%t.npz --qtx-calibrate=data=%t.npz | FileCheck %s --check-prefix=RANGES
 

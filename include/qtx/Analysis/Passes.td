@@ -27,7 +27,8 @@ def QtxCalibratePass : Pass<"qtx-calibrate", "::mlir::ModuleOp"> {
     (the range with the least error of a quantizer with B bits, 8 by default) and
     `extrapolated:N` (what N samples are expected to span, 4000 by default).
     `percentile` and `mse` take a second pass over the data. Ranges do not depend on
-    the number of threads.
+    the number of threads, nor on the segments into which the function is cut so that
+    its code and values need not be in memory at once (docs/Rationale/Streaming.md).
 
     Positions where the input `attention_mask` is 0 are padding and do not count.
     NaN and infinities elsewhere are errors at the edge.
@@ -59,6 +60,8 @@ def QtxCalibratePass : Pass<"qtx-calibrate", "::mlir::ModuleOp"> {
            "min_max, running[:MOMENTUM], percentile[:PERCENT], mse[:BITS] or "
            "extrapolated[:SAMPLES]">,
     Option<"threads", "threads", "unsigned", "1", "Threads to run on">,
+    Option<"segmentBytes", "segment-bytes", "uint64_t", "1 << 28",
+           "Memory that a segment of the function may take">,
   ];
 }
 

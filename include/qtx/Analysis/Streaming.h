@@ -13,7 +13,13 @@
 // Values are grouped into *lanes*. A lane sees the feeds one after the other,
 // in their order, so a consumer that keeps one state per lane needs no lock and
 // gives the same result for any number of threads; lanes run concurrently.
-// Memory holds the values of at most as many feeds as there are threads.
+//
+// Functions are cut into *segments*, some lanes each, where few values cross.
+// All feeds pass one segment before the next one is compiled, so memory does
+// not grow with the depth of the model: it holds the code of one segment, its
+// values of at most as many feeds as there are threads, and what crosses to
+// the segments behind it, of which a file takes what is beyond a bound. What
+// lanes see does not depend on the cuts.
 //
 //===----------------------------------------------------------------------===//
 
@@ -72,7 +78,17 @@ struct LaneFeed {
 /// same time.
 using ConsumeFn = llvm::function_ref<llvm::Error(const LaneFeed &)>;
 
-/// Feeds done and feeds in all; called from the thread that called `run`.
+/// Called with lanes that have seen all feeds.
+using FinishFn = llvm::function_ref<llvm::Error(llvm::ArrayRef<size_t> lanes)>;
+
+/// One time through the data.
+struct StreamPass {
+  ConsumeFn consume;
+  FinishFn finish;
+};
+
+/// Feeds done and feeds in all, counted for each segment and pass; called from
+/// the thread that called `run`.
 using ProgressFn = std::function<void(size_t done, size_t total)>;
 
 struct StreamOptions {
@@ -84,14 +100,35 @@ struct StreamOptions {
   /// Values kept in memory at a time, unless one feed has more: bounds how many
   /// feeds run at the same time.
   size_t maxBytes = size_t(1) << 30;
+  /// About what a segment may take: its code and constants while they are
+  /// compiled, its values, and `laneBytes`. One lane may take more.
+  size_t maxSegmentBytes = size_t(1) << 28;
+  /// Values between segments that memory holds; a temporary file has others.
+  size_t maxKeptBytes = size_t(1) << 28;
+  /// What a consumer keeps for each lane until it is finished; nothing where
+  /// there is no number.
+  std::vector<size_t> laneBytes;
 };
 
-/// Compiled copies of functions that also return values of their bodies. All
+/// What bounds the memory of a run.
+struct StreamCounts {
+  size_t numSegments = 0;
+  /// The most values that lay between segments at a time.
+  size_t mostKept = 0;
+  /// Of the temporary file; 0 if none was needed.
+  size_t fileBytes = 0;
+};
+
+struct StreamSegment;
+class ValueStore;
+
+/// Runs copies of functions that also return values of their bodies. All
 /// functions take the same arguments.
 class StreamRunner {
 public:
-  /// Compiles copies of `functions`, one each. `lanes` groups the values,
-  /// numbered through all functions; empty for one lane per value.
+  /// Cuts copies of `functions`. `lanes` groups the values, numbered through
+  /// all functions; empty for one lane per value. Segments come in the order of
+  /// the lanes, so lanes should be in that of their values.
   static llvm::Expected<std::unique_ptr<StreamRunner>>
   create(llvm::ArrayRef<StreamedFunction> functions,
          llvm::ArrayRef<llvm::SmallVector<size_t>> lanes,
@@ -100,31 +137,40 @@ public:
 
   size_t getNumLanes() const { return lanes.size(); }
 
-  /// Streams all feeds; stops at the first error, the one of the earliest feed
-  /// and lane.
-  llvm::Error run(const CalibrationData &data, ConsumeFn consume) const;
+  /// Streams all feeds; stops at the first error, the one of the earliest
+  /// segment, feed and lane.
+  llvm::Error run(const CalibrationData &data, ConsumeFn consume);
+  /// The same several times. Each segment makes all passes before the next.
+  llvm::Error run(const CalibrationData &data,
+                  llvm::ArrayRef<StreamPass> passes);
+
+  /// Of the last run.
+  const StreamCounts &getCounts() const { return counts; }
 
 private:
-  StreamRunner() = default;
+  StreamRunner();
 
-  struct Compiled {
-    std::unique_ptr<JITModule> module;
-    std::string name;
-  };
   /// The values of one feed.
   struct Slot;
   struct LaneError;
-  llvm::Error fill(Slot &slot, const CalibrationData &data, size_t feed) const;
-  LaneError consumeLane(llvm::ArrayRef<Slot> slots, size_t lane,
+  /// What a run needs to know.
+  struct Run;
+  llvm::Error fill(Slot &slot, const Run &run, size_t feed) const;
+  LaneError consumeLane(llvm::ArrayRef<Slot> slots, const Run &run, size_t lane,
                         ConsumeFn consume) const;
-  llvm::Error consumeAll(llvm::ThreadPoolInterface *pool,
-                         llvm::ArrayRef<Slot> slots, ConsumeFn consume) const;
+  llvm::Error consumeAll(llvm::ArrayRef<Slot> slots, const Run &run,
+                         ConsumeFn consume) const;
+  llvm::Error keep(Slot &slot, Run &run) const;
+  llvm::Error runPass(Run &run, ConsumeFn consume, bool isLast) const;
+  llvm::Error runSegment(Run &run, llvm::ArrayRef<StreamPass> passes) const;
 
-  std::vector<Compiled> functions;
+  std::string name;
+  std::vector<StreamSegment> segments;
   /// The shape of each value as its type has it.
   std::vector<llvm::SmallVector<int64_t>> types;
   std::vector<llvm::SmallVector<size_t>> lanes;
   StreamOptions options;
+  StreamCounts counts;
 };
 
 /// Streams `data` through one function: `consume` gets a lane per value.

@@ -79,6 +79,9 @@ inline constexpr llvm::StringLiteral kNameAttr = "qtx.name";
 /// tensors.
 llvm::Expected<FunctionSignature> getSignature(mlir::func::FuncOp function);
 
+/// Whether arguments and results may have the type.
+bool hasBufferForm(mlir::Type type);
+
 /// Elements of a buffer of `shape`. Fails on negative sizes and on sizes that
 /// do not fit into memory.
 llvm::Expected<size_t> getNumElements(llvm::ArrayRef<int64_t> shape,

@@ -95,6 +95,11 @@ static bool setType(ValueSignature &value, Type type) {
   return kind.has_value();
 }
 
+bool qtx::hasBufferForm(Type type) {
+  ValueSignature value;
+  return setType(value, type);
+}
+
 static llvm::Error makeTypeError(StringRef what, unsigned index, Type type) {
   std::string text;
   llvm::raw_string_ostream(text) << what << " " << index << " has type " << type

@@ -8,6 +8,12 @@
 
 #include "qtx/Analysis/Streaming.h"
 #include "AnalysisTestUtils.h"
+#include "mlir/IR/AsmState.h"
+#include "mlir/IR/BuiltinDialect.h"
+#include "mlir/IR/DialectResourceBlobManager.h"
+#include "qtx/Dialect/Qtx/IR/QtxOps.h"
+#include <cmath>
+#include <cstdlib>
 #include <mutex>
 #include <numeric>
 
@@ -136,6 +142,244 @@ TEST_F(StreamingTest, MarksPadding) {
   ASSERT_FALSE(
       bool(stream({function, {getResult(function, 0)}}, *data, {}, consume)));
   EXPECT_EQ(sum, 1 + 4 + 5);
+}
+
+//===----------------------------------------------------------------------===//
+// Segments
+//===----------------------------------------------------------------------===//
+
+/// Texts of many lengths through residual blocks.
+class SegmentsTest : public StreamingTest {
+protected:
+  static constexpr int64_t kSamples = 9, kLongest = 7, kChannels = 4;
+
+  /// Two values to look at for each block: the branch and the sum.
+  StreamedFunction makeBlocks(int depth) {
+    std::string text = R"(
+      func.func @main(
+          %h0: tensor<?x?x4xf32> {qtx.name = "x", qtx.dims = ["b", "s", ""]},
+          %m: tensor<?x?xi64> {qtx.name = "attention_mask", qtx.dims = ["b", "s"]})
+          -> tensor<?x?x4xf32> {
+        %w = arith.constant dense<[[0.5, -1.0, 0.25, 0.0], [0.1, 0.2, -0.3, 0.4],
+                                   [1.0, 0.0, -0.5, 0.75], [0.3, 0.3, 0.3, -0.9]]> : tensor<4x4xf32>)";
+    for (int i = 0; i < depth; ++i) {
+      std::string from = std::to_string(i), to = std::to_string(i + 1);
+      text += "%l" + to + " = qtx.linear %h" + from +
+              ", %w : (tensor<?x?x4xf32>, tensor<4x4xf32>) -> "
+              "tensor<?x?x4xf32>\n%g" +
+              to + " = qtx.gelu %l" + to +
+              " : (tensor<?x?x4xf32>) -> tensor<?x?x4xf32>\n%h" + to +
+              " = qtx.add %g" + to + ", %h" + from +
+              " : (tensor<?x?x4xf32>, tensor<?x?x4xf32>) -> "
+              "tensor<?x?x4xf32>\n";
+    }
+    text += "return %h" + std::to_string(depth) + " : tensor<?x?x4xf32> }";
+    StreamedFunction streamed{parse(text), {}};
+    for (Operation &op : streamed.function.getBody().front())
+      if (isa<GeluOp, AddOp>(op))
+        streamed.values.push_back(op.getResult(0));
+    return streamed;
+  }
+
+  CalibrationData makeTexts(func::FuncOp function) {
+    std::vector<float> values(kSamples * kLongest * kChannels);
+    for (auto [i, value] : enumerate(values))
+      value = std::sin(float(i) * 1.7f);
+    std::vector<int64_t> mask;
+    for (int64_t sample = 0; sample < kSamples; ++sample)
+      for (int64_t i = 0; i < kLongest; ++i)
+        mask.push_back(i <= sample % kLongest);
+    auto data =
+        create(function,
+               list(floats("x", {kSamples, kLongest, kChannels}, values),
+                    ints("attention_mask", {kSamples, kLongest}, mask)),
+               {/*maxPositions=*/8, /*maxSamples=*/2});
+    EXPECT_TRUE(bool(data));
+    return std::move(*data);
+  }
+
+  /// The rows that count, of each lane.
+  static Seen collect(const StreamedFunction &streamed,
+                      const CalibrationData &data, const StreamOptions &options,
+                      StreamCounts &counts) {
+    Seen seen(streamed.values.size());
+    auto runner = cantFail(StreamRunner::create(streamed, {}, options));
+    cantFail(runner->run(data, [&](const LaneFeed &lane) {
+      const StreamedValue &value = lane.values[0];
+      for (int64_t row = 0; row < value.getNumRows(); ++row)
+        if (value.isValid(row))
+          append_range(seen[lane.lane], value.getRow(row));
+      return Error::success();
+    }));
+    counts = runner->getCounts();
+    return seen;
+  }
+};
+
+// The same bits with and without cuts, in memory and in a file, for any number
+// of threads.
+TEST_F(SegmentsTest, SameAsOneSegment) {
+  StreamedFunction streamed = makeBlocks(2);
+  CalibrationData data = makeTexts(streamed.function);
+  ASSERT_GT(data.getNumFeeds(), 4u);
+  for (bool fast : {false, true}) {
+    StreamOptions whole;
+    whole.jit.fast = fast;
+    StreamCounts counts;
+    Seen expected = collect(streamed, data, whole, counts);
+    EXPECT_EQ(expected[0].size(), data.getNumPositions() * kChannels);
+    EXPECT_EQ(counts.numSegments, 1u);
+    EXPECT_EQ(counts.mostKept, 0u);
+    for (unsigned threads : {1, 3})
+      for (size_t kept : {size_t(0), size_t(200), whole.maxKeptBytes}) {
+        StreamOptions options = whole;
+        options.numThreads = threads;
+        options.maxSegmentBytes = 1;
+        options.maxKeptBytes = kept;
+        EXPECT_EQ(collect(streamed, data, options, counts), expected);
+        EXPECT_EQ(counts.numSegments, streamed.values.size());
+        EXPECT_EQ(counts.fileBytes > 0, kept < whole.maxKeptBytes);
+      }
+  }
+}
+
+// What is kept is what crosses from one segment to the next: a branch and a
+// sum, however many blocks there are.
+TEST_F(SegmentsTest, MemoryDoesNotGrowWithDepth) {
+  std::optional<size_t> fileBytes;
+  for (int depth : {2, 8}) {
+    StreamedFunction streamed = makeBlocks(depth);
+    CalibrationData data = makeTexts(streamed.function);
+    StreamOptions options;
+    options.maxSegmentBytes = 1;
+    options.maxKeptBytes = 0;
+    StreamCounts counts;
+    (void)collect(streamed, data, options, counts);
+    EXPECT_EQ(counts.numSegments, size_t(2 * depth));
+    EXPECT_EQ(counts.mostKept, 2 * data.getNumFeeds());
+    EXPECT_EQ(counts.fileBytes, fileBytes.value_or(counts.fileBytes));
+    fileBytes = counts.fileBytes;
+  }
+}
+
+// A segment takes the lanes that memory has room for, and ends where least
+// crosses: behind a sum.
+TEST_F(SegmentsTest, CutsWhereLeastCrosses) {
+  StreamedFunction streamed = makeBlocks(4);
+  CalibrationData data = makeTexts(streamed.function);
+  StreamOptions options;
+  // Room for three lanes.
+  options.maxSegmentBytes = 3500000;
+  options.laneBytes.assign(streamed.values.size(), 1000000);
+  options.numThreads = 1;
+  auto runner = cantFail(StreamRunner::create(streamed, {}, options));
+  std::vector<std::vector<size_t>> segments;
+  auto consume = [](const LaneFeed &) { return Error::success(); };
+  auto finish = [&](ArrayRef<size_t> lanes) {
+    segments.push_back(lanes.vec());
+    return Error::success();
+  };
+  ASSERT_FALSE(bool(runner->run(data, StreamPass{consume, finish})));
+  EXPECT_EQ(segments,
+            (std::vector<std::vector<size_t>>{{0, 1}, {2, 3}, {4, 5}, {6, 7}}));
+}
+
+// A segment makes all passes before the next one starts, so that the state of
+// its lanes can go.
+TEST_F(SegmentsTest, PassesAndFinish) {
+  StreamedFunction streamed = makeBlocks(1);
+  CalibrationData data = makeTexts(streamed.function);
+  StreamOptions options;
+  options.maxSegmentBytes = 1;
+  size_t last = 0;
+  options.progress = [&](size_t done, size_t total) {
+    EXPECT_EQ(done, ++last);
+    EXPECT_EQ(total, 4 * data.getNumFeeds());
+  };
+  std::string events;
+  auto note = [&](char what) {
+    return [&events, what](const LaneFeed &lane) {
+      std::string event = {char('0' + lane.lane), what, ' '};
+      if (lane.feed.index == 0)
+        events += event;
+      return Error::success();
+    };
+  };
+  auto finish = [&](ArrayRef<size_t> lanes) {
+    events += "end of " + std::to_string(lanes.front()) + " ";
+    return Error::success();
+  };
+  auto runner = cantFail(StreamRunner::create(streamed, {}, options));
+  auto first = note('a'), second = note('b');
+  StreamPass passes[] = {{first, finish}, {second, finish}};
+  ASSERT_FALSE(bool(runner->run(data, passes)));
+  EXPECT_EQ(events, "0a end of 0 0b end of 0 1a end of 1 1b end of 1 ");
+  EXPECT_EQ(last, 4 * data.getNumFeeds());
+}
+
+// Packed weights go with the code that they were packed for.
+TEST_F(SegmentsTest, LeavesNoConstants) {
+  auto countBytes = [&] {
+    size_t bytes = 0;
+    DenseResourceElementsHandle::getManagerInterface(&context)
+        .getBlobManager()
+        .getBlobMap([&](const auto &blobs) {
+          for (const auto &entry : blobs)
+            if (const AsmResourceBlob *blob = entry.second.getBlob())
+              bytes += blob->getData().size();
+        });
+    return bytes;
+  };
+  StreamedFunction streamed = makeBlocks(2);
+  CalibrationData data = makeTexts(streamed.function);
+  size_t before = countBytes();
+  StreamCounts counts;
+  (void)collect(streamed, data, {}, counts);
+  EXPECT_EQ(countBytes(), before);
+}
+
+// Nothing looks at the result of a check.
+TEST_F(SegmentsTest, KeepsChecks) {
+  func::FuncOp function = parse(R"(
+      func.func @main(%x: tensor<?x2xf32> {qtx.name = "x"}) -> tensor<?x2xf32> {
+        %c0 = arith.constant 0 : index
+        %c2 = arith.constant 2 : index
+        %y = qtx.relu %x : (tensor<?x2xf32>) -> tensor<?x2xf32>
+        %size = tensor.dim %y, %c0 : tensor<?x2xf32>
+        %fits = arith.cmpi sle, %size, %c2 : index
+        cf.assert %fits, "expected two rows"
+        %z = qtx.relu %y : (tensor<?x2xf32>) -> tensor<?x2xf32>
+        return %z : tensor<?x2xf32>
+      })");
+  auto data = create(function, list(floats("x/0", {2, 2}, {1, 2, 3, 4}),
+                                    floats("x/1", {3, 2}, {1, 2, 3, 4, 5, 6})));
+  ASSERT_TRUE(bool(data));
+  StreamedFunction streamed{function,
+                            {getResult(function, 2), getResult(function, 6)}};
+  for (size_t bytes : {size_t(1), StreamOptions().maxSegmentBytes}) {
+    StreamOptions options;
+    options.maxSegmentBytes = bytes;
+    auto consume = [](const LaneFeed &) { return Error::success(); };
+    std::string text = toString(stream(streamed, *data, options, consume));
+    EXPECT_TRUE(StringRef(text).starts_with("feed 1: function 'main'")) << text;
+    EXPECT_TRUE(StringRef(text).contains("expected two rows")) << text;
+  }
+}
+
+TEST_F(SegmentsTest, NoTemporaryFile) {
+  StreamedFunction streamed = makeBlocks(1);
+  CalibrationData data = makeTexts(streamed.function);
+  StreamOptions options;
+  options.maxSegmentBytes = 1;
+  options.maxKeptBytes = 0;
+  const char *old = std::getenv("TMPDIR");
+  std::string folder = old ? old : "";
+  ::setenv("TMPDIR", "/nothing/there", /*overwrite=*/1);
+  auto consume = [](const LaneFeed &) { return Error::success(); };
+  std::string text = toString(stream(streamed, data, options, consume));
+  old ? ::setenv("TMPDIR", folder.c_str(), 1) : ::unsetenv("TMPDIR");
+  EXPECT_EQ(text, "cannot keep values of layers in a temporary file: No such "
+                  "file or directory");
 }
 
 // The error is that of the earliest feed, then of the first lane.
