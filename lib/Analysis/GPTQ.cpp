@@ -91,7 +91,7 @@ RoundedWeights qtx::roundToNearest(const WeightMatrix &weights,
       float scale = getScale(part, options);
       rounded.scales.push_back(scale);
       for (float weight : part)
-        rounded.codes.push_back(getCode(weight, scale, largestCode));
+        rounded.codes.push_back(int8_t(getCode(weight, scale, largestCode)));
     }
   return rounded;
 }
@@ -167,7 +167,7 @@ struct RowRounder {
   double roundOne(double weight, int64_t row, int64_t column) const {
     double scale = rounded.scales[getScaleIndex(row, column)];
     double code = getCode(weight, scale, getLargestCode(options.bits));
-    rounded.codes[row * weights.columns + column] = int64_t(code);
+    rounded.codes[row * weights.columns + column] = int8_t(code);
     return (weight - code * scale) / factor(column, column);
   }
 

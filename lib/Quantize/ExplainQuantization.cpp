@@ -191,8 +191,9 @@ void Quantizer::explainGroups(const Edge &edge) {
 }
 
 void Quantizer::explainWeights(LinearOp op, const WeightRecipe &choice,
-                               bool hasData, const RoundingOptions &rounding,
-                               bool isErrorMinimised) {
+                               const RoundedLinear &rounded) {
+  bool hasData = rounded.hasData;
+  bool isErrorMinimised = rounded.weights.isErrorMinimised;
   remark::passed(op.getLoc(), kQuantizeRemark)
       << remark::add("weights rounded to {0} bits by {1}", choice.bits,
                      isErrorMinimised ? "gptq" : "nearest");
@@ -210,5 +211,5 @@ void Quantizer::explainWeights(LinearOp op, const WeightRecipe &choice,
   LayerReport &layer = getLayerReport(*options.report, op.getY());
   layer.method = isErrorMinimised ? "gptq" : "nearest";
   layer.isBiasCorrected = recipe.hasBiasCorrection && hasData;
-  layer.hasSearchedScales = rounding.searchesScales && isErrorMinimised;
+  layer.hasSearchedScales = rounded.options.searchesScales && isErrorMinimised;
 }

@@ -153,7 +153,7 @@ void Quantizer::adjust(LinearOp op, const Edge &edge) {
     }
     numbers.bias[row] = float(numbers.bias[row] + shift);
   }
-  numbers.storeWeights(op);
+  adjustedWeights[op] = numbers.storeWeights(op);
   if (edge.scaling)
     numbers.storeBias(op);
 }

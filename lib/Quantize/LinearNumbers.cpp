@@ -8,6 +8,7 @@
 
 #include "LinearNumbers.h"
 #include "Dialect/Qtx/Transforms/ConstantUtils.h"
+#include "mlir/IR/Matchers.h"
 
 using namespace mlir;
 using namespace qtx;
@@ -41,12 +42,16 @@ LinearNumbers::LinearNumbers(LinearOp op)
     bias = ConstantTensor::get(op.getBias())->getFloats();
 }
 
-void LinearNumbers::storeWeights(LinearOp op) const {
+DenseResourceElementsAttr LinearNumbers::storeWeights(LinearOp op) const {
   OpBuilder builder(op);
-  op.getWeightMutable().assign(
+  Value constant =
       ConstantTensor::create(op.getWeight().getType(), ArrayRef(weights))
           .asResource()
-          .materialize(builder, op.getWeight().getLoc()));
+          .materialize(builder, op.getWeight().getLoc());
+  op.getWeightMutable().assign(constant);
+  DenseResourceElementsAttr attr;
+  matchPattern(constant, m_Constant(&attr));
+  return attr;
 }
 
 void LinearNumbers::storeBias(LinearOp op) const {

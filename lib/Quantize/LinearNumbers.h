@@ -13,6 +13,7 @@
 #ifndef QTX_LIB_QUANTIZE_LINEARNUMBERS_H
 #define QTX_LIB_QUANTIZE_LINEARNUMBERS_H
 
+#include "mlir/IR/BuiltinAttributes.h"
 #include "qtx/Dialect/Qtx/IR/QtxOps.h"
 #include <vector>
 
@@ -33,7 +34,8 @@ bool isAdjustable(LinearOp op);
 struct LinearNumbers {
   explicit LinearNumbers(LinearOp op);
 
-  void storeWeights(LinearOp op) const;
+  /// Returns the new constant.
+  mlir::DenseResourceElementsAttr storeWeights(LinearOp op) const;
   void storeBias(LinearOp op) const;
 
   int64_t rows, columns;

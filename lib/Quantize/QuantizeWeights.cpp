@@ -9,119 +9,10 @@
 #include "Dialect/Qtx/Transforms/ConstantUtils.h"
 #include "LinearNumbers.h"
 #include "Quantizer.h"
-#include "mlir/IR/IRMapping.h"
-#include "qtx/Analysis/Calibrate.h"
 #include "qtx/Analysis/GPTQ.h"
-#include "qtx/Analysis/Measure.h"
 
 using namespace mlir;
 using namespace qtx;
-
-//===----------------------------------------------------------------------===//
-// Data
-//===----------------------------------------------------------------------===//
-
-static void addRows(const StreamedValue &value, std::vector<double> &sums) {
-  sums.resize(value.getNumChannels());
-  for (int64_t row = 0, e = value.getNumRows(); row < e; ++row)
-    if (value.isValid(row))
-      for (auto [sum, number] : llvm::zip_equal(sums, value.getRow(row)))
-        sum += number;
-}
-
-namespace {
-/// Copies of attention and of what lies behind it, in which no operand of
-/// attention is quantized. They go with the object.
-class ExactAttention {
-public:
-  ~ExactAttention() {
-    for (Operation *copy : llvm::reverse(copies))
-      copy->erase();
-  }
-
-  /// `value` as it would be with attention that is exact.
-  Value get(Value value) {
-    Operation *op = value.getDefiningOp();
-    if (auto dequantize = dyn_cast_or_null<DequantizeOp>(op))
-      if (auto quantize = dequantize.getX().getDefiningOp<QuantizeOp>())
-        return quantize.getX();
-    if (!isa_and_present<AttentionOp, MergeHeadsOp, PermuteOp, ScaleShiftOp,
-                         SplitHeadsOp>(op))
-      return value;
-    IRMapping mapping;
-    for (Value operand : op->getOperands())
-      mapping.map(operand, get(operand));
-    OpBuilder builder(op->getContext());
-    builder.setInsertionPointAfterValue(value);
-    Operation *copy = builder.clone(*op, mapping);
-    copies.push_back(copy);
-    if (auto attention = dyn_cast<AttentionOp>(copy)) {
-      attention.removeProbsQuantAttr();
-      attention.setUnnormalised(false);
-    }
-    return copy->getResult(0);
-  }
-
-private:
-  SmallVector<Operation *> copies;
-};
-} // namespace
-
-/// Streams the data through the simulation; one lane for each edge that feeds
-/// linears.
-LogicalResult Quantizer::observe() {
-  sums.resize(edges.size());
-  moments.resize(edges.size());
-  bool isNeeded =
-      recipe.hasBiasCorrection || recipe.weight.isErrorMinimised ||
-      llvm::any_of(recipe.layerOverrides, [](const Recipe::Override &override) {
-        return override.isErrorMinimised.value_or(false);
-      });
-  if (!options.data || !isNeeded)
-    return success();
-  StreamedFunction streamed{function, {}};
-  SmallVector<SmallVector<size_t>> lanes;
-  SmallVector<size_t> edgeOfLane;
-  ExactAttention attention;
-  for (auto [index, edge] : llvm::enumerate(edges)) {
-    if (!edge.approximate || !edge.feedsLinearsOnly)
-      continue;
-    size_t first = streamed.values.size();
-    // Errors of few keys that many queries look at add up to a bias.
-    Value exact = edge.value.getDefiningOp<MergeHeadsOp>()
-                      ? attention.get(edge.exact)
-                      : edge.exact;
-    llvm::append_values(streamed.values, exact, edge.approximate);
-    lanes.push_back({first, first + 1});
-    edgeOfLane.push_back(index);
-    moments[index].emplace(getNumChannels(edge.value));
-  }
-  if (lanes.empty())
-    return success();
-  auto runner = StreamRunner::create(streamed, lanes, options.stream);
-  if (!runner)
-    return function.emitError() << llvm::toString(runner.takeError());
-  llvm::Error error =
-      (*runner)->run(*options.data, [&](const LaneFeed &lane) -> llvm::Error {
-        size_t edge = edgeOfLane[lane.lane];
-        // They were finite where no edge in front was quantized.
-        if (auto element = findNonFinite(lane.values[0]))
-          return llvm::createStringError(
-              "edge '" + getEdgeName(edges[edge].value) +
-              "' of the quantized model: expected finite numbers, found " +
-              describeNonFinite(*element, lane.values[0], lane.feed));
-        addRows(lane.values[0], sums[edge]);
-        moments[edge]->update(lane.values[1]);
-        return llvm::Error::success();
-      });
-  if (error)
-    return function.emitError() << llvm::toString(std::move(error));
-  return success();
-}
-
-//===----------------------------------------------------------------------===//
-// Weights
-//===----------------------------------------------------------------------===//
 
 /// Adds what rounding takes from the mean of each output. `exact` and
 /// `approximate` are the means of the inputs.
@@ -159,7 +50,8 @@ static void storeIntegers(LinearOp op, const LinearNumbers &numbers,
   Location loc = op.getWeight().getLoc();
   auto type = RankedTensorType::get({numbers.rows, numbers.columns},
                                     builder.getIntegerType(bits));
-  ConstantTensor weight = ConstantTensor::create(type, rounded.codes);
+  std::vector<int64_t> codes(rounded.codes.begin(), rounded.codes.end());
+  ConstantTensor weight = ConstantTensor::create(type, codes);
   // LLVM's translation knows no resources of i4.
   if (bits == 8)
     weight = weight.asResource();
@@ -181,44 +73,78 @@ static std::vector<double> divide(ArrayRef<double> sums, int64_t count) {
   return means;
 }
 
-void Quantizer::quantizeWeights(LinearOp op, size_t edge) {
+/// The linears that read the quantized edge, with weights to be quantized.
+SmallVector<LinearOp> Quantizer::getLinears(const Edge &edge) const {
+  SmallVector<LinearOp> linears;
+  if (!edge.approximate)
+    return linears;
+  for (Operation *user : edge.approximate.getUsers())
+    if (auto linear = dyn_cast<LinearOp>(user))
+      if (isAdjustable(linear) &&
+          recipe.getWeight(getEdgeName(linear.getY())).isQuantized)
+        linears.push_back(linear);
+  return linears;
+}
+
+RoundedLinear Quantizer::round(LinearOp op, const EdgeMoments *known) const {
   WeightRecipe choice = recipe.getWeight(getEdgeName(op.getY()));
   LinearNumbers numbers(op);
   WeightMatrix matrix{numbers.weights, numbers.rows, numbers.columns};
-  RoundingOptions rounding;
-  rounding.bits = choice.bits;
-  rounding.block = choice.block;
+  RoundedLinear rounded;
+  rounded.hasData = known;
+  rounded.options.bits = choice.bits;
+  rounded.options.block = choice.block;
   // Few codes resolve more than they cut off with a smaller range.
-  rounding.searchesScales = choice.isErrorMinimised && choice.bits < 8;
-  rounding.numThreads = options.stream.numThreads;
-  RoundedWeights rounded =
-      choice.isErrorMinimised && moments[edge]
-          ? roundMinimisingError(matrix, moments[edge]->getProducts(), rounding)
-          : roundToNearest(matrix, rounding);
-  if (rounded.block == 0)
-    rounded.block = numbers.columns;
-  if (moments[edge] && recipe.hasBiasCorrection) {
-    int64_t count = moments[edge]->getNumRows();
-    correctBias(numbers, rounded, divide(sums[edge], count),
-                divide(moments[edge]->getSums(), count));
+  rounded.options.searchesScales = choice.isErrorMinimised && choice.bits < 8;
+  rounded.options.numThreads = options.stream.numThreads;
+  rounded.weights =
+      choice.isErrorMinimised && known
+          ? roundMinimisingError(matrix, known->moments.getProducts(),
+                                 rounded.options)
+          : roundToNearest(matrix, rounded.options);
+  if (rounded.weights.block == 0)
+    rounded.weights.block = numbers.columns;
+  if (known && recipe.hasBiasCorrection) {
+    int64_t count = known->moments.getNumRows();
+    correctBias(numbers, rounded.weights, divide(known->sums, count),
+                divide(known->moments.getSums(), count));
+    rounded.bias = numbers.bias;
+  }
+  return rounded;
+}
+
+/// The data has passed the edge. The IR does not change as long as other
+/// segments are to be compiled.
+void Quantizer::roundLinears(size_t edge) {
+  for (LinearOp linear : getLinears(edges[edge]))
+    roundedLinears[linear] = round(linear, &*moments[edge]);
+  moments[edge].reset();
+}
+
+void Quantizer::store(LinearOp op, const RoundedLinear &rounded) {
+  WeightRecipe choice = recipe.getWeight(getEdgeName(op.getY()));
+  LinearNumbers numbers(op);
+  if (!rounded.bias.empty()) {
+    numbers.bias = rounded.bias;
     numbers.storeBias(op);
   }
+  auto adjusted = adjustedWeights.find(op);
   if (options.simulate)
-    storeSimulated(op, numbers, rounded);
+    storeSimulated(op, numbers, rounded.weights);
   else
-    storeIntegers(op, numbers, rounded, choice.bits);
-  explainWeights(op, choice, moments[edge].has_value(), rounding,
-                 rounded.isErrorMinimised);
+    storeIntegers(op, numbers, rounded.weights, choice.bits);
+  if (adjusted != adjustedWeights.end())
+    freeResource(adjusted->second);
+  explainWeights(op, choice, rounded);
 }
 
 void Quantizer::quantizeWeights() {
-  for (auto [index, edge] : llvm::enumerate(edges)) {
-    if (!edge.approximate)
-      continue;
-    for (Operation *user : llvm::to_vector(edge.approximate.getUsers()))
-      if (auto linear = dyn_cast<LinearOp>(user))
-        if (isAdjustable(linear) &&
-            recipe.getWeight(getEdgeName(linear.getY())).isQuantized)
-          quantizeWeights(linear, index);
-  }
+  for (const Edge &edge : edges)
+    for (LinearOp linear : getLinears(edge)) {
+      auto known = roundedLinears.find(linear);
+      store(linear, known == roundedLinears.end()
+                        ? round(linear, /*known=*/nullptr)
+                        : std::move(known->second));
+      roundedLinears.erase(linear);
+    }
 }

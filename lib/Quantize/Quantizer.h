@@ -17,6 +17,7 @@
 #ifndef QTX_LIB_QUANTIZE_QUANTIZER_H
 #define QTX_LIB_QUANTIZE_QUANTIZER_H
 
+#include "mlir/IR/BuiltinAttributes.h"
 #include "mlir/IR/Remarks.h"
 #include "qtx/Analysis/GPTQ.h"
 #include "qtx/Analysis/Moments.h"
@@ -47,6 +48,21 @@ struct Edge {
 
   /// In front of the quantizer and behind the dequantizer.
   mlir::Value exact, approximate;
+};
+
+/// Weights and bias of a linear in quantized form, before the IR has them.
+struct RoundedLinear {
+  RoundingOptions options;
+  RoundedWeights weights;
+  std::vector<float> bias;
+  /// Whether data says which inputs the linear has.
+  bool hasData = false;
+};
+
+/// What an edge held: sums in front of the quantizer, moments behind.
+struct EdgeMoments {
+  std::vector<double> sums;
+  SecondMoments moments;
 };
 
 class Quantizer {
@@ -90,8 +106,8 @@ private:
   /// `groups` would have the outliers apart.
   void explainOutliers(const Edge &edge, const ChannelGroups &groups);
   void explainGroups(const Edge &edge);
-  void explainWeights(LinearOp op, const WeightRecipe &choice, bool hasData,
-                      const RoundingOptions &rounding, bool isErrorMinimised);
+  void explainWeights(LinearOp op, const WeightRecipe &choice,
+                      const RoundedLinear &rounded);
 
   //===--- Parameters ---===//
   /// Scales of each token are for linears: what other products read has static
@@ -121,8 +137,13 @@ private:
 
   //===--- Weights ---===//
   mlir::LogicalResult observe();
+  bool needsMoments() const;
+  llvm::Error addFeed(size_t edge, const LaneFeed &lane);
+  void roundLinears(size_t edge);
+  llvm::SmallVector<LinearOp> getLinears(const Edge &edge) const;
+  RoundedLinear round(LinearOp op, const EdgeMoments *known) const;
   void quantizeWeights();
-  void quantizeWeights(LinearOp op, size_t edge);
+  void store(LinearOp op, const RoundedLinear &rounded);
 
   mlir::func::FuncOp function;
   const Recipe &recipe;
@@ -139,9 +160,14 @@ private:
   llvm::EquivalenceClasses<void *> streams;
   /// The order of each stream that has one, by its leader.
   llvm::DenseMap<void *, llvm::SmallVector<int64_t>> streamOrders;
-  /// Of what each edge held: sums in front of the quantizer, moments behind.
-  std::vector<std::vector<double>> sums;
-  std::vector<std::optional<SecondMoments>> moments;
+  /// While data streams through the segment that computes the edge.
+  std::vector<std::optional<EdgeMoments>> moments;
+  /// Linears that data rounded.
+  llvm::DenseMap<mlir::Operation *, RoundedLinear> roundedLinears;
+  /// Float weights that linears have until they are quantized, and that no copy
+  /// of the model has.
+  llvm::DenseMap<mlir::Operation *, mlir::DenseResourceElementsAttr>
+      adjustedWeights;
   bool hasMissingRanges = false;
 };
 

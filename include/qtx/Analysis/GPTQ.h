@@ -29,7 +29,7 @@ struct WeightMatrix {
 };
 
 struct RoundingOptions {
-  /// Codes go from `-(2^(bits-1) - 1)` to `2^(bits-1) - 1`.
+  /// Codes go from `-(2^(bits-1) - 1)` to `2^(bits-1) - 1`, at most 8 bits.
   unsigned bits = 8;
   /// Columns that share a scale; 0 for one scale per row.
   int64_t block = 0;
@@ -45,7 +45,7 @@ struct RoundingOptions {
 /// `weight[n, k]` is about `codes[n, k] * scales[n, k / block]`.
 struct RoundedWeights {
   /// `[rows, columns]`
-  std::vector<int64_t> codes;
+  std::vector<int8_t> codes;
   /// `[rows, ceil(columns / block)]`
   std::vector<float> scales;
   int64_t block = 0;

@@ -24,6 +24,11 @@ class SecondMoments {
 public:
   explicit SecondMoments(int64_t numChannels);
 
+  /// About what one takes.
+  static size_t getNumBytes(int64_t numChannels) {
+    return sizeof(double) * numChannels * numChannels;
+  }
+
   void update(const StreamedValue &value);
 
   int64_t getNumChannels() const { return numChannels; }

@@ -91,7 +91,7 @@ TEST(GPTQTest, NearestByHand) {
   // A row of zeros has a scale all the same.
   EXPECT_GT(rounded.scales[1], 0.0f);
   EXPECT_EQ(rounded.codes[0], 127);
-  EXPECT_EQ(ArrayRef(rounded.codes).take_back(3), ArrayRef<int64_t>({0, 0, 0}));
+  EXPECT_EQ(ArrayRef(rounded.codes).take_back(3), ArrayRef<int8_t>({0, 0, 0}));
   EXPECT_EQ(rounded.block, 3);
   EXPECT_FALSE(rounded.isErrorMinimised);
 }
