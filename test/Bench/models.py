@@ -201,8 +201,8 @@ def read_texts():
 
 
 def write_calibration(encoder, path):
-    """The demo's texts, or random ids for models that have seen none."""
-    if encoder is MINILM:
+    """The demo's texts, or random ids where the vocabulary is another one."""
+    if encoder.vocabulary == MINILM.vocabulary:
         from demo import write_calibration as write_demo
 
         write_demo(path, read_texts()[0])
