@@ -28,6 +28,11 @@ bool qtx::requestAMX() {
 #endif
 }
 
+llvm::CodeGenOptLevel qtx::getCodeGenLevel(unsigned optLevel, bool hasTiles) {
+  return static_cast<llvm::CodeGenOptLevel>(
+      std::max(optLevel, hasTiles ? 1u : 0u));
+}
+
 void qtx::setTarget(ModuleOp module, const llvm::TargetMachine &machine,
                     bool allowAMX) {
   MLIRContext *context = module.getContext();

@@ -11,6 +11,7 @@
 
 #include "mlir/IR/BuiltinOps.h"
 #include "llvm/ADT/StringSet.h"
+#include "llvm/Support/CodeGen.h"
 
 namespace llvm {
 class TargetMachine;
@@ -27,6 +28,10 @@ void setTarget(mlir::ModuleOp module, const llvm::TargetMachine &machine,
 
 /// Asks the kernel to let this process use AMX; false if it may not.
 bool requestAMX();
+
+/// LLVM's level of code generation for a level of optimization, 0 to 3. At 0 it
+/// cannot allocate the tile registers of AMX.
+llvm::CodeGenOptLevel getCodeGenLevel(unsigned optLevel, bool hasTiles);
 
 /// The CPU features of the target that surrounds an operation, such as
 /// `avx512f`, and the name of the CPU. Without a target there are none.

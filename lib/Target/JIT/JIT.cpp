@@ -135,13 +135,15 @@ createMachineBuilder() {
   return llvm::orc::JITTargetMachineBuilder::detectHost();
 }
 
-/// The machine that code of `module` is for: that of its target, which need not
-/// have all that this one has.
+/// The machine that code of `module` is for, at a level of optimization: that
+/// of its target, which need not have all that this one has.
 static llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
-createTargetMachine(ModuleOp module) {
+createTargetMachine(ModuleOp module, unsigned optLevel) {
   auto builder = createMachineBuilder();
   if (!builder)
     return builder.takeError();
+  builder->setCodeGenOptLevel(
+      getCodeGenLevel(optLevel, TargetFeatures(module).has("amx-tile")));
   auto target = module->getAttrOfType<LLVM::TargetAttr>(
       LLVM::LLVMDialect::getTargetAttrName());
   if (!target)
@@ -163,7 +165,7 @@ createTargetMachine(ModuleOp module) {
 
 static llvm::Expected<std::unique_ptr<ExecutionEngine>>
 createEngine(ModuleOp module, const JITOptions &options) {
-  auto machine = createTargetMachine(module);
+  auto machine = createTargetMachine(module, options.optLevel);
   if (!machine)
     return machine.takeError();
   auto optimize = makeOptimizingTransformer(options.optLevel, /*sizeLevel=*/0,
@@ -242,7 +244,7 @@ static llvm::Error setHostTarget(ModuleOp module) {
   bool allowAMX = requestAMX();
   if (module->hasAttr(LLVM::LLVMDialect::getTargetAttrName()))
     return llvm::Error::success();
-  auto machine = createTargetMachine(module);
+  auto machine = createTargetMachine(module, /*optLevel=*/0);
   if (!machine)
     return machine.takeError();
   setTarget(module, **machine, allowAMX);

@@ -8,6 +8,7 @@
 
 #include "mlir/ExecutionEngine/OptUtils.h"
 #include "mlir/Target/LLVMIR/Export.h"
+#include "qtx/Kernel/Target.h"
 #include "qtx/Support/OutputFiles.h"
 #include "qtx/Target/JIT.h"
 #include "qtx/Target/Object.h"
@@ -77,10 +78,8 @@ createTargetMachine(const TargetOptions &options) {
   for (const std::string &feature : added.getFeatures())
     features.AddFeature(feature);
   llvm::TargetOptions targetOptions;
-  auto level = static_cast<llvm::CodeGenOptLevel>(options.optLevel);
   std::unique_ptr<llvm::TargetMachine> machine(target->createTargetMachine(
-      triple, cpu, features.getString(), targetOptions, llvm::Reloc::PIC_,
-      std::nullopt, level));
+      triple, cpu, features.getString(), targetOptions, llvm::Reloc::PIC_));
   if (!machine)
     return llvm::createStringError("cannot generate code for '" + triple.str() +
                                    "'");
@@ -113,8 +112,9 @@ static llvm::Error addMachine(TargetMachines &machines,
   return llvm::Error::success();
 }
 
-llvm::Expected<TargetMachines>
-qtx::createTargetMachines(const TargetOptions &options) {
+/// The machines for code, but for the level at which it is generated.
+static llvm::Expected<TargetMachines>
+listTargetMachines(const TargetOptions &options) {
   TargetMachines machines;
   if (options.cpu == kMultiCPU) {
     llvm::Triple triple = getTriple(options);
@@ -143,6 +143,18 @@ qtx::createTargetMachines(const TargetOptions &options) {
   if (llvm::Error error = addMachine(machines, other))
     return error;
   std::swap(machines[0], machines[1]);
+  return machines;
+}
+
+llvm::Expected<TargetMachines>
+qtx::createTargetMachines(const TargetOptions &options) {
+  auto machines = listTargetMachines(options);
+  // Where there are several, one machine emits the code of all, and the best
+  // may have AMX.
+  if (machines)
+    for (std::unique_ptr<llvm::TargetMachine> &machine : *machines)
+      machine->setOptLevel(
+          getCodeGenLevel(options.optLevel, machines->size() > 1));
   return machines;
 }
 

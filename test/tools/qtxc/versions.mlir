@@ -3,6 +3,8 @@
 // RUN: qtxc %s -o - --emit=header --quiet --recipe=none -mtriple=x86_64-linux-gnu -mcpu=multi | FileCheck %s --check-prefix=HEADER
 // RUN: qtxc %s -o - --emit=mlir --stop-after=configure --quiet --recipe=none -mtriple=x86_64-linux-gnu -mcpu=sapphirerapids | FileCheck %s --check-prefix=SHARED
 // RUN: qtxc %s -o - --emit=header --quiet --recipe=none -mtriple=x86_64-linux-gnu -mcpu=multi --reference | FileCheck %s --check-prefix=REFERENCE
+// RUN: qtxc %s -o %t.o --quiet --recipe=none -mtriple=x86_64-linux-gnu -mcpu=multi -O0
+// RUN: llvm-objdump -d %t.o | FileCheck %s --check-prefix=TILES
 // RUN: not qtxc %s -o %t.o --quiet --recipe=none -mtriple=aarch64-linux-gnu -mcpu=multi 2>&1 | FileCheck %s --check-prefix=ARM
 
 // CHECK: module @avx2
@@ -19,6 +21,9 @@
 // LLVM: define {{.*}} @model_run({{.*}} #[[LEAST:[0-9]+]]
 // LLVM-DAG: attributes #[[V3]] = {{.*}}"target-cpu"="x86-64-v3"
 // LLVM-DAG: attributes #[[LEAST]] = {{.*}}"target-cpu"="x86-64" "target-features"="+sse2"
+
+// Tile registers are allocated at every level.
+// TILES: tdpbu{{.*}}%tmm
 
 // HEADER: Versions of the code, of which the last one that the CPU can run runs:
 // HEADER: 0: avx2, needs
