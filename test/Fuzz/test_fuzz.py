@@ -14,7 +14,7 @@ import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 BUILD = pathlib.Path(os.environ.get("QTX_BUILD_DIR", HERE.parents[1] / "build"))
-BATCHES = os.environ.get("QTX_FUZZ_BATCHES", "80")
+BATCHES = os.environ.get("QTX_FUZZ_BATCHES", "24")
 
 
 def test_no_crash_on_mutated_tests():

@@ -126,12 +126,11 @@ static void compare(const struct call *first, const struct call *second) {
 static void run_all_guarded(struct call *first) {
   run_guarded(first, 1, 0, 0);
   for (int at_end = 0; at_end < 2; ++at_end)
-    for (size_t shift = 0; shift < 4; ++shift)
-      for (int poison = 0; poison < 2; ++poison) {
-        struct call other = *first;
-        run_guarded(&other, at_end, shift * 21, poison ? 0xFF : 0x5A);
-        compare(first, &other);
-      }
+    for (size_t shift = 0; shift < 4; ++shift) {
+      struct call other = *first;
+      run_guarded(&other, at_end, shift * 21, shift % 2 ? 0xFF : 0x5A);
+      compare(first, &other);
+    }
 }
 
 static void run_threads(struct call *first, int count) {

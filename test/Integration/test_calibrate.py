@@ -147,22 +147,29 @@ def test_quantized_for_any_number_of_threads(archive, tmp_path, recipe):
     assert "!q" in texts[0] and texts[1] == texts[0] and texts[2] == texts[0]
 
 
+def compile_observed(archive, folder, observer):
+    """Through qtxc to code; returns the scales of the quantized edges."""
+    (folder / "model.mlir").write_text(ENCODER.ir())
+    objects.run(objects.QTXC, folder / "model.mlir", "-o", folder / "model.o", "--recipe=w8a8",
+                f"--calibrate={archive}", f"--observer={observer}", f"--dump-stages={folder}", "--quiet")
+    return read_scales(next(folder.glob("*quantize.mlir")))
+
+
+@pytest.fixture(scope="module")
+def plain_scales(archive, tmp_path_factory):
+    return compile_observed(archive, tmp_path_factory.mktemp("plain"), "min_max")
+
+
 @pytest.mark.parametrize("observer", ["running", "percentile:90", "mse:4", "extrapolated"])
-def test_observers_of_qtxc(archive, tmp_path, observer):
-    """Through qtxc to code: the ranges are those of the observer, and the code computes."""
-    (tmp_path / "model.mlir").write_text(ENCODER.ir())
-    for name, options in ("observed", [f"--observer={observer}"]), ("plain", ["--observer=min_max"]):
-        for suffix in "mlir", "o":
-            objects.run(objects.QTXC, tmp_path / "model.mlir", "-o", tmp_path / f"{name}.{suffix}",
-                        "--recipe=w8a8", f"--calibrate={archive}", "--quiet", *options,
-                        *(["--stop-after=quantize"] if suffix == "mlir" else []))
-    scales = {name: read_scales(tmp_path / f"{name}.mlir") for name in ("observed", "plain")}
-    assert len(scales["plain"]) > 5
+def test_observers_of_qtxc(archive, plain_scales, tmp_path, observer):
+    """The ranges are those of the observer, and the code computes."""
+    scales = compile_observed(archive, tmp_path, observer)
+    assert len(plain_scales) > 5
     # The first is of the embeddings, on which every observer but min_max cuts or widens.
     sign = 1 if observer == "extrapolated" else -1
-    assert (sign * (scales["observed"] - scales["plain"]) > 0).all()
+    assert (sign * (scales - plain_scales) > 0).all()
     texts = make_texts(10, seed=1)
-    (y,) = qtx.load(tmp_path / "observed.o")(**texts)
+    (y,) = qtx.load(tmp_path / "model.o")(**texts)
     valid = texts["attention_mask"] != 0
     exact = ENCODER.run(texts["input_ids"], texts["attention_mask"], texts["token_type_ids"])
     error = np.linalg.norm(y[valid] - exact[valid]) / np.linalg.norm(exact[valid])

@@ -28,7 +28,8 @@ def test_int8(name):
     model = onnx_architectures.build(name, "dynamo-sdpa")
     feeds = [onnx_architectures.make_feeds(name, (2, size), seed=size) for size in (7, 16)]
     fast = qtx.compile(model, recipe="int8", calibrate=feeds)
-    reference = qtx.compile(model, recipe="int8", calibrate=feeds, reference=True)
+    # Its bits are the same at every level, and optimizing these loops takes long.
+    reference = qtx.compile(model, recipe="int8", calibrate=feeds, reference=True, opt_level=0)
     for feed in feeds:
         exact = run_onnxruntime(model, feed)
         kept = get_kept(feed, exact)

@@ -55,6 +55,15 @@ def fixture_model(tmp_path):
     return path
 
 
+@pytest.fixture(name="tuned", scope="module")
+def fixture_tuned(tmp_path_factory):
+    """What --tune keeps of the model."""
+    folder = tmp_path_factory.mktemp("tune")
+    (folder / "model.mlir").write_text(write_model())
+    compile_model(folder / "model.mlir", f"--tune={folder}/tune.json")
+    return (folder / "tune.json").read_text()
+
+
 def compile_model(model, *options, env=None, **arguments):
     """The IR after configure, or what qtxc said."""
     done = subprocess.run(
@@ -92,10 +101,10 @@ def test_finds_keeps_and_reuses(model, tmp_path):
     assert path.read_bytes() == content
 
 
-def test_edited_entry(model, tmp_path):
+def test_edited_entry(model, tuned, tmp_path):
     """What the file says is taken, so nothing is timed where it says something."""
     path = tmp_path / "tune.json"
-    compile_model(model, f"--tune={path}")
+    path.write_text(tuned)
     assert all(entry["rows"] != 2 for entry in read_entries(path).values())
     document = json.loads(path.read_text())
     for entries in document["targets"].values():
@@ -108,9 +117,9 @@ def test_edited_entry(model, tmp_path):
     assert path.read_bytes() == edited
 
 
-def test_other_layers_and_threads_are_added(model, tmp_path):
+def test_other_layers_and_threads_are_added(model, tuned, tmp_path):
     path = tmp_path / "tune.json"
-    compile_model(model, f"--tune={path}")
+    path.write_text(tuned)
     before = read_entries(path)
     ir = compile_model(model, f"--tune={path}", "--threads=2")
     after = read_entries(path)
@@ -200,10 +209,9 @@ def test_bad_files(model, tmp_path, content, message):
 
 @pytest.mark.parametrize("change", [{"rows": 60}, {"vectors": 0}, {"block": -1}, {"kernel": "x86-other"},
                                     {"row_split": -1}])
-def test_impossible_entries(model, tmp_path, change):
+def test_impossible_entries(model, tuned, tmp_path, change):
     path = tmp_path / "tune.json"
-    compile_model(model, f"--tune={path}")
-    document = json.loads(path.read_text())
+    document = json.loads(tuned)
     for entries in document["targets"].values():
         for entry in entries.values():
             entry |= change
