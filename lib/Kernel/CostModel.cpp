@@ -158,9 +158,7 @@ private:
     // A broadcast loads few bytes, but is a load.
     double loads = rows / 2.0 + vectors / perCycle;
     double cycles = std::max({dots, loads, getLatency()});
-    // Panels of floats are split into parts that stay.
     bool stays =
-        row.isFloat() ||
         getBytes(rows + vectors * row.getNumLanes()) <= core.firstLevel;
     if (tiles == 1 || !stays)
       cycles = std::max(cycles,
@@ -239,9 +237,10 @@ static SmallVector<int64_t> listBlocks(const Core &core, const MicroKernel &row,
                                        const Contraction &contraction,
                                        int64_t rows) {
   int64_t rowBytes = contraction.getSize() * 4 / row.getStep();
-  // Where panels of floats are split, either the input or the result stays.
+  // Floats are four times as many bytes: an input that passes with each panel
+  // is less than weights that pass with each block.
   if (row.isFloat())
-    rowBytes = std::min(rowBytes, contraction.outputs * 4);
+    return {kMaxBlockRows - kMaxBlockRows % rows};
   auto fit = [&](int64_t bytes) {
     int64_t block = std::clamp(bytes / std::max<int64_t>(rowBytes, 1), rows,
                                std::max(rows, kMaxBlockRows));

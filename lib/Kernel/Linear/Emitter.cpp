@@ -15,8 +15,6 @@ using namespace qtx;
 static constexpr int64_t kMinPrefetchingTiles = 4;
 /// Bits behind the point of lines to fetch in a step.
 static constexpr int64_t kRateBits = 16;
-/// A part of a panel that stays in the first-level cache beside the input.
-static constexpr int64_t kPanelPartBytes = int64_t(24) << 10;
 
 LinearEmitter::LinearEmitter(ImplicitLocOpBuilder &builder, KernelOp op,
                              Part part)
@@ -188,10 +186,6 @@ void LinearEmitter::emitPanels(Value begin, Value end) {
   });
   OpBuilder::InsertionGuard guard(b);
   enterIf(emitFewRows(left, end));
-  if (isSplit()) {
-    emitSplitPanels(left, end);
-    return;
-  }
   forEachPanel([&](const Panel &panel) {
     forEachTile(getNext(panel), left, end,
                 [&](Value first) { emitTile(panel, first); });
@@ -298,88 +292,6 @@ void LinearEmitter::forEachTile(const Ahead &ahead, Value begin, Value end,
     }
     current = arith::SelectOp::create(b, enough, add(current, rows), current);
   }
-}
-
-//===----------------------------------------------------------------------===//
-// Panels in parts
-//===----------------------------------------------------------------------===//
-
-bool LinearEmitter::isSplit() {
-  return row.isFloat() && !resultRange && !isScaled &&
-         runs.front().size > countStepsOfPart();
-}
-
-int64_t LinearEmitter::countStepsOfPart() {
-  return kPanelPartBytes / (config.getVectors() * lanes * getElementBytes());
-}
-
-void LinearEmitter::emitSplitPanels(Value begin, Value end) {
-  if (!arePartsOuter()) {
-    forEachPanel([&](const Panel &panel) {
-      startSums(panel, begin, end);
-      forEachStretch([&](Value from, Value to) {
-        addStretch(panel, begin, end, from, to);
-      });
-      finishSums(panel, begin, end);
-    });
-    return;
-  }
-  forEachPanel([&](const Panel &panel) { startSums(panel, begin, end); });
-  forEachStretch([&](Value from, Value to) {
-    forEachPanel(
-        [&](const Panel &panel) { addStretch(panel, begin, end, from, to); });
-  });
-  forEachPanel([&](const Panel &panel) { finishSums(panel, begin, end); });
-}
-
-void LinearEmitter::forEachStretch(function_ref<void(Value, Value)> body) {
-  int64_t size = runs.front().size, part = countStepsOfPart();
-  loop(index(0), index(size), part, {}, [&](Value from, ValueRange) {
-    body(from, arith::MinUIOp::create(b, add(from, part), index(size)));
-    return SmallVector<Value>();
-  });
-}
-
-void LinearEmitter::startSums(const Panel &panel, Value begin, Value end) {
-  forEachTile({}, begin, end, [&](Value first) {
-    storeSums(panel, first, loadBias(panel, first));
-  });
-}
-
-void LinearEmitter::finishSums(const Panel &panel, Value begin, Value end) {
-  if (view->getActivation() == Activation::None)
-    return;
-  forEachTile({}, begin, end, [&](Value first) {
-    emitEpilogue(panel, first, loadSums(panel, first));
-  });
-}
-
-void LinearEmitter::addStretch(const Panel &panel, Value begin, Value end,
-                               Value from, Value to) {
-  int64_t width = panel.vectors * lanes, part = countStepsOfPart();
-  int64_t distance = arePartsOuter() ? getPanelSize(panel) : part * width;
-  Value next = add(add(panel.weight, mul(from, width)), distance);
-  forEachTile({next, part * width}, begin, end, [&](Value first) {
-    emitPrefetch(index(0), steps);
-    storeSums(panel, first,
-              emitRange(panel, first, getWhole(), index(0), 0, from, to,
-                        loadSums(panel, first)));
-  });
-}
-
-SmallVector<Value> LinearEmitter::loadSums(const Panel &panel, Value first) {
-  SmallVector<Value> sums;
-  for (int64_t r = 0; r < tileRows; ++r)
-    for (int64_t v = 0; v < panel.vectors; ++v)
-      sums.push_back(loadRow(m.y, add(first, r), panel, v));
-  return sums;
-}
-
-void LinearEmitter::storeSums(const Panel &panel, Value first,
-                              ArrayRef<Value> sums) {
-  for (int64_t r = 0; r < tileRows; ++r)
-    for (int64_t v = 0; v < panel.vectors; ++v)
-      store(panel, add(first, r), v, sums[r * panel.vectors + v]);
 }
 
 //===----------------------------------------------------------------------===//

@@ -213,36 +213,6 @@ private:
                    llvm::function_ref<void(Value)> body);
 
   //===--------------------------------------------------------------------===//
-  // Panels in parts
-  //===--------------------------------------------------------------------===//
-
-  /// Whether panels of floats are too long to stay in the first-level cache
-  /// from one tile to the next. Their sums can wait in the result.
-  bool isSplit();
-  int64_t countStepsOfPart();
-
-  /// Whether a part of the contracted axis meets all panels in turn, rather
-  /// than a panel all parts: then the whole result is read in each part, else
-  /// the whole input for each panel. The smaller one stays in the cache.
-  bool arePartsOuter() { return outputs <= runs.front().size; }
-
-  /// Sums go on from one part of the contracted axis to the next: the order of
-  /// additions is the same as without parts.
-  void emitSplitPanels(Value begin, Value end);
-
-  void forEachStretch(llvm::function_ref<void(Value, Value)> body);
-
-  void startSums(const Panel &panel, Value begin, Value end);
-  void finishSums(const Panel &panel, Value begin, Value end);
-
-  /// Adds the products of a part of the contracted axis to the sums.
-  void addStretch(const Panel &panel, Value begin, Value end, Value from,
-                  Value to);
-
-  SmallVector<Value> loadSums(const Panel &panel, Value first);
-  void storeSums(const Panel &panel, Value first, llvm::ArrayRef<Value> sums);
-
-  //===--------------------------------------------------------------------===//
   // Stages
   //===--------------------------------------------------------------------===//
 

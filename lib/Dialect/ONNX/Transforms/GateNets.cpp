@@ -61,8 +61,8 @@ static std::optional<GateLayer> getLayer(Value value) {
   for (unsigned index : {0, 1})
     if (node && node.is("Add") && (bias = getFloats(node.getInputs()[index])))
       node = getNode(node.getInputs()[1 - index]);
-  auto weight = node && node.is("MatMul") ? getFloats(node.getInputs()[1])
-                                          : std::nullopt;
+  auto weight =
+      node && node.is("MatMul") ? getFloats(node.getInputs()[1]) : std::nullopt;
   if (!weight || weight->getType().getRank() != 2)
     return std::nullopt;
   GateLayer layer{node.getInputs()[0], *weight, bias};
@@ -160,8 +160,8 @@ bool Recognizer::recognizeGateNet(NodeOp node) {
   bool isMlp = bool(nets[0].hidden);
   Value hiddenWeight, hiddenBias;
   if (isMlp) {
-    hiddenWeight = create({heads, size, nets[0].hidden->getNumInputs()},
-                          hiddenWeights);
+    hiddenWeight =
+        create({heads, size, nets[0].hidden->getNumInputs()}, hiddenWeights);
     hiddenBias = create({heads, size}, hiddenBiases);
   }
   Value logits = GateProjectionOp::create(
@@ -170,9 +170,9 @@ bool Recognizer::recognizeGateNet(NodeOp node) {
       create({heads}, biases), /*x_quant=*/TypeAttr());
   Value y = node.getOutputs()[0];
   SmallVector<AffineExpr> rows = getDims(x);
-  auto type = getTensorType(
-      {rows[0], builder.getAffineConstantExpr(heads), rows[1]},
-      builder.getF32Type());
+  auto type =
+      getTensorType({rows[0], builder.getAffineConstantExpr(heads), rows[1]},
+                    builder.getF32Type());
   logits = addDims(logits, type);
   y.replaceAllUsesWith(getRank(y) == 3 ? createTranspose(logits, {0, 2, 1})
                                        : createReshape(logits, getDims(y)));
