@@ -75,8 +75,21 @@ struct SizeOfCarried : OpRewritePattern<tensor::DimOp> {
 
 struct QtxResolveSizesPass
     : qtx::impl::QtxResolveSizesPassBase<QtxResolveSizesPass> {
+  /// Upstream's patterns never come to an end on a dimension that a tensor does
+  /// not have.
+  static WalkResult checkDim(tensor::DimOp op) {
+    std::optional<int64_t> index = op.getConstantIndex();
+    auto type = dyn_cast<RankedTensorType>(op.getSource().getType());
+    if (!index || !type || (*index >= 0 && *index < type.getRank()))
+      return WalkResult::advance();
+    return op.emitOpError() << "expected a dimension below " << type.getRank()
+                            << ", found " << *index;
+  }
+
   void runOnOperation() override {
     MLIRContext *context = &getContext();
+    if (getOperation()->walk(checkDim).wasInterrupted())
+      return signalPassFailure();
     RewritePatternSet patterns(context);
     patterns.add<SizeOfCarried>(context);
     memref::populateResolveRankedShapedTypeResultDimsPatterns(patterns);
