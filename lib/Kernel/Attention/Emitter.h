@@ -27,8 +27,8 @@
 #ifndef QTX_LIB_KERNEL_ATTENTION_EMITTER_H
 #define QTX_LIB_KERNEL_ATTENTION_EMITTER_H
 
+#include "../VectorEmitter.h"
 #include "Plan.h"
-#include "VectorEmitter.h"
 #include "qtx/Dialect/Qtx/IR/AttentionOps.h"
 #include "qtx/Kernel/Kernels.h"
 

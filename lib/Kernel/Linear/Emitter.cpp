@@ -16,17 +16,21 @@ static constexpr int64_t kMinPrefetchingTiles = 4;
 /// Bits behind the point of lines to fetch in a step.
 static constexpr int64_t kRateBits = 16;
 
+static int64_t getLanes(KernelOp op) {
+  auto config = op.getParams().getAs<MicroKernelAttr>("config");
+  return lookupMicroKernel(config.getKernel())->getNumLanes();
+}
+
 LinearEmitter::LinearEmitter(ImplicitLocOpBuilder &builder, KernelOp op,
                              Part part)
-    : b(builder), op(op), part(part), view(op),
+    : VectorEmitter(builder, getLanes(op)), op(op), part(part), view(op),
       config(op.getParams().getAs<MicroKernelAttr>("config")),
       partition(Partition::get(op.getParams().get(kPartitionParam))),
-      row(*lookupMicroKernel(config.getKernel())), lanes(row.getNumLanes()),
-      step(row.getStep()), outputs(getLast(op.getOuts().front())),
+      row(*lookupMicroKernel(config.getKernel())), step(row.getStep()),
+      outputs(getLast(op.getOuts().front())),
       hasNibbles(op.getParams().contains(kNibblesParam)),
       stepSize(hasNibbles ? kNibbles : step), laneSize(hasNibbles ? 1 : step),
-      sumType(row.getSumType(b.getContext())),
-      floatType(VectorType::get(lanes, b.getF32Type())) {
+      sumType(row.getSumType(b.getContext())) {
   collectRuns();
   if (auto range = op.getParams().getAs<DenseI64ArrayAttr>("result_range"))
     resultRange = {range[0], range[1]};
@@ -76,39 +80,10 @@ bool LinearEmitter::isElementary() {
          view->getActivation() != Activation::Relu;
 }
 
-Value LinearEmitter::index(int64_t value) {
-  return arith::ConstantIndexOp::create(b, value);
-}
-
-Value LinearEmitter::add(Value lhs, int64_t rhs) {
-  return rhs == 0 ? lhs : add(lhs, index(rhs));
-}
-
-Value LinearEmitter::mul(Value lhs, int64_t rhs) {
-  return arith::MulIOp::create(b, lhs, index(rhs));
-}
-
-Value LinearEmitter::splat(Value scalar) {
-  return vector::BroadcastOp::create(
-      b, VectorType::get(lanes, scalar.getType()), scalar);
-}
-
 Value LinearEmitter::createSplat(VectorType type, int64_t value) {
   APInt bits(type.getElementTypeBitWidth(), value, /*isSigned=*/true,
              /*implicitTrunc=*/true);
   return arith::ConstantOp::create(b, DenseElementsAttr::get(type, bits));
-}
-
-ValueRange
-LinearEmitter::loop(Value lower, Value upper, int64_t stride,
-                    ValueRange carried,
-                    function_ref<SmallVector<Value>(Value, ValueRange)> body) {
-  auto loop = scf::ForOp::create(
-      b, lower, upper, index(stride), carried,
-      [&](OpBuilder &, Location, Value i, ValueRange values) {
-        scf::YieldOp::create(b, body(i, values));
-      });
-  return loop.getResults();
 }
 
 //===----------------------------------------------------------------------===//

@@ -20,6 +20,7 @@
 #define QTX_LIB_KERNEL_LINEAR_EMITTER_H
 
 #include "../ActivationTable.h"
+#include "../VectorEmitter.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -30,12 +31,6 @@
 #include "qtx/Kernel/MicroKernel.h"
 
 namespace qtx {
-
-using mlir::ImplicitLocOpBuilder;
-using mlir::SmallVector;
-using mlir::Value;
-using mlir::ValueRange;
-using mlir::VectorType;
 
 inline constexpr int64_t kLineBytes = 64;
 /// Rows that are multiplied faster than weights come from memory, and panels
@@ -128,7 +123,7 @@ struct Matrices {
   Value y;
 };
 
-class LinearEmitter {
+class LinearEmitter : VectorEmitter {
 public:
   LinearEmitter(ImplicitLocOpBuilder &builder, KernelOp op, Part part);
 
@@ -140,19 +135,7 @@ private:
   Value asRows(Value value);
   bool isElementary();
 
-  Value index(int64_t value);
-  Value add(Value lhs, Value rhs) {
-    return mlir::arith::AddIOp::create(b, lhs, rhs);
-  }
-  Value add(Value lhs, int64_t rhs);
-  Value mul(Value lhs, int64_t rhs);
-  Value splat(Value scalar);
   Value createSplat(VectorType type, int64_t value);
-
-  /// Runs `body` in a loop with values that it carries along.
-  ValueRange
-  loop(Value lower, Value upper, int64_t stride, ValueRange carried,
-       llvm::function_ref<SmallVector<Value>(Value, ValueRange)> body);
 
   //===--------------------------------------------------------------------===//
   // Segments
@@ -500,7 +483,6 @@ private:
   /// What cannot overflow in 32 bits saturates as it is narrowed.
   Value saturate(Value stored);
 
-  ImplicitLocOpBuilder &b;
   KernelOp op;
   Part part;
   /// Those of the part.
@@ -509,13 +491,13 @@ private:
   MicroKernelAttr config;
   Partition partition;
   const MicroKernel &row;
-  int64_t lanes, step, outputs;
+  int64_t step, outputs;
   /// Whether weights are nibbles.
   bool hasNibbles;
   /// Channels of a step through a panel, and elements of the packed weight in
   /// one lane of it.
   int64_t stepSize, laneSize;
-  VectorType sumType, floatType;
+  VectorType sumType;
   SmallVector<SegmentRun> runs;
   SmallVector<Stage> stages;
   /// Rows of a staged tile, 0 if there are none, and of its parts.

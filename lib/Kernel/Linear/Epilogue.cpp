@@ -22,7 +22,7 @@ void LinearEmitter::addZeroPoint(ResultParams &params, Value zeroPoint) {
     Value limit = arith::ConstantOp::create(
         b, DenseElementsAttr::get(cast<VectorType>(zeroPoint.getType()),
                                   b.getI32IntegerAttr(value)));
-    return arith::SIToFPOp::create(b, floatType,
+    return arith::SIToFPOp::create(b, floats,
                                    arith::SubIOp::create(b, limit, zeroPoint));
   };
   params.lower = bound(resultRange->first);
@@ -57,7 +57,7 @@ LinearEmitter::loadResultParams(const Panel &panel) {
       addZeroPoint(own, load(view->getYZeroPoint(), {}, panel, v));
     if (table) {
       own.gain = own.reciprocal;
-      own.shift = arith::SIToFPOp::create(b, floatType, own.zeroPoint);
+      own.shift = arith::SIToFPOp::create(b, floats, own.zeroPoint);
     }
   }
   return params;
@@ -108,7 +108,7 @@ void LinearEmitter::emitEpilogue(const Panel &panel, Value first,
     loop(index(0), index(tileRows), 1, {}, [&](Value r, ValueRange) {
       for (int64_t v = 0; v < own.vectors; ++v) {
         Value sum = vector::LoadOp::create(
-            b, floatType, tile, ValueRange{r, add(begin, v * lanes)});
+            b, floats, tile, ValueRange{r, add(begin, v * lanes)});
         finish(own, add(first, r), v, sum, params);
       }
       return SmallVector<Value>();
@@ -148,7 +148,7 @@ Value LinearEmitter::activate(Value value) {
     return value;
   case Activation::Relu: {
     // `maximum(x, 0)`: NaN is not below zero and stays.
-    Value zero = arith::ConstantOp::create(b, b.getZeroAttr(floatType));
+    Value zero = arith::ConstantOp::create(b, b.getZeroAttr(floats));
     Value below =
         arith::CmpFOp::create(b, arith::CmpFPredicate::OLE, value, zero);
     return arith::SelectOp::create(b, below, zero, value);
@@ -165,8 +165,7 @@ Value LinearEmitter::activate(Value value) {
 
 Value LinearEmitter::lookUpActivation(Value value) {
   auto splatOf = [&](float number) -> Value {
-    return arith::ConstantOp::create(b,
-                                     DenseElementsAttr::get(floatType, number));
+    return arith::ConstantOp::create(b, DenseElementsAttr::get(floats, number));
   };
   auto select = [&](arith::CmpFPredicate predicate, Value x, float bound) {
     Value limit = splatOf(bound);

@@ -68,21 +68,19 @@ Value LinearEmitter::emitStagedPanels(const PanelShape &shape, Value firstPanel,
       b, end, arith::RemUIOp::create(b, count, index(stagedRows)));
   // Whether there is a tile before; its first row and its panel.
   SmallVector<Value> state = {index(0), begin, firstPanel};
-  ValueRange results = loop(
+  SmallVector<Value> results = loop(
       firstPanel, lastPanel, 1, state, [&](Value number, ValueRange outer) {
         Panel panel = getPanel(shape, number);
         Ahead ahead = row.getNumTileRows() > 0 ? Ahead() : getNext(panel);
         Value lines = countPrefetchedLines(ahead, count);
-        ValueRange inner =
-            loop(begin, last, stagedRows, outer,
-                 [&](Value first, ValueRange previous) {
-                   fetch = getPrefetch(ahead, lines,
-                                       arith::SubIOp::create(b, first, begin));
-                   emitStagedTile(panel, first, shape, previous);
-                   fetch = {};
-                   return SmallVector<Value>{index(1), first, number};
-                 });
-        return SmallVector<Value>(inner);
+        return loop(begin, last, stagedRows, outer,
+                    [&](Value first, ValueRange previous) {
+                      fetch = getPrefetch(
+                          ahead, lines, arith::SubIOp::create(b, first, begin));
+                      emitStagedTile(panel, first, shape, previous);
+                      fetch = {};
+                      return SmallVector<Value>{index(1), first, number};
+                    });
       });
   forEachShare(
       shape, 0, {},
@@ -187,8 +185,8 @@ SmallVector<Value> LinearEmitter::forEachShare(
   int64_t share = count / parts, rest = count % parts;
   if (rest > 0)
     sums = multiply(index(0), rest, sums);
-  return llvm::to_vector(
-      loop(index(0), index(parts), 1, sums, [&](Value i, ValueRange carried) {
+  return loop(
+      index(0), index(parts), 1, sums, [&](Value i, ValueRange carried) {
         SmallVector<Value> next(carried);
         if (share > 0)
           next = multiply(add(mul(i, share), rest), share, carried);
@@ -197,7 +195,7 @@ SmallVector<Value> LinearEmitter::forEachShare(
         Value lane = mul(arith::RemUIOp::create(b, i, index(vectors)), lanes);
         other({mul(row, partRows), vectors > 1 ? lane : Value()});
         return next;
-      }));
+      });
 }
 
 Panel LinearEmitter::takePart(const Panel &panel, const TilePart &part) {
@@ -236,7 +234,7 @@ SmallVector<Value> LinearEmitter::loadJoined(const Panel &panel, Value first,
   if (isFront)
     bias = loadBias(panel, add(first, part.row));
   if (!isFront || stage.count > 1)
-    joined = loadStaged(stagedJoined, floatType, panel, part);
+    joined = loadStaged(stagedJoined, floats, panel, part);
   if (bias.empty() || joined.empty())
     return bias.empty() ? joined : bias;
   Value isFirst =

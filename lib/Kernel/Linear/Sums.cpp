@@ -38,13 +38,11 @@ SmallVector<Value> LinearEmitter::emitIntegerSums(const Panel &panel,
     }
     if (result.empty())
       result = loadBias(panel, first);
-    ValueRange joined =
-        loop(index(0), index(run.count), 1, result,
-             [&](Value i, ValueRange carried) {
-               return emitAndJoin(panel, first, run, getSegmentAt(run, i),
-                                  llvm::to_vector(carried));
-             });
-    result.assign(joined.begin(), joined.end());
+    result = loop(index(0), index(run.count), 1, result,
+                  [&](Value i, ValueRange carried) {
+                    return emitAndJoin(panel, first, run, getSegmentAt(run, i),
+                                       llvm::to_vector(carried));
+                  });
   }
   return result;
 }
@@ -78,7 +76,7 @@ SmallVector<Value> LinearEmitter::join(const Panel &panel, Value first,
       if (sumFactor > 1)
         value = arith::ShRSIOp::create(
             b, value, createSplat(sumType, llvm::Log2_64(sumFactor)));
-      value = arith::SIToFPOp::create(b, floatType, value);
+      value = arith::SIToFPOp::create(b, floats, value);
       sum = math::FmaOp::create(b, value, multiplier, sum);
     }
   }
@@ -135,10 +133,10 @@ SmallVector<Value> LinearEmitter::emitSteps(const Panel &panel, Value first,
                      carried);
   };
   if (full > 1)
-    sums = llvm::to_vector(loop(
-        index(0), index(full), 1, sums, [&](Value number, ValueRange carried) {
-          return emitShare(mul(number, share), share, carried);
-        }));
+    sums = loop(index(0), index(full), 1, sums,
+                [&](Value number, ValueRange carried) {
+                  return emitShare(mul(number, share), share, carried);
+                });
   else if (full == 1)
     sums = emitShare(index(0), share, sums);
   return rest > 0 ? emitShare(index(full * share), rest, sums) : sums;
@@ -148,14 +146,13 @@ SmallVector<Value> LinearEmitter::emitRange(const Panel &panel, Value first,
                                             const SegmentAt &at, Value channel,
                                             int64_t begin, Value from, Value to,
                                             ValueRange sums) {
-  return llvm::to_vector(
-      loop(from, to, 1, sums, [&](Value k, ValueRange carried) {
-        Value current = add(channel, stepSize == 1 ? k : mul(k, stepSize));
-        return emitStep(panel, first, add(add(at.step, begin), k), carried,
-                        [&](Value rowIndex, int64_t offset) {
-                          return loadInput(rowIndex, add(current, offset));
-                        });
-      }));
+  return loop(from, to, 1, sums, [&](Value k, ValueRange carried) {
+    Value current = add(channel, stepSize == 1 ? k : mul(k, stepSize));
+    return emitStep(panel, first, add(add(at.step, begin), k), carried,
+                    [&](Value rowIndex, int64_t offset) {
+                      return loadInput(rowIndex, add(current, offset));
+                    });
+  });
 }
 
 SmallVector<Value>
@@ -305,7 +302,7 @@ SmallVector<Value> LinearEmitter::loadBias(const Panel &panel, Value first) {
 
 Value LinearEmitter::loadSharedBias(const Panel &panel, int64_t v) {
   if (!m.bias)
-    return arith::ConstantOp::create(b, b.getZeroAttr(floatType));
+    return arith::ConstantOp::create(b, b.getZeroAttr(floats));
   if (cast<MemRefType>(m.bias.getType()).getRank() == 1)
     return load(m.bias, {}, panel, v);
   return {};

@@ -22,13 +22,13 @@ void LinearEmitter::multiplyWindows(const Panel &panel, Value first,
   int64_t windows = row.getPaddedSize(run.size) / row.getTileStep();
   sums = forEachShare(panel, windows, sums, other,
                       [&](Value begin, int64_t count, ValueRange carried) {
-                        ValueRange results =
+                        SmallVector<Value> results =
                             loop(begin, add(begin, count), 1, carried,
                                  [&](Value window, ValueRange carried) {
                                    return emitWindow(operands, panel, run, at,
                                                      window, carried);
                                  });
-                        return SmallVector<Value>(results);
+                        return results;
                       });
   row.storeTileSums(b, operands, sums);
 }

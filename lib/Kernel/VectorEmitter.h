@@ -6,8 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef QTX_LIB_KERNEL_ATTENTION_VECTOREMITTER_H
-#define QTX_LIB_KERNEL_ATTENTION_VECTOREMITTER_H
+#ifndef QTX_LIB_KERNEL_VECTOREMITTER_H
+#define QTX_LIB_KERNEL_VECTOREMITTER_H
 
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
@@ -77,4 +77,4 @@ protected:
 
 } // namespace qtx
 
-#endif // QTX_LIB_KERNEL_ATTENTION_VECTOREMITTER_H
+#endif // QTX_LIB_KERNEL_VECTOREMITTER_H
