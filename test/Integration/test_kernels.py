@@ -107,7 +107,7 @@ def test_float_activations(row, activation):
 @pytest.mark.parametrize("row", FLOAT_ROWS)
 @pytest.mark.parametrize("size, outputs, activation",
                          [(300, 33, "relu"), (800, 17, "none"), (400, 401, "gelu")])
-def test_float_linear_in_parts(row, size, outputs, activation):
+def test_float_linear_of_long_panels(row, size, outputs, activation):
     """Panels that are longer than the first-level cache."""
     text, weight = float_linear(size, outputs, "full", activation)
     rng = np.random.default_rng(2)
@@ -450,6 +450,25 @@ def test_tiles(row, number):
     check_integer_linear(TILED[number], row, number)
 
 
+# Several tiles and panels, and as many steps as a tile has vectors or more: tiles end
+# beside the products of the next ones, a vector at a time.
+STAGED = [
+    # A short segment behind a long one, before it, and with both beside rows alone.
+    IntegerLinear(40, (100, 8), 97, bias="vector", result="groups"),
+    IntegerLinear(33, (8, 105), 96, bias="full", activation="relu"),
+    IntegerLinear(75, (40, 5), 49, bias="vector", result="unsigned"),
+    IntegerLinear(19, (108, 5), 48, dynamic="zero_point", per_token=True),
+    IntegerLinear(24, (256, 16), 96, weight="i4", bias="vector", result="tensor"),
+    IntegerLinear(16, (120, 12), 96, seed=True, values="high"),
+]
+
+
+@pytest.mark.parametrize("row", INTEGER_ROWS)
+@pytest.mark.parametrize("number", range(len(STAGED)))
+def test_ends_beside_products(row, number):
+    check_integer_linear(STAGED[number], row, number)
+
+
 @pytest.mark.parametrize("row", INTEGER_ROWS)
 @pytest.mark.parametrize("rows", ROWS)
 def test_integer_rows(row, rows):
@@ -469,8 +488,9 @@ def test_integer_activations(row, activation):
 @pytest.mark.parametrize("row", INTEGER_ROWS)
 @pytest.mark.parametrize("activation", ("gelu", "gelu_tanh", "silu"))
 @pytest.mark.parametrize("scaled", (False, True))
-def test_tabulated_activations(row, activation, scaled):
-    case = IntegerLinear(130, (33, 8), 49, bias="constant", activation=activation,
+@pytest.mark.parametrize("groups", ((33, 8), (120, 9)))
+def test_tabulated_activations(row, activation, scaled, groups):
+    case = IntegerLinear(130, groups, 49, bias="constant", activation=activation,
                          result="groups", scaled=scaled)
     text, arrays = integer_linear(case, 1)
     check_codes_of_activation(*run_both(text, row, *arrays))
