@@ -12,6 +12,7 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "qtx/Dialect/Qtx/IR/QtxDialect.h"
+#include "llvm/ADT/SetVector.h"
 
 using namespace mlir;
 using namespace qtx;
@@ -129,6 +130,33 @@ static Value findCallerSize(func::FuncOp entry, Value value, int64_t index) {
   if (role && role == kOutputRole)
     return findOutputSize(entry, buffer, index);
   return {};
+}
+
+void qtx::expandCollapsedSizes(func::FuncOp entry) {
+  llvm::SetVector<memref::DimOp> worklist;
+  entry.walk([&](memref::DimOp dim) { worklist.insert(dim); });
+  while (!worklist.empty()) {
+    memref::DimOp dim = worklist.pop_back_val();
+    if (!isSpeculatable(dim))
+      continue;
+    auto [buffer, index] = traceSize(dim.getSource(), *dim.getConstantIndex());
+    auto collapse = buffer.getDefiningOp<memref::CollapseShapeOp>();
+    if (!collapse)
+      continue;
+    OpBuilder builder(dim);
+    Value product;
+    for (int64_t part : collapse.getReassociationIndices()[index]) {
+      Value size = builder.createOrFold<memref::DimOp>(dim.getLoc(),
+                                                       collapse.getSrc(), part);
+      if (auto inner = size.getDefiningOp<memref::DimOp>())
+        worklist.insert(inner);
+      product = product ? builder.createOrFold<arith::MulIOp>(dim.getLoc(),
+                                                              product, size)
+                        : size;
+    }
+    dim.replaceAllUsesWith(product);
+    dim.erase();
+  }
 }
 
 Value SizeCloner::resolve(Value value) {

@@ -59,6 +59,9 @@ llvm::SmallVector<mlir::BlockArgument> getArguments(mlir::func::FuncOp function,
 llvm::SmallVector<llvm::StringRef> getDimNames(mlir::Attribute dims,
                                                int64_t rank);
 
+/// A size of what several dimensions were made is the product of theirs.
+void expandCollapsedSizes(mlir::func::FuncOp entry);
+
 /// Computes sizes, which are expressions of the dims, at another place.
 class SizeCloner {
 public:

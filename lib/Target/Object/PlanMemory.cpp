@@ -302,6 +302,7 @@ struct QtxPlanMemoryPass : qtx::impl::QtxPlanMemoryPassBase<QtxPlanMemoryPass> {
       getOperation().emitError("expected a function in entry form, found none");
       return signalPassFailure();
     }
+    expandCollapsedSizes(entry);
     if (failed(MemoryPlanner(entry).run()))
       signalPassFailure();
   }

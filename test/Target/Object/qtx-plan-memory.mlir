@@ -65,3 +65,31 @@ func.func @qtx_entry(
   memref.copy %a, %y : memref<4x?xf32> to memref<4x?xf32>
   return %ok, %n : i32, index
 }
+
+// -----
+
+// A size of a buffer whose dimensions were made one is the product of theirs, also of one that
+// was made so before.
+// CHECK-LABEL: func private @qtx_sizes
+// CHECK-SAME: (%[[M:.*]]: index, %[[N:.*]]: index) -> (i32, index, index)
+// CHECK-DAG: arith.muli %[[M]], %[[N]]
+// CHECK-LABEL: func @qtx_entry
+// CHECK-NOT: memref.alloc
+// CHECK-COUNT-2: memref.view
+func.func @qtx_entry(
+    %x: memref<?x?x2xf32> {qtx.role = "input", qtx.name = "x", qtx.element = "f32", qtx.dims = ["m", "n", ""]},
+    %y: memref<?xf32> {qtx.role = "output", qtx.name = "y", qtx.element = "f32", qtx.dims = [""]},
+    %m: index {qtx.role = "dim", qtx.dim = "m"}, %n: index {qtx.role = "dim", qtx.dim = "n"}) -> (i32, index) {
+  %c0 = arith.constant 0 : index
+  %ok = arith.constant 0 : i32
+  %rows = memref.collapse_shape %x [[0, 1], [2]] : memref<?x?x2xf32> into memref<?x2xf32>
+  %row_count = memref.dim %rows, %c0 : memref<?x2xf32>
+  %a = memref.alloc(%row_count) : memref<?x2xf32>
+  memref.copy %rows, %a : memref<?x2xf32> to memref<?x2xf32>
+  %flat = memref.collapse_shape %rows [[0, 1]] : memref<?x2xf32> into memref<?xf32>
+  %count = memref.dim %flat, %c0 : memref<?xf32>
+  %b = memref.alloc(%count) : memref<?xf32>
+  memref.copy %flat, %b : memref<?xf32> to memref<?xf32>
+  memref.copy %b, %y : memref<?xf32> to memref<?xf32>
+  return %ok, %count : i32, index
+}
