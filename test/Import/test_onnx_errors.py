@@ -57,6 +57,12 @@ def one(op, shapes, constants=(), opset=17, outputs="y", **attributes):
     return model(nodes, inputs, outputs.split(), constants, opset)
 
 
+def resize(shape=(4, 5), dtype=F32, roi=(), scales=(), sizes=(), **attributes):
+    constants = [tensor("roi", np.float32(roi)), tensor("scales", np.float32(scales)),
+                 ints("sizes", *sizes)]
+    return one("Resize", [(list(shape), dtype)], constants, 18, **attributes)
+
+
 def sparse():
     proto = model([node("Relu", "x")], [X])
     values = tensor("s", np.ones(1, np.float32))
@@ -333,6 +339,65 @@ ERRORS = {
     "crop": (
         one("CenterCropPad", [[4]], [ints("sizes", 1, 2)], opset=18),
         "expected 1 sizes, found 2",
+    ),
+    "resize": (one("Resize", [[4, 5]]), "expected either scales or sizes, found none"),
+    "resize by all": (
+        resize(scales=[1, 2], sizes=[4, 5]),
+        "expected either scales or sizes, found both",
+    ),
+    "scales": (resize(scales=[2]), "expected 2 scales, found 1"),
+    "negative scale": (resize(scales=[1, -2]), "expected scales above 0, found -2"),
+    "scale": (resize(scales=[1, np.inf]), "expected finite scales, found INF"),
+    "huge scale": (resize(scales=[1, 1e9]), "expected sizes below 2^31, found 5.0"),
+    "huge ratio": (
+        resize(sizes=[1 << 40, 5], keep_aspect_ratio_policy="not_smaller"),
+        "expected sizes below 2^31, found 1.09",
+    ),
+    "sizes": (resize(sizes=[4, 5, 6]), "expected 2 sizes, found 3"),
+    "nothing to resize": (
+        resize(sizes=[4, 5], shape=[0, 5]),
+        "expected elements to resize, found none",
+    ),
+    "no region": (
+        resize(sizes=[4, 6], coordinate_transformation_mode="tf_crop_and_resize"),
+        "expected a region to crop, found none",
+    ),
+    "region": (
+        resize(sizes=[4, 6], roi=[0, 1], coordinate_transformation_mode="tf_crop_and_resize"),
+        "expected 4 bounds of regions, found 2",
+    ),
+    "resize mode": (
+        resize(scales=[1, 2], mode="area"),
+        "unsupported operators:\n  Resize: 'mode' of 'area' (the_Resize)\n",
+    ),
+    "resized integers": (
+        resize(scales=[1, 2], mode="linear", dtype=I64),
+        "unsupported operators:\n  Resize: interpolation of integers (the_Resize)\n",
+    ),
+    "nearest, antialiased": (
+        resize(scales=[1, 2], antialias=1),
+        "unsupported operators:\n  Resize: 'antialias' of the nearest elements (the_Resize)\n",
+    ),
+    "scales that vary": (
+        one("Resize", [[4, 5], [0], [2]], opset=18),
+        "unsupported operators:\n  Resize: scales that are not constant (the_Resize)\n",
+    ),
+    "sizes that vary": (
+        one("Resize", [[4, 5], [0], [0], ([2], I64)], opset=18),
+        "unsupported operators:\n  Resize: sizes that are not a function of sizes (the_Resize)\n",
+    ),
+    "scaled region": (
+        resize(scales=[1, 2], coordinate_transformation_mode="tf_crop_and_resize"),
+        "unsupported operators:\n  Resize: 'tf_crop_and_resize' by scales (the_Resize)\n",
+    ),
+    "scale of a dynamic size": (
+        resize(scales=[0.6, 1], shape=["n", 5]),
+        "unsupported operators:\n  Resize: a scale whose sizes have no expression (the_Resize)\n",
+    ),
+    "ratio of a dynamic size": (
+        resize(sizes=[3, 5], shape=["n", 5], keep_aspect_ratio_policy="not_larger"),
+        "unsupported operators:\n  Resize: 'keep_aspect_ratio_policy' of a dynamic size "
+        "(the_Resize)\n",
     ),
     "einsum terms": (
         one("Einsum", [[2, 3]], equation="ij,jk->ik"),

@@ -207,6 +207,20 @@ SHAPES = {
         [ints("pads", 1, 2), tensor("value", np.float32(0)), ints("axes", -2)],
         "()[s0, s1] -> (s0, s1 + 3, 8)",
     ),
+    "resized by scales": (
+        [node("Resize", "x - scales")],
+        [tensor("scales", np.float32([1, 2.5, 0.5]))],
+        "()[s0, s1] -> (s0, (s1 * 640) floordiv 256, 4)",
+    ),
+    "resized to sizes": (
+        [
+            node("Shape", "x", "size", start=1, end=2),
+            node("Add", "size three", "more"),
+            node("Resize", "x - - more", mode="linear", axes=[-2]),
+        ],
+        [ints("three", 3)],
+        "()[s0, s1] -> (s0, s1 + 3, 8)",
+    ),
     "pooled": (
         [node("AveragePool", "x", kernel_shape=[2], strides=[2])],
         [],
@@ -335,6 +349,38 @@ FORMS = {
         [ints("sizes", 5)],
         18,
         "axes = [2 : si64], starts = affine_map<() -> (1)>",
+    ),
+    "resized": (
+        # Axes ascend, and those along which nothing changes are gone.
+        [node("Resize", "x - scales", mode="linear", axes=[2, 0, 1])],
+        [tensor("scales", np.float32([0.6, 1, 3]))],
+        18,
+        'onnx.node "Resize"(%arg0) attributes {axes = [1 : si64, 2 : si64], mode = "linear", '
+        "scales = [3.000000e+00 : f32, 6.000000e-01 : f32]} : (tensor<?x5x8xf32, "
+        "affine_map<()[s0] -> (s0, 5, 8)>>) -> tensor<?x15x4xf32",
+    ),
+    "resized with its ratio": (
+        [node("Resize", "x - - sizes", axes=[1, 2], keep_aspect_ratio_policy="not_larger")],
+        [ints("sizes", 9, 9)],
+        18,
+        "attributes {axes = [1 : si64, 2 : si64], scales = [1.125000e+00 : f32, "
+        "1.125000e+00 : f32]} : (tensor<?x5x8xf32, affine_map<()[s0] -> (s0, 5, 8)>>) -> "
+        "tensor<?x6x9xf32",
+    ),
+    "resized region": (
+        [node("Resize", "x region none sizes", axes=[2, 1],
+              coordinate_transformation_mode="tf_crop_and_resize")],
+        [tensor("region", np.float32([0.25, 0, 0.75, 1])), tensor("none", np.float32([])),
+         ints("sizes", 4, 5)],
+        18,
+        '{axes = [2 : si64], coordinate_transformation_mode = "tf_crop_and_resize", '
+        "roi = [2.500000e-01 : f32, 7.500000e-01 : f32]}",
+    ),
+    "not resized": (
+        [node("Resize", "x - scales", mode="cubic")],
+        [tensor("scales", np.float32([1, 1, 1]))],
+        18,
+        "return %arg0",
     ),
     "mask of what is kept": (
         [node("Dropout", "x", "z y")],

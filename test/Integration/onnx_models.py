@@ -49,18 +49,26 @@ def run_model(module: qtx.Module, feeds: Dict[str, np.ndarray]) -> np.ndarray:
     return result
 
 
-def run_onnxruntime(
+def run_session(
     model: Union[pathlib.Path, onnx.ModelProto], feeds: Dict[str, np.ndarray],
     *, optimize: bool = True,
-) -> np.ndarray:
-    """The only result of a model by ONNX Runtime."""
+) -> List[np.ndarray]:
+    """The results of a model by ONNX Runtime."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3  # no warnings of what a graph could do without
     if not optimize:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     source = model if isinstance(model, pathlib.Path) else model.SerializeToString()
     session = onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
-    (result,) = session.run(None, {value.name: feeds[value.name] for value in session.get_inputs()})
+    return session.run(None, {value.name: feeds[value.name] for value in session.get_inputs()})
+
+
+def run_onnxruntime(
+    model: Union[pathlib.Path, onnx.ModelProto], feeds: Dict[str, np.ndarray],
+    *, optimize: bool = True,
+) -> np.ndarray:
+    """The only result of a model by ONNX Runtime."""
+    (result,) = run_session(model, feeds, optimize=optimize)
     return result
 
 

@@ -324,6 +324,25 @@ def triangle(g):
     return g.add("Trilu", name, diagonal, upper=g.flag(), exact=name in g.exact)
 
 
+def resize(g):
+    """By scales, or to more than the size along one axis."""
+    name = g.pick(rank=1)
+    axis = g.axis(name) % g.rank(name)
+    mode = g.rng.choice(["nearest", "linear", "cubic"])
+    options = {"coordinate_transformation_mode": g.rng.choice(
+        ["half_pixel", "half_pixel_symmetric", "asymmetric", "align_corners"])}
+    if mode == "nearest":
+        # Where two elements are equally near, rounding decides.
+        options["coordinate_transformation_mode"] = "asymmetric"
+        options["nearest_mode"] = "floor"
+    if g.flag():
+        scales = g.constant(np.float32([g.rng.choice([0.5, 1.5, 2, 3])]))
+        return g.add("Resize", name, "", scales, mode=mode, axes=[axis], **options)
+    size = g.add("Shape", name, exact=True, start=axis, end=axis + 1)
+    more = g.add("Add", size, g.ints(g.rng.integers(1, 4)), exact=True)
+    return g.add("Resize", name, "", "", more, mode=mode, axes=[axis], **options)
+
+
 def product(g):
     name = g.pick(rank=2)
     perm = [*range(g.rank(name) - 2), g.rank(name) - 1, g.rank(name) - 2]
@@ -340,7 +359,8 @@ def einsum(g):
 OPERATORS = [
     unary, exact_unary, jump, binary, divide, compare, choose, cast, reduce, arg_extremum,
     softmax, cumulate, normalise, transpose, reshape, reshape_to_sizes, unsqueeze, cut,
-    concatenate, pad, gather, gather_elements, scatter, expand, tile, triangle, product, einsum,
+    concatenate, pad, gather, gather_elements, scatter, expand, tile, triangle, resize, product,
+    einsum,
 ]
 
 

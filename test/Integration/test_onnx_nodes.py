@@ -75,7 +75,7 @@ def to_array(value):
 
 
 def freeze(case):
-    """Makes constants of the inputs that say shapes, axes and counts.
+    """Makes constants of the inputs that say shapes, axes, counts and scales.
 
     The importer resolves shapes, so it refuses those that are data.
     """
@@ -90,7 +90,7 @@ def freeze(case):
             is_list = info.name in ("axes", "depth", "shape", "size")
         if op == "OneHot":
             is_list = index == 1
-        if op in SHAPED or (index > 0 and is_list):
+        if op in SHAPED or (index > 0 and (is_list or op == "Resize")):
             graph.initializer.append(onnx.numpy_helper.from_array(array, info.name))
 
 

@@ -289,6 +289,7 @@ void populateNormalisationLowerings(Lowerings &lowerings);
 void populatePoolingLowerings(Lowerings &lowerings);
 void populateQuantizationLowerings(Lowerings &lowerings);
 void populateReductionLowerings(Lowerings &lowerings);
+void populateResizeLowerings(Lowerings &lowerings);
 void populateSortingLowerings(Lowerings &lowerings);
 
 } // namespace qtx::onnx

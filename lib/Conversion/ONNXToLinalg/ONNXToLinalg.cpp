@@ -40,6 +40,7 @@ static Lowerings getLowerings() {
   populatePoolingLowerings(lowerings);
   populateQuantizationLowerings(lowerings);
   populateReductionLowerings(lowerings);
+  populateResizeLowerings(lowerings);
   populateSortingLowerings(lowerings);
   return lowerings;
 }

@@ -367,6 +367,7 @@ const RuleTable &qtx::importer::getRules() {
     addContractionRules(table);
     addNormalizationRules(table);
     addReductionRules(table);
+    addResizeRule(table);
     addQuantizationRules(table);
     addContribRules(table);
     return table;

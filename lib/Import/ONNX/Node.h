@@ -189,6 +189,7 @@ void addShapeRules(RuleTable &rules);
 void addContractionRules(RuleTable &rules);
 void addNormalizationRules(RuleTable &rules);
 void addReductionRules(RuleTable &rules);
+void addResizeRule(RuleTable &rules);
 void addQuantizationRules(RuleTable &rules);
 void addContribRules(RuleTable &rules);
 

@@ -146,3 +146,22 @@ func.func @bytes(%x: tensor<2x2xf8E4M3FN>) -> tensor<2x2xf32> {
   %1 = onnx.node "Cast"(%0) : (tensor<2x2xf8E4M3FN>) -> tensor<2x2xf32>
   return %1 : tensor<2x2xf32>
 }
+
+// -----
+
+!x = tensor<?x5xf32, affine_map<()[s0] -> (s0, 5)>>
+!y = tensor<?x5xf32, affine_map<()[s0] -> (s0 + 3, 5)>>
+
+// Weights and positions of the two elements that count for each new one, and then their sum.
+// CHECK-LABEL: func @resize(
+// CHECK: %[[INIT:.*]] = tensor.empty(%{{.*}}) : tensor<?x2xf32>
+// CHECK: %[[W:.*]] = linalg.generic {{.*}} outs(%[[INIT]]
+// CHECK: math.floor
+// CHECK: %[[P:.*]] = linalg.generic {{.*}} outs(%{{.*}} : tensor<?x2xi64>)
+// CHECK: linalg.generic {{.*}}iterator_types = ["parallel", "parallel", "reduction"]{{.*}} ins(%[[W]], %[[P]]
+// CHECK: tensor.extract
+// CHECK: math.fma
+func.func @resize(%x: !x) -> !y {
+  %0 = onnx.node "Resize"(%x) attributes {axes = [0 : si64], mode = "linear"} : (!x) -> !y
+  return %0 : !y
+}

@@ -37,3 +37,22 @@ func.func @heads(%x: !x) -> !x {
   %0 = onnx.node "Attention"(%x, %x, %x) : (!x, !x, !x) -> !x loc("y")
   return %0 : !x
 }
+
+// -----
+
+// expected-error-re@+1 {{unsupported operators:{{.*}}Resize: 'axes', 'scales' and 'roi' do not match (y)}}
+func.func @resize(%x: tensor<4x5xf32>) -> tensor<4x9xf32> {
+  %0 = onnx.node "Resize"(%x) attributes {axes = [1 : si64], roi = [0.0 : f32]} : (tensor<4x5xf32>) -> tensor<4x9xf32> loc("y")
+  return %0 : tensor<4x9xf32>
+}
+
+// -----
+
+!x = tensor<?x5xf32, affine_map<()[s0] -> (s0, 5)>>
+
+// How wide the kernel is follows from the sizes.
+// expected-error-re@+1 {{unsupported operators:{{.*}}Resize: 'antialias' of a dynamic size (y)}}
+func.func @antialias(%x: !x) -> tensor<4x5xf32> {
+  %0 = onnx.node "Resize"(%x) attributes {axes = [0 : si64], mode = "linear", antialias = 1 : si64} : (!x) -> tensor<4x5xf32> loc("y")
+  return %0 : tensor<4x5xf32>
+}
