@@ -28,7 +28,9 @@ class Style(NamedTuple):
     infinity: bool = False  # -inf rather than the least number, and a guard against NaN
     keys: str = "direct"  # "matrices"
     clip: bool = False
-    gate: str = "none"  # "all_heads", "channels", "merged", "nets", "nets_mlp"
+    # "all_heads", "channels", "merged", "nets", "nets_mlp", "nets_stacked",
+    # "nets_stacked_mlp", "nets_einsum", "nets_einsum_mlp"
+    gate: str = "none"
     shared_heads: bool = False
     dynamic: bool = True
     opset: int = 17
@@ -256,11 +258,36 @@ class Graph:
             logits.append(self.node("Unsqueeze", logit, self.integers(1)))
         return self.node("Concat", *logits, axis=1)
 
+    def stacked_nets(self, x: str) -> str:
+        """The same nets, all of a layer by one product."""
+        size, heads, is_mlp = self.style.head_size, self.style.heads, "mlp" in self.style.gate
+        x = self.heads(x, [0, 2, 1, 3], heads)
+        if is_mlp:
+            hidden = self.node("MatMul", x, self.weight(heads, size, 3))
+            x = self.node("Relu", self.node("Add", hidden, self.weight(heads, 1, 3)))
+        logits = self.node("MatMul", x, self.weight(heads, 3 if is_mlp else size, 1))
+        return self.node("Add", logits, self.weight(1, heads, 1, 1))
+
+    def einsum_nets(self, x: str) -> str:
+        """The same, by sums over letters, with heads behind the queries."""
+        size, heads, is_mlp = self.style.head_size, self.style.heads, "mlp" in self.style.gate
+        x = self.reshape(x, self.size(x, 0), self.size(x, 1), heads, size)
+        if is_mlp:
+            hidden = self.node("Einsum", x, self.weight(heads, 3, size), equation="bshd,hnd->bshn")
+            x = self.node("Relu", self.node("Add", self.weight(heads, 3), hidden))
+        weight = self.weight(heads, 3 if is_mlp else size)
+        logits = self.node("Einsum", weight, x, equation="hd,bshd->bhs")
+        return self.node("Unsqueeze", logits, self.integers(-1))
+
     def gated(self, context: str, x: str) -> str:
         if self.style.gate in ("none", "merged"):
             return context
         hidden, heads = self.style.hidden, self.style.heads
-        if self.style.gate.startswith("nets"):
+        if self.style.gate.startswith("nets_stacked"):
+            logits = self.stacked_nets(x)
+        elif self.style.gate.startswith("nets_einsum"):
+            logits = self.einsum_nets(x)
+        elif self.style.gate.startswith("nets"):
             logits = self.gate_nets(x)
         elif self.style.gate == "channels":
             logits = self.heads(self.linear(x, hidden, hidden), [0, 2, 1, 3], heads)

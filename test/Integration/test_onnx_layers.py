@@ -38,6 +38,10 @@ STYLES = {
     "gated-merged": Style(gate="merged", mask="gather"),
     "gated-nets": Style(gate="nets"),
     "gated-nets-mlp": Style(gate="nets_mlp", dynamic=False, linear="bias_first"),
+    "gated-nets-stacked": Style(gate="nets_stacked", clip=True),
+    "gated-nets-stacked-mlp": Style(gate="nets_stacked_mlp"),
+    "gated-nets-einsum": Style(gate="nets_einsum", dynamic=False),
+    "gated-nets-einsum-mlp": Style(gate="nets_einsum_mlp", mask="gather"),
     "shared-heads": Style(shared_heads=True, scale="mul", mask="causal"),
     "quick-gelu": Style(activation="quick"),
 }

@@ -12,6 +12,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "GateNets.h"
 #include "Recognizer.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "qtx/Dialect/Qtx/IR/AttentionOps.h"
@@ -139,6 +140,32 @@ static Value createConstant(OpBuilder &builder, Location loc,
                                    DenseElementsAttr::get(type, values));
 }
 
+Value Recognizer::createGateNets(Location loc, Value x, const GateNets &nets) {
+  int64_t heads = nets.biases.size();
+  auto size = static_cast<int64_t>(nets.weights.size()) / heads;
+  auto create = [&](ArrayRef<int64_t> shape, ArrayRef<float> values) {
+    return createConstant(builder, loc, shape, values);
+  };
+  bool isMlp = !nets.hiddenBiases.empty();
+  Value hiddenWeight, hiddenBias;
+  if (isMlp) {
+    auto inputs = static_cast<int64_t>(nets.hiddenWeights.size() /
+                                       nets.hiddenBiases.size());
+    hiddenWeight = create({heads, size, inputs}, nets.hiddenWeights);
+    hiddenBias = create({heads, size}, nets.hiddenBiases);
+  }
+  Value logits = GateProjectionOp::create(
+      builder, loc, isMlp ? GateKind::Mlp : GateKind::Linear, getPlain(x),
+      hiddenWeight, hiddenBias, create({heads, size}, nets.weights),
+      create({heads}, nets.biases), /*x_quant=*/TypeAttr());
+  passed(loc, "found qtx.gate_projection");
+  SmallVector<AffineExpr> rows = getDims(x);
+  return addDims(
+      logits,
+      getTensorType({rows[0], builder.getAffineConstantExpr(heads), rows[1]},
+                    builder.getF32Type()));
+}
+
 bool Recognizer::recognizeGateNet(NodeOp node) {
   Value x;
   SmallVector<HeadNet> nets;
@@ -146,36 +173,15 @@ bool Recognizer::recognizeGateNet(NodeOp node) {
     nets = getNets(node, x);
   if (nets.empty() || !joinsHeads(node, x))
     return false;
-  SmallVector<float> weights, biases, hiddenWeights, hiddenBiases;
+  GateNets all;
   for (const HeadNet &net : nets) {
-    net.last.append(weights, biases);
+    net.last.append(all.weights, all.biases);
     if (net.hidden)
-      net.hidden->append(hiddenWeights, hiddenBiases);
+      net.hidden->append(all.hiddenWeights, all.hiddenBiases);
   }
-  int64_t heads = nets.size(), size = nets[0].last.getNumInputs();
-  Location loc = node.getLoc();
-  auto create = [&](ArrayRef<int64_t> shape, ArrayRef<float> values) {
-    return createConstant(builder, loc, shape, values);
-  };
-  bool isMlp = bool(nets[0].hidden);
-  Value hiddenWeight, hiddenBias;
-  if (isMlp) {
-    hiddenWeight =
-        create({heads, size, nets[0].hidden->getNumInputs()}, hiddenWeights);
-    hiddenBias = create({heads, size}, hiddenBiases);
-  }
-  Value logits = GateProjectionOp::create(
-      builder, loc, isMlp ? GateKind::Mlp : GateKind::Linear, getPlain(x),
-      hiddenWeight, hiddenBias, create({heads, size}, weights),
-      create({heads}, biases), /*x_quant=*/TypeAttr());
+  Value logits = createGateNets(node.getLoc(), x, all);
   Value y = node.getOutputs()[0];
-  SmallVector<AffineExpr> rows = getDims(x);
-  auto type =
-      getTensorType({rows[0], builder.getAffineConstantExpr(heads), rows[1]},
-                    builder.getF32Type());
-  logits = addDims(logits, type);
   y.replaceAllUsesWith(getRank(y) == 3 ? createTranspose(logits, {0, 2, 1})
                                        : createReshape(logits, getDims(y)));
-  passed(loc, "found qtx.gate_projection");
   return true;
 }

@@ -235,7 +235,7 @@ void Recognizer::run() {
   if (func.isDeclaration())
     return;
   // The nets of gates before the layers that they consist of.
-  visit({&Recognizer::recognizeGateNet});
+  visit({&Recognizer::recognizeGateNet, &Recognizer::recognizeStackedGateNets});
   // Layers before attention, which reads the heads of projections; sums last,
   // since an `Add` may also be a bias or a mask.
   visit({&Recognizer::recognizeNormalization, &Recognizer::recognizeActivation,

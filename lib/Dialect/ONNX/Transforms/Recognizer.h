@@ -16,6 +16,7 @@
 namespace qtx::onnx {
 
 class AttentionBuilder;
+struct GateNets;
 
 /// What the families of patterns share while one function is rewritten. Nodes
 /// are visited in topological order; those that a pattern has replaced stay
@@ -47,6 +48,7 @@ private:
   bool mergeRepeatedHeads(NodeOp node);
   bool moveMergedHeads(NodeOp node);
   bool recognizeGateNet(NodeOp node);
+  bool recognizeStackedGateNets(NodeOp node);
   bool recognizeAttention(NodeOp node);
   bool recognizeEagerAttention(NodeOp node);
   bool recognizeAttentionOperator(NodeOp node);
@@ -108,6 +110,9 @@ private:
   mlir::Value getGateLogits(AttentionBuilder &attention, mlir::Value logits,
                             bool areHeadsFirst);
   mlir::Value getHeads(mlir::Value value, int64_t heads);
+  /// The logits [B, H, S] of the nets of all heads of `x`.
+  mlir::Value createGateNets(mlir::Location loc, mlir::Value x,
+                             const GateNets &nets);
 
   friend class AttentionBuilder;
 

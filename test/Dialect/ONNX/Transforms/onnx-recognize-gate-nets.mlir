@@ -46,3 +46,76 @@ func.func @order(%z: tensor<2x3x4xf32>) -> tensor<2x3x2xf32> {
   %y = onnx.node "Concat"(%p0, %p1) attributes {axis = 2 : si64} : (tensor<2x3x1xf32>, tensor<2x3x1xf32>) -> tensor<2x3x2xf32>
   return %y : tensor<2x3x2xf32>
 }
+
+// -----
+
+// One product for all heads.
+// CHECK-LABEL: func.func @stacked(
+// CHECK-SAME: %[[X:.*]]: tensor<2x3x4xf32>)
+// CHECK-DAG: %[[W:.*]] = arith.constant dense<{{\[\[}}1.000000e+00, 2.000000e+00], [3.000000e+00, 4.000000e+00]]> : tensor<2x2xf32>
+// CHECK-DAG: %[[B:.*]] = arith.constant dense<[5.000000e-01, 6.000000e-01]> : tensor<2xf32>
+// CHECK: %[[G:.*]] = qtx.gate_projection linear %[[X]] weight(%[[W]]) bias(%[[B]])
+// CHECK-NEXT: onnx.node "Reshape"(%[[G]]) : (tensor<2x2x3xf32>) -> tensor<2x2x3x1xf32>
+func.func @stacked(%x: tensor<2x3x4xf32>) -> tensor<2x2x3x1xf32> {
+  %w = arith.constant dense<[[[1.0], [2.0]], [[3.0], [4.0]]]> : tensor<2x2x1xf32>
+  %b = arith.constant dense<[[[0.5]], [[0.6]]]> : tensor<2x1x1xf32>
+  %s = onnx.node "Reshape"(%x) : (tensor<2x3x4xf32>) -> tensor<2x3x2x2xf32>
+  %h = onnx.node "Transpose"(%s) attributes {perm = [0 : si64, 2 : si64, 1 : si64, 3 : si64]} : (tensor<2x3x2x2xf32>) -> tensor<2x2x3x2xf32>
+  %p = onnx.node "MatMul"(%h, %w) : (tensor<2x2x3x2xf32>, tensor<2x2x1xf32>) -> tensor<2x2x3x1xf32>
+  %y = onnx.node "Add"(%p, %b) : (tensor<2x2x3x1xf32>, tensor<2x1x1xf32>) -> tensor<2x2x3x1xf32>
+  return %y : tensor<2x2x3x1xf32>
+}
+
+// -----
+
+// Two sums over letters: the weights [n, k, h] and [k, h] are turned to rows for each head.
+// CHECK-LABEL: func.func @einsum(
+// CHECK-SAME: %[[X:.*]]: tensor<2x5x4xf32>)
+// CHECK-DAG: %[[H:.*]] = arith.constant dense<{{\[\[\[}}1.000000e+00, 3.000000e+00], [5.000000e+00, 7.000000e+00], [9.000000e+00, 1.100000e+01]], {{\[\[}}2.000000e+00, 4.000000e+00], [6.000000e+00, 8.000000e+00], [1.000000e+01, 1.200000e+01]]]> : tensor<2x3x2xf32>
+// CHECK-DAG: %[[C:.*]] = arith.constant dense<{{\[\[}}1.000000e-01, 2.000000e-01, 3.000000e-01], [1.000000e-01, 2.000000e-01, 3.000000e-01]]> : tensor<2x3xf32>
+// CHECK-DAG: %[[W:.*]] = arith.constant dense<{{\[\[}}1.000000e+00, 3.000000e+00, 5.000000e+00], [2.000000e+00, 4.000000e+00, 6.000000e+00]]> : tensor<2x3xf32>
+// CHECK-DAG: %[[B:.*]] = arith.constant dense<0.000000e+00> : tensor<2xf32>
+// CHECK: %[[G:.*]] = qtx.gate_projection mlp %[[X]] hidden(%[[H]], %[[C]]) weight(%[[W]]) bias(%[[B]])
+// CHECK-NEXT: %[[T:.*]] = onnx.node "Transpose"(%[[G]]) attributes {perm = [0 : si64, 2 : si64, 1 : si64]}
+// CHECK: return %[[T]]
+func.func @einsum(%x: tensor<2x5x4xf32>) -> tensor<2x5x2xf32> {
+  %w0 = arith.constant dense<[[[1.0, 2.0], [3.0, 4.0]], [[5.0, 6.0], [7.0, 8.0]], [[9.0, 10.0], [11.0, 12.0]]]> : tensor<3x2x2xf32>
+  %b0 = arith.constant dense<[0.1, 0.2, 0.3]> : tensor<3xf32>
+  %w1 = arith.constant dense<[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]> : tensor<3x2xf32>
+  %s = onnx.node "Reshape"(%x) : (tensor<2x5x4xf32>) -> tensor<2x5x2x2xf32>
+  %p = onnx.node "Einsum"(%s, %w0) attributes {equation = "bshk,nkh->bhsn"} : (tensor<2x5x2x2xf32>, tensor<3x2x2xf32>) -> tensor<2x2x5x3xf32>
+  %a = onnx.node "Add"(%p, %b0) : (tensor<2x2x5x3xf32>, tensor<3xf32>) -> tensor<2x2x5x3xf32>
+  %r = onnx.node "Relu"(%a) : (tensor<2x2x5x3xf32>) -> tensor<2x2x5x3xf32>
+  %y = onnx.node "Einsum"(%w1, %r) attributes {equation = "kh,bhsk->bsh"} : (tensor<3x2xf32>, tensor<2x2x5x3xf32>) -> tensor<2x5x2xf32>
+  return %y : tensor<2x5x2xf32>
+}
+
+// -----
+
+// What is added depends on the query.
+// CHECK-LABEL: func.func @positions(
+// CHECK: qtx.gate_projection
+// CHECK: onnx.node "Add"
+func.func @positions(%x: tensor<2x3x4xf32>) -> tensor<2x2x3x1xf32> {
+  %w = arith.constant dense<[[[1.0], [2.0]], [[3.0], [4.0]]]> : tensor<2x2x1xf32>
+  %b = arith.constant dense<[[[0.5], [0.6], [0.7]]]> : tensor<1x3x1xf32>
+  %s = onnx.node "Reshape"(%x) : (tensor<2x3x4xf32>) -> tensor<2x3x2x2xf32>
+  %h = onnx.node "Transpose"(%s) attributes {perm = [0 : si64, 2 : si64, 1 : si64, 3 : si64]} : (tensor<2x3x2x2xf32>) -> tensor<2x2x3x2xf32>
+  %p = onnx.node "MatMul"(%h, %w) : (tensor<2x2x3x2xf32>, tensor<2x2x1xf32>) -> tensor<2x2x3x1xf32>
+  %y = onnx.node "Add"(%p, %b) : (tensor<2x2x3x1xf32>, tensor<1x3x1xf32>) -> tensor<2x2x3x1xf32>
+  return %y : tensor<2x2x3x1xf32>
+}
+
+// -----
+
+// Not the same query in what is read and what is yielded, and no heads of a tensor.
+// CHECK-LABEL: func.func @others(
+// CHECK-NOT: qtx.gate_projection
+// CHECK: return
+func.func @others(%x: tensor<2x3x6xf32>, %h: tensor<2x3x3x2xf32>) -> (tensor<2x3x3xf32>, tensor<2x3x3xf32>) {
+  %w = arith.constant dense<[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]> : tensor<3x2xf32>
+  %s = onnx.node "Reshape"(%x) : (tensor<2x3x6xf32>) -> tensor<2x3x3x2xf32>
+  %a = onnx.node "Einsum"(%s, %w) attributes {equation = "bshk,hk->sbh"} : (tensor<2x3x3x2xf32>, tensor<3x2xf32>) -> tensor<2x3x3xf32>
+  %b = onnx.node "Einsum"(%h, %w) attributes {equation = "bshk,hk->bsh"} : (tensor<2x3x3x2xf32>, tensor<3x2xf32>) -> tensor<2x3x3xf32>
+  return %a, %b : tensor<2x3x3xf32>, tensor<2x3x3xf32>
+}
