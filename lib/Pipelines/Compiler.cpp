@@ -214,6 +214,16 @@ static LogicalResult verifyConstants(ModuleOp module) {
   return failure(result.wasInterrupted());
 }
 
+/// Behind `storage` the target is chosen.
+static LogicalResult verifyForm(ModuleOp module) {
+  if (!isInEntryForm(module))
+    return success();
+  return module.emitError()
+         << "expected a model at the exit of a stage up to '"
+         << getStageName(Stage::Fuse) << "', found one behind '"
+         << getStageName(Stage::Storage) << "'";
+}
+
 static OwningOpRef<ModuleOp> loadIR(StringRef path, MLIRContext *context) {
   std::string message;
   auto file = openInputFile(path, &message);
@@ -224,7 +234,8 @@ static OwningOpRef<ModuleOp> loadIR(StringRef path, MLIRContext *context) {
   llvm::SourceMgr sources;
   sources.AddNewSourceBuffer(std::move(file), llvm::SMLoc());
   auto module = parseSourceFile<ModuleOp>(sources, context);
-  if (module && failed(verifyConstants(*module)))
+  if (module &&
+      (failed(verifyForm(*module)) || failed(verifyConstants(*module))))
     return nullptr;
   return module;
 }

@@ -106,6 +106,10 @@ struct ObjectInterface {
 /// `name` as a C identifier: other characters become `_`.
 std::string makeIdentifier(llvm::StringRef name);
 
+/// Whether a model, or a version of it, is in entry form: behind the stage
+/// `storage`.
+bool isInEntryForm(mlir::ModuleOp module);
+
 /// The interface of the function in entry form.
 llvm::Expected<ObjectInterface> getObjectInterface(mlir::ModuleOp module,
                                                    llvm::StringRef name);

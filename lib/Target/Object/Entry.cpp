@@ -12,6 +12,7 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "qtx/Dialect/Qtx/IR/QtxDialect.h"
+#include "qtx/Target/Object.h"
 #include "llvm/ADT/SetVector.h"
 
 using namespace mlir;
@@ -23,6 +24,13 @@ func::FuncOp qtx::findEntry(ModuleOp module) {
       if (function.getArgAttr(i, kRoleAttr))
         return function;
   return {};
+}
+
+bool qtx::isInEntryForm(ModuleOp module) {
+  WalkResult result = module.walk([](ModuleOp version) {
+    return findEntry(version) ? WalkResult::interrupt() : WalkResult::advance();
+  });
+  return result.wasInterrupted();
 }
 
 SmallVector<BlockArgument> qtx::getArguments(func::FuncOp function,
