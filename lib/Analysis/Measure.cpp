@@ -32,29 +32,33 @@ static std::string getOpName(Value value) {
   return op ? op->getName().getStringRef().str() : "argument";
 }
 
-/// The entry of `value`. Operations that a pattern made of one node may share a
-/// name: the later ones get that of the operation added.
+/// The entry `name` of an `op`. Operations that a pattern made of one node may
+/// share a name: the later ones get that of the operation added.
 template <typename EntryT>
-static EntryT &getEntry(Value value,
+static EntryT &getEntry(StringRef name, StringRef op,
                         llvm::function_ref<EntryT &(StringRef)> get) {
-  std::string name = getEdgeName(value), op = getOpName(value);
   EntryT *entry = &get(name);
   if (!entry->op.empty() && entry->op != op)
-    entry = &get(name + " (" + op + ")");
+    entry = &get((name + " (" + op + ")").str());
   entry->op = op;
   return *entry;
 }
 
 EdgeReport &qtx::getEdgeReport(Report &report, Value value) {
-  return getEntry<EdgeReport>(value, [&](StringRef name) -> EdgeReport & {
-    return report.getEdge(name);
+  return getEntry<EdgeReport>(
+      getEdgeName(value), getOpName(value),
+      [&](StringRef name) -> EdgeReport & { return report.getEdge(name); });
+}
+
+static LayerReport &getLayerReport(Report &report, StringRef name,
+                                   StringRef op) {
+  return getEntry<LayerReport>(name, op, [&](StringRef name) -> LayerReport & {
+    return report.getLayer(name);
   });
 }
 
 LayerReport &qtx::getLayerReport(Report &report, Value value) {
-  return getEntry<LayerReport>(value, [&](StringRef name) -> LayerReport & {
-    return report.getLayer(name);
-  });
+  return ::getLayerReport(report, getEdgeName(value), getOpName(value));
 }
 
 static std::string getTypeName(Type type) {
@@ -255,11 +259,14 @@ void qtx::reportKernels(func::FuncOp function, Report &report) {
   for (Operation &op : function.getBody().front()) {
     if (!getFactor(&op))
       continue;
-    LayerReport &layer = getLayerReport(report, op.getResult(0));
     StringRef obstacle = explainReference(&op, features);
-    layer.kernel =
-        obstacle.empty() ? getKernelName(&op, features) : "reference";
-    layer.kernelReason = obstacle.str();
+    for (StringRef name : getLayerNames(&op)) {
+      LayerReport &layer =
+          ::getLayerReport(report, name, op.getName().getStringRef());
+      layer.kernel =
+          obstacle.empty() ? getKernelName(&op, features) : "reference";
+      layer.kernelReason = obstacle.str();
+    }
   }
 }
 

@@ -85,6 +85,16 @@ void qtx::removeObserved(Operation *root) {
   });
 }
 
+/// A name of `op`, made at `location`.
+static std::string getName(Operation *op, Location location) {
+  std::string name = op->getName().stripDialect().str();
+  if (auto known = location->findInstanceOf<NameLoc>())
+    name = known.getName().str();
+  else if (auto place = location->findInstanceOf<FileLineColLoc>())
+    name += "@" + std::to_string(place.getStartLine());
+  return name;
+}
+
 std::string qtx::getEdgeName(Value value) {
   if (auto argument = dyn_cast<BlockArgument>(value)) {
     if (FunctionOpInterface function = getFunction(argument))
@@ -95,12 +105,17 @@ std::string qtx::getEdgeName(Value value) {
   }
   auto result = cast<OpResult>(value);
   Operation *op = result.getOwner();
-  std::string name = op->getName().stripDialect().str();
-  if (auto known = op->getLoc()->findInstanceOf<NameLoc>())
-    name = known.getName().str();
-  else if (auto place = op->getLoc()->findInstanceOf<FileLineColLoc>())
-    name += "@" + std::to_string(place.getStartLine());
+  std::string name = getName(op, op->getLoc());
   if (op->getNumResults() > 1)
     name += "#" + std::to_string(result.getResultNumber());
   return name;
+}
+
+SmallVector<std::string> qtx::getLayerNames(Operation *op) {
+  auto fused = dyn_cast<FusedLoc>(op->getLoc());
+  if (!fused)
+    return {getEdgeName(op->getResult(0))};
+  return llvm::map_to_vector(fused.getLocations(), [&](Location location) {
+    return getName(op, location);
+  });
 }

@@ -492,7 +492,9 @@ private:
     if (options.threads > 1)
       module->setAttr(kThreadsAttrName,
                       Builder(module).getI64IntegerAttr(options.threads));
-    if (failed(runPasses(buildStorage)) || failed(runPasses(buildEntry)))
+    if (failed(
+            runPasses(options.reference ? buildStorage : buildFastStorage)) ||
+        failed(runPasses(buildEntry)))
       return failure();
     auto interface = getObjectInterface(module, options.name);
     if (!interface)

@@ -41,6 +41,11 @@ void qtx::buildStorage(OpPassManager &passManager) {
   passManager.addPass(createQtxToStoragePass());
 }
 
+void qtx::buildFastStorage(OpPassManager &passManager) {
+  buildStorage(passManager);
+  passManager.addPass(createQtxMergeProjectionsPass());
+}
+
 void qtx::buildConfigure(OpPassManager &passManager) {
   passManager.addPass(createQtxConfigurePass());
   passManager.addPass(createQtxUnsignedInputsPass());
@@ -144,7 +149,7 @@ void qtx::buildReferenceToLinalg(OpPassManager &passManager) {
 
 void qtx::buildFastToLinalg(OpPassManager &passManager) {
   buildFuse(passManager);
-  buildStorage(passManager);
+  buildFastStorage(passManager);
   buildConfigure(passManager);
   buildPack(passManager);
   buildTile(passManager);

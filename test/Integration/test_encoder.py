@@ -5,6 +5,7 @@
 
 import functools
 
+import cpus
 import numpy as np
 import pytest
 import qtx
@@ -55,3 +56,23 @@ def test_quantized():
     assert np.abs(found - expected).mean() <= 1e-3
     # Bytes with ranges that fit roughly.
     assert np.abs(found - ENCODER.run(*inputs)).mean() <= 0.05
+
+
+@pytest.mark.parametrize("cpu", cpus.params(cpus.CPUS, str))
+@pytest.mark.parametrize("text", [ENCODER.ir(), ENCODER.quantized_ir()], ids=["float", "int8"])
+def test_merged_projections(text, cpu):
+    """Queries, keys and values by one kernel are the same bits as by three. One row of the
+    input has tiles of its own."""
+    body, resources = text.split("{-#")
+    module = f"module attributes {{{cpus.target(cpu)}}} {{ {body} }}\n{{-#{resources}"
+    results = []
+    for merge, linears in (("", 12), ("qtx-merge-projections,", 8)):
+        passes = f"builtin.module(qtx-fuse-linear,qtx-to-storage,{merge}qtx-configure)"
+        configured = qtx.run_passes(module, passes)
+        # What is configured is not merged any more.
+        assert configured.count("qtx.linear") == linears
+        model = qtx.compile_ir(configured, fast=True)
+        results.append([model.run("main", *make_inputs(*shape, seed=3))[0]
+                        for shape in ((3, 9), (1, 1))])
+    for apart, merged in zip(*results):
+        assert apart.tobytes() == merged.tobytes()

@@ -248,6 +248,63 @@ def test_composed(name):
     assert_same_bits(qtx.compile_ir(again).run("main", *arrays), expected)
 
 
+# ---- Projections -------------------------------------------------------------
+
+# Heads, size of a head, parameters of the result and what else each projection has.
+PROJECTIONS = {
+    "equal": [(2, 3, (0.02, 5), "bias"), (2, 3, (0.02, 5), "bias"), (2, 3, (0.02, 5), "bias")],
+    "scales": [(2, 3, (0.02, 5), "bias"), (2, 3, (0.7, -128), ""), (1, 1, (0.05, 0), "scalar")],
+    "float": [(1, 5, None, ""), (3, 2, None, "scalar bias")],
+    "two inputs": [(2, 3, (0.1, 0), ""), (2, 3, (0.2, 0), "other"), (2, 3, (0.3, 0), ""),
+                   (2, 3, (0.4, 0), "other")],
+}
+
+
+def write_projections(parts):
+    """IR that makes heads of several linears of one input, or of two."""
+    rng = np.random.default_rng(0)
+    lines, heads, types = [], [], []
+    for i, (count, size, params, extras) in enumerate(parts):
+        outputs = count * size
+        weight = rng.integers(-127, 128, (outputs, 7))
+        scale = np.float32(rng.uniform(1e-3, 0.1, 1 if "scalar" in extras else outputs))
+        operands = [tensor((None, None, 7), "i8"), tensor(weight.shape, "i8"),
+                    tensor(scale.shape, "f32")]
+        lines += [f"%w{i} = arith.constant {dense(weight)} : {operands[1]}",
+                  f"%s{i} = arith.constant {dense(scale)} : {operands[2]}"]
+        call = (f"%y{i} = qtx.linear %{'z' if 'other' in extras else 'x'} as "
+                f"{grouped((4, 3), (0.1, 0.5), (3, -7))}, %w{i} scale(%s{i})")
+        if "bias" in extras:
+            operands.append(tensor((outputs,), "f32"))
+            bias = np.float32(rng.standard_normal(outputs))
+            lines.append(f"%b{i} = arith.constant {dense(bias)} : {operands[-1]}")
+            call += f" bias(%b{i})"
+        if params:
+            call += f" to !quant.uniform<i8:f32, {params[0]}:{params[1]}>"
+        element = "i8" if params else "f32"
+        result = tensor((None, None, outputs), element)
+        types.append(tensor((None, count, None, size), element))
+        lines += [f"{call} : ({', '.join(operands)}) -> {result}",
+                  f"%h{i} = qtx.split_heads %y{i} : {result} -> {types[-1]}"]
+        heads.append(f"%h{i}")
+    x = tensor((None, None, 7), "i8")
+    body = "\n  ".join(lines)
+    return (f"func.func @main(%x: {x}, %z: {x}) -> ({', '.join(types)}) {{\n  {body}\n"
+            f"  return {', '.join(heads)} : {', '.join(types)}\n}}")
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("name", PROJECTIONS)
+def test_merge_projections(name, fast):
+    text = write_projections(PROJECTIONS[name])
+    rewritten = run_pass(text, "qtx-merge-projections")
+    assert rewritten.count("qtx.linear") == (2 if name == "two inputs" else 1)
+    rng = np.random.default_rng(1)
+    arrays = [rng.integers(-128, 128, (2, 5, 7)).astype(np.int8) for _ in "xz"]
+    expected = qtx.compile_ir(text).run("main", *arrays)
+    assert_same_bits(qtx.compile_ir(rewritten, fast=fast).run("main", *arrays), expected)
+
+
 # ---- Permutations ------------------------------------------------------------
 
 

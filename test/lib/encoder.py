@@ -255,6 +255,8 @@ class _QuantizedWriter(_Writer):
     """The same with quantized layers."""
 
     ACTIVATION = "!quant.uniform<i8:f32, 0.05>"
+    HEADS = {"query": "!quant.uniform<i8:f32, 0.05>", "key": "!quant.uniform<i8:f32, 0.06>",
+             "value": "!quant.uniform<i8:f32, 0.045:3>"}
     GELU = "!quant.uniform<i8:f32, 0.03:-120>"
     PROBABILITY = "!quant.uniform<u8:f32, 0.00392156886>"
 
@@ -290,11 +292,12 @@ class _QuantizedWriter(_Writer):
         quantized = self._quantize(x)
         query, key, value = (
             self._emit(f"qtx.split_heads {p} : {codes} -> {heads}")
-            for p in [self._quantized_linear(quantized, f"{layer}.{name}", quant, quant)
-                      for name in ("query", "key", "value")])
+            for p in [self._quantized_linear(quantized, f"{layer}.{name}", quant, result)
+                      for name, result in self.HEADS.items()])
         scale = 1 / math.sqrt(e.hidden // e.heads)
         context = self._emit(
-            f"qtx.attention {query} as {quant}, {key} as {quant}, {value} as {quant} "
+            f"qtx.attention {query} as {self.HEADS['query']}, {key} as {self.HEADS['key']}, "
+            f"{value} as {self.HEADS['value']} "
             f"mask(%keys) scale {scale:.9e} unnormalised probs {self.PROBABILITY} to {quant} : "
             f"({heads}, {heads}, {heads}, tensor<?x1x1x?xi1>) -> {heads}")
         merged = self._emit(f"qtx.merge_heads {context} : {heads} -> {codes}")

@@ -54,6 +54,10 @@ void removeObserved(mlir::Operation *root);
 /// its line.
 std::string getEdgeName(mlir::Value value);
 
+/// The names of the layers that `op` computes: several where projections were
+/// merged, else that of its result.
+llvm::SmallVector<std::string> getLayerNames(mlir::Operation *op);
+
 } // namespace qtx
 
 #endif // QTX_ANALYSIS_OBSERVED_H

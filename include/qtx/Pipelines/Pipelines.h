@@ -25,6 +25,8 @@ void buildImport(mlir::OpPassManager &passManager);
 void buildFold(mlir::OpPassManager &passManager);
 /// Quantized types to storage integers.
 void buildStorage(mlir::OpPassManager &passManager);
+/// The same, and what micro-kernels are faster with.
+void buildFastStorage(mlir::OpPassManager &passManager);
 /// Micro-kernels for the operations that the target has some for: the attribute
 /// `llvm.target` of the module says what it can do. Without it there are none.
 void buildConfigure(mlir::OpPassManager &passManager);

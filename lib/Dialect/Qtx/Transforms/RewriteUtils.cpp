@@ -9,6 +9,7 @@
 #include "RewriteUtils.h"
 #include "ConstantUtils.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "qtx/Dialect/Qtx/IR/QtxTypes.h"
 
 using namespace mlir;
 using namespace qtx;
@@ -110,6 +111,54 @@ Value qtx::insertLast(OpBuilder &builder, Value piece, Value whole,
   offsets.back() = builder.getIndexAttr(offset);
   return tensor::InsertSliceOp::create(builder, loc, piece, whole, offsets,
                                        sizes, strides);
+}
+
+/// Whether the storage range of `params` is the whole one of its width, the
+/// only one that groups can express.
+static bool hasWholeRange(const QuantParams &params) {
+  return std::make_pair(params.getStorageMin(), params.getStorageMax()) ==
+         getIntegerRange(params.getStorageType().getWidth(), params.isSigned());
+}
+
+/// Appends the groups of `size` channels with the parameters `params`.
+static void appendGroups(const QuantParams &params, int64_t size,
+                         SmallVectorImpl<int64_t> &sizes,
+                         SmallVectorImpl<float> &scales,
+                         SmallVectorImpl<int64_t> &zeroPoints) {
+  if (params.isPerTensor())
+    sizes.push_back(size);
+  llvm::append_range(sizes, params.getGroupSizes());
+  for (int64_t group = 0; !params.isDynamic() && group < params.getNumGroups();
+       ++group) {
+    scales.push_back(params.getScale(group));
+    zeroPoints.push_back(params.getZeroPoint(group));
+  }
+}
+
+Type qtx::joinGroups(const QuantParams &first, int64_t firstSize,
+                     const QuantParams &second, int64_t secondSize) {
+  if (first.getStorageType() != second.getStorageType() ||
+      first.isSigned() != second.isSigned() ||
+      first.isDynamic() != second.isDynamic() || !hasWholeRange(first) ||
+      !hasWholeRange(second))
+    return {};
+  SmallVector<int64_t> sizes, zeroPoints;
+  SmallVector<float> scales;
+  appendGroups(first, firstSize, sizes, scales, zeroPoints);
+  appendGroups(second, secondSize, sizes, scales, zeroPoints);
+  // No group has no channels.
+  if (llvm::is_contained(sizes, 0))
+    return {};
+  MLIRContext *context = first.getType().getContext();
+  DenseF32ArrayAttr scaleAttr;
+  DenseI64ArrayAttr zeroPointAttr;
+  if (!first.isDynamic()) {
+    scaleAttr = DenseF32ArrayAttr::get(context, scales);
+    zeroPointAttr = DenseI64ArrayAttr::get(context, zeroPoints);
+  }
+  return GroupedType::get(context, first.getStorageType().getWidth(),
+                          first.isSigned(), /*axis=*/-1, sizes, scaleAttr,
+                          zeroPointAttr);
 }
 
 bool qtx::isSameTensor(Value first, Value second) {

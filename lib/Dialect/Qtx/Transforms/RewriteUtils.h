@@ -31,6 +31,11 @@ mlir::Value joinAxis(mlir::OpBuilder &builder, mlir::Location loc,
 mlir::Value insertLast(mlir::OpBuilder &builder, mlir::Value piece,
                        mlir::Value whole, int64_t offset);
 
+/// The element type of the channels of `first` and then those of `second` along
+/// the last axis, in groups; null if no type has both.
+mlir::Type joinGroups(const QuantParams &first, int64_t firstSize,
+                      const QuantParams &second, int64_t secondSize);
+
 /// Whether both are the same value or equal constants.
 bool isSameTensor(mlir::Value first, mlir::Value second);
 

@@ -237,6 +237,44 @@ def QtxMergeSplitLinearPass : Pass<"qtx-merge-split-linear"> {
   ];
 }
 
+def QtxMergeProjectionsPass : Pass<"qtx-merge-projections"> {
+  let summary = "merge projections of one input into one linear";
+  let description = [{
+    Linears with the same input whose results become heads, and nothing else, become
+    one with the outputs of all: queries, keys and values, or the keys and values of
+    cross-attention. Each reader gets its slice of the result. Every bit stays
+    (Numerics.md, "Rewrites"). The input is read once, and one row of it, as in
+    decoding, has more weights to wait for at a time.
+
+    Weights, their scales, bias and seed are constants, which are joined; a bias that
+    is missing is zero. Results are all float or all quantized with static parameters:
+    different ones become groups of the merged result. Activations other than none
+    keep a linear from being merged, as do storage types that differ.
+
+    It works in storage form. A linear that stays apart though another one reads the
+    same input is a missed remark with the reason.
+
+    ```mlir
+    %q = qtx.linear %x, %wq to !quant.uniform<i8:f32, 0.02>
+        : (tensor<?x8xf32>, tensor<4x8xf32>) -> tensor<?x4xi8>
+    %k = qtx.linear %x, %wk to !quant.uniform<i8:f32, 0.05:3>
+        : (tensor<?x8xf32>, tensor<4x8xf32>) -> tensor<?x4xi8>
+    ```
+
+    becomes
+
+    ```mlir
+    %y = qtx.linear %x, %w to !qtx.grouped<i8:f32, axis=-1, [4, 4], {0.02, 0.05:3}>
+        : (tensor<?x8xf32>, tensor<8x8xf32>) -> tensor<?x8xi8>
+    %q = tensor.extract_slice %y[0, 0] [%n, 4] [1, 1] : tensor<?x8xi8> to tensor<?x4xi8>
+    %k = tensor.extract_slice %y[0, 4] [%n, 4] [1, 1] : tensor<?x8xi8> to tensor<?x4xi8>
+    ```
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"
+  ];
+}
+
 def QtxOutputGroupsToPerChannelPass : Pass<"qtx-output-groups-to-per-channel"> {
   let summary = "requantize results in groups with one scale per channel";
   let description = [{
