@@ -24,7 +24,8 @@ class Style(NamedTuple):
     pre_norm: bool = False
     activation: str = "gelu"  # "gelu_half", "gelu_whole", "gelu_tanh", "relu", "silu", "quick"
     scale: str = "div"  # "mul", "both", "query"
-    mask: str = "minus"  # "fill", "gather", "gather_nd", "float", "none", "causal", "triangle"
+    # "fill", "gather", "gather_nd", "float", "low", "none", "causal", "triangle"
+    mask: str = "minus"
     infinity: bool = False  # -inf rather than the least number, and a guard against NaN
     keys: str = "direct"  # "matrices"
     clip: bool = False
@@ -173,13 +174,14 @@ class Graph:
     def mask(self) -> str:
         """What is added to the scores."""
         kind, zero, one = self.style.mask, self.constant(0), self.constant(1)
-        if kind in ("minus", "fill", "float"):
+        if kind in ("minus", "fill", "float", "low"):
             mask = self.node("Unsqueeze", "attention_mask", self.integers(1, 2))
             mask = self.node("Sub", one, self.node("Cast", mask, to=TensorProto.FLOAT))
             if kind == "fill":
                 excluded = self.node("Cast", mask, to=TensorProto.BOOL)
                 return self.node("Where", excluded, self.never(), mask)
-            lowest = self.constant(-10000) if kind == "float" else self.never()
+            numbers = {"float": -10000, "low": -100}
+            lowest = self.constant(numbers[kind]) if kind in numbers else self.never()
             return self.node("Mul", mask, lowest)
         if kind == "triangle":
             ones = self.node(

@@ -24,8 +24,8 @@ struct Scores {
   Value transposedKey;
   double scale = 1;
   std::optional<double> softCap;
-  /// How they are quantized, in front of masks.
-  quant::UniformQuantizedType quantizer;
+  /// How they are quantized in front of masks, and behind them.
+  quant::UniformQuantizedType quantizer, maskedQuantizer;
   SmallVector<MaskTerm> masks;
 };
 
@@ -44,28 +44,6 @@ struct Probabilities {
 // Quantizers
 //===----------------------------------------------------------------------===//
 
-namespace {
-/// A value that is quantized and at once turned back.
-struct Requantized {
-  Value source;
-  quant::UniformQuantizedType type;
-};
-} // namespace
-
-/// What `value` was before it was quantized with one scale; nothing if it is
-/// not.
-static std::optional<Requantized> getRequantized(Value value) {
-  auto dequantize = strip(value).getDefiningOp<DequantizeOp>();
-  auto quantize =
-      dequantize ? dequantize.getX().getDefiningOp<QuantizeOp>() : nullptr;
-  auto type = quantize ? dyn_cast<quant::UniformQuantizedType>(
-                             getElementTypeOrSelf(quantize.getY().getType()))
-                       : nullptr;
-  if (!type)
-    return std::nullopt;
-  return Requantized{quantize.getX(), type};
-}
-
 /// The quantizer of x * factor that yields the codes of `type` for x; null if
 /// its scale is not a normal number.
 static quant::UniformQuantizedType rescale(quant::UniformQuantizedType type,
@@ -76,14 +54,6 @@ static quant::UniformQuantizedType rescale(quant::UniformQuantizedType type,
   return quant::UniformQuantizedType::get(
       type.getFlags(), type.getStorageType(), type.getExpressedType(), scale,
       type.getZeroPoint(), type.getStorageTypeMin(), type.getStorageTypeMax());
-}
-
-/// Whether quantizing by one after the other is quantizing once.
-static bool areAlike(quant::UniformQuantizedType lhs,
-                     quant::UniformQuantizedType rhs) {
-  return isClose(lhs.getScale(), rhs.getScale()) &&
-         lhs.getZeroPoint() == rhs.getZeroPoint() &&
-         lhs.getStorageType() == rhs.getStorageType();
 }
 
 //===----------------------------------------------------------------------===//
@@ -133,8 +103,9 @@ static std::optional<Scores> getSelected(NodeOp where, int depth) {
   for (unsigned index : {1, 2}) {
     std::optional<double> never = getScalar(where.getInputs()[3 - index]);
     std::optional<Scores> scores =
-        never && *never <= kNever ? getScores(where.getInputs()[index], depth)
-                                  : std::nullopt;
+        never && *never <= kNegligible
+            ? getScores(where.getInputs()[index], depth)
+            : std::nullopt;
     if (!scores)
       continue;
     MaskTerm term;
@@ -151,6 +122,11 @@ static std::optional<Scores> getSelected(NodeOp where, int depth) {
 static std::optional<Scores> getQuantizedScores(const Requantized &requantized,
                                                 double factor, int depth) {
   std::optional<Scores> scores = getScores(requantized.source, depth);
+  if (scores && !scores->masks.empty() && !scores->maskedQuantizer &&
+      factor == 1) {
+    scores->maskedQuantizer = requantized.type;
+    return scores;
+  }
   bool isInner =
       scores && scores->masks.empty() && (!scores->softCap || factor == 1) &&
       (!scores->quantizer || areAlike(scores->quantizer, requantized.type));
@@ -349,7 +325,8 @@ bool Recognizer::recognizeEagerAttention(NodeOp node) {
   attention.gamma = probabilities->shift;
   attention.zeta =
       std::max(1.0f, float(probabilities->slope + probabilities->shift));
-  if (!attention.checkOperands() || !attention.setMasks(scores->masks)) {
+  if (!attention.checkOperands() ||
+      !attention.setMasks(scores->masks, scores->maskedQuantizer)) {
     obstacles[softmax] = attention.obstacle;
     return false;
   }

@@ -103,29 +103,60 @@ void AttentionBuilder::joinFlags(Value flags) {
 
 /// Whether all terms say which keys take part, in a way that leaves no visible
 /// row without any: then infinity may take the place of a finite number.
-bool AttentionBuilder::readMasks(ArrayRef<MaskTerm> terms, KeyMask &known) {
-  MaskReader reader(getScoreDims());
+bool AttentionBuilder::readMasks(ArrayRef<MaskTerm> terms, double never,
+                                 KeyMask &known) {
+  MaskReader reader(getScoreDims(), never);
   for (const MaskTerm &term : terms) {
     KeyMask read;
-    read.isFinite = term.condition && std::isfinite(term.never);
-    bool isRead =
-        term.added ? reader.readAdded(term.added, read)
-                   : reader.readCondition(term.condition, term.isNegated, read);
-    if (!isRead || (read.isFinite && !read.others.empty()))
+    if (term.condition)
+      read.never = term.never;
+    bool isRead = term.added ? reader.readAdded(term.added, read)
+                             : term.never <= never &&
+                                   reader.readCondition(term.condition,
+                                                        term.isNegated, read);
+    if (!isRead || (std::isfinite(read.never) && !read.others.empty()))
       return false;
-    known.isCausal |= read.isCausal;
-    llvm::append_range(known.padding, read.padding);
-    llvm::append_range(known.others, read.others);
+    known.add(read);
   }
   return llvm::all_of(known.others, [&](const KeyFlags &flags) {
     return bool(getMaskShape(flags.value));
   });
 }
 
-bool AttentionBuilder::setMasks(ArrayRef<MaskTerm> terms) {
-  KeyMask known;
-  if (!readMasks(terms, known))
-    return addTerms(terms);
+bool qtx::onnx::areAlike(quant::UniformQuantizedType lhs,
+                         quant::UniformQuantizedType rhs) {
+  return isClose(lhs.getScale(), rhs.getScale()) &&
+         lhs.getZeroPoint() == rhs.getZeroPoint() &&
+         lhs.getStorageType() == rhs.getStorageType();
+}
+
+/// The same where scores are quantized behind the masks: a number that excludes
+/// becomes a code, which must leave next to nothing of a key.
+bool AttentionBuilder::readQuantizedMasks(ArrayRef<MaskTerm> terms,
+                                          quant::UniformQuantizedType quantizer,
+                                          KeyMask &known) {
+  if (scoresQuantizer && !areAlike(scoresQuantizer, quantizer)) {
+    obstacle = "its scores are quantized in front of the mask, and in another "
+               "way behind it";
+    return false;
+  }
+  constexpr double infinity = std::numeric_limits<double>::infinity();
+  if (!(requantize(quantizer, -infinity) <= kNegligible)) {
+    obstacle = "its scores are quantized behind the mask to numbers above -16, "
+               "which leave a weight to keys that are excluded";
+    return false;
+  }
+  // As far below as the scores may be high.
+  double never = kNegligible - requantize(quantizer, infinity);
+  if (readMasks(terms, never, known) && known.others.empty())
+    return true;
+  obstacle =
+      "its scores are quantized behind a mask that is not one of padding "
+      "and order, or that is no lower than scores";
+  return false;
+}
+
+void AttentionBuilder::setFlags(const KeyMask &known) {
   isCausal = known.isCausal;
   SmallVector<Value> seen;
   for (const KeyFlags &flags : known.padding) {
@@ -140,6 +171,19 @@ bool AttentionBuilder::setMasks(ArrayRef<MaskTerm> terms) {
   }
   for (const KeyFlags &flags : known.others)
     joinFlags(getMaskShape(createFlags(flags)));
+}
+
+bool AttentionBuilder::setMasks(ArrayRef<MaskTerm> terms,
+                                quant::UniformQuantizedType quantizer) {
+  KeyMask known;
+  if (quantizer) {
+    if (!readQuantizedMasks(terms, quantizer, known))
+      return false;
+    scoresQuantizer = quantizer;
+  } else if (!readMasks(terms, kNever, known)) {
+    return addTerms(terms);
+  }
+  setFlags(known);
   return true;
 }
 
@@ -147,6 +191,10 @@ bool AttentionBuilder::setMasks(ArrayRef<MaskTerm> terms) {
 bool AttentionBuilder::addTerms(ArrayRef<MaskTerm> terms) {
   Value sum;
   for (const MaskTerm &term : terms) {
+    if (term.condition && term.never > kNever) {
+      obstacle = "a number that scores may reach takes their place";
+      return false;
+    }
     Value shaped = getMaskShape(term.added ? term.added : term.condition);
     if (!shaped || (term.added && !isF32(term.added))) {
       obstacle =

@@ -33,6 +33,10 @@ inline int64_t getSize(mlir::AffineExpr size) {
   return llvm::cast<mlir::AffineConstantExpr>(size).getValue();
 }
 
+/// Whether quantizing by one after the other is quantizing once.
+bool areAlike(mlir::quant::UniformQuantizedType lhs,
+              mlir::quant::UniformQuantizedType rhs);
+
 /// One attention while it is put together.
 class AttentionBuilder {
 public:
@@ -52,7 +56,10 @@ public:
 
   /// False, with an obstacle, if the operands are not those of an attention.
   bool checkOperands();
-  bool setMasks(llvm::ArrayRef<MaskTerm> terms);
+  /// False, with an obstacle, if the masks are none of an attention. Scores
+  /// that are quantized by `quantizer` behind them are so in front of them.
+  bool setMasks(llvm::ArrayRef<MaskTerm> terms,
+                mlir::quant::UniformQuantizedType quantizer = {});
   mlir::Value create();
   /// The clauses, for people.
   std::string describe() const;
@@ -60,7 +67,11 @@ public:
   llvm::SmallVector<mlir::AffineExpr> getResultDims();
 
 private:
-  bool readMasks(llvm::ArrayRef<MaskTerm> terms, KeyMask &known);
+  bool readMasks(llvm::ArrayRef<MaskTerm> terms, double never, KeyMask &known);
+  bool readQuantizedMasks(llvm::ArrayRef<MaskTerm> terms,
+                          mlir::quant::UniformQuantizedType quantizer,
+                          KeyMask &known);
+  void setFlags(const KeyMask &known);
   mlir::Value createFlags(const KeyFlags &flags);
   mlir::Value createPaddingMask(const KeyFlags &flags);
   void joinFlags(mlir::Value flags);

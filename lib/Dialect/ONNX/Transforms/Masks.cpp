@@ -385,6 +385,10 @@ bool MaskReader::readCondition(Value value, ArrayRef<AffineExpr> coords,
     return (*scalar != 0) != isNegated;
   if (auto view = ConstantView::get(value))
     return readConstant(*view, coords, isNegated, mask);
+  // Flags that are quantized to themselves.
+  auto requantized = getRequantized(value);
+  if (requantized && requantize(requantized->type, 1) == 1)
+    return readCondition(requantized->source, coords, isNegated, mask);
   NodeOp node = getNode(value);
   if (!node || node.getDomain())
     return readLeaf(value, coords, isNegated, mask);
@@ -417,12 +421,31 @@ bool MaskReader::readCondition(Value value, ArrayRef<AffineExpr> coords,
 // Tensors that are added
 //===----------------------------------------------------------------------===//
 
-static bool isNever(Value value, KeyMask &mask) {
+void KeyMask::add(const KeyMask &other) {
+  isCausal |= other.isCausal;
+  llvm::append_range(padding, other.padding);
+  llvm::append_range(others, other.others);
+  never = std::max(never, other.never);
+}
+
+bool MaskReader::isNever(Value value, KeyMask &mask) {
   std::optional<double> scalar = getScalar(value);
-  if (!scalar || !(*scalar <= kNever))
+  if (!scalar || !(*scalar <= never))
     return false;
-  mask.isFinite |= std::isfinite(*scalar);
+  mask.never = std::max(mask.never, *scalar);
   return true;
+}
+
+/// A mask that is quantized by itself: 0 stays, and what excludes becomes the
+/// number of a code.
+bool MaskReader::readRequantized(const Requantized &requantized,
+                                 ArrayRef<AffineExpr> coords, KeyMask &mask) {
+  KeyMask inner;
+  if (!readAdded(requantized.source, coords, inner))
+    return false;
+  inner.never = requantize(requantized.type, inner.never);
+  mask.add(inner);
+  return inner.never <= never;
 }
 
 bool MaskReader::readWhere(NodeOp where, ArrayRef<AffineExpr> coords,
@@ -455,12 +478,15 @@ bool MaskReader::readAdded(Value value, ArrayRef<AffineExpr> coords,
     // 0 keeps, everything else must exclude.
     for (int64_t index = 0; index < view->getNumElements(); ++index) {
       double number = view->getNumber(index);
-      if (number != 0 && !(number <= kNever))
+      if (number != 0 && !(number <= never))
         return false;
-      mask.isFinite |= number != 0 && std::isfinite(number);
+      if (number != 0)
+        mask.never = std::max(mask.never, number);
     }
     return readConstant(*view, coords, /*isNegated=*/true, mask);
   }
+  if (auto requantized = getRequantized(value))
+    return readRequantized(*requantized, coords, mask);
   NodeOp node = getNode(value);
   if (!node || node.getDomain())
     return false;

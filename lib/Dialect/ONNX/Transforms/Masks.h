@@ -10,6 +10,7 @@
 #define QTX_LIB_DIALECT_ONNX_TRANSFORMS_MASKS_H
 
 #include "Matchers.h"
+#include <limits>
 
 namespace qtx::onnx {
 
@@ -30,23 +31,28 @@ struct KeyMask {
   llvm::SmallVector<KeyFlags> padding;
   /// Other conditions, of a shape that broadcasts to that of the scores.
   llvm::SmallVector<KeyFlags> others;
-  /// Whether the number that an excluded key gets is finite.
-  bool isFinite = false;
+  /// The largest number that is added to the score of an excluded key.
+  double never = -std::numeric_limits<double>::infinity();
+
+  void add(const KeyMask &other);
 };
 
 /// The largest number that is taken for a mask's "never": fp32 exponentials
 /// vanish below it whatever the score is.
 constexpr double kNever = -1e30;
 
+/// e to this is less than half of what fp32 tells from 1.
+constexpr double kNegligible = -16;
+
 /// Reads the tensors from which graphs make masks, as functions of the
 /// coordinates b, h, i and j of a score: index tensors, comparisons of them,
 /// gathered flags.
 class MaskReader {
 public:
-  explicit MaskReader(llvm::ArrayRef<mlir::AffineExpr> scoreDims)
-      : scoreDims(scoreDims) {}
+  MaskReader(llvm::ArrayRef<mlir::AffineExpr> scoreDims, double never)
+      : scoreDims(scoreDims), never(never) {}
 
-  /// A tensor that is added to the scores: 0, or at most `kNever`. False if
+  /// A tensor that is added to the scores: 0, or at most `never`. False if
   /// that does not follow from the graph.
   bool readAdded(mlir::Value value, KeyMask &mask);
   /// A condition on which scores are kept.
@@ -72,6 +78,9 @@ private:
 
   bool readAdded(mlir::Value value, llvm::ArrayRef<mlir::AffineExpr> coords,
                  KeyMask &mask);
+  bool readRequantized(const Requantized &requantized,
+                       llvm::ArrayRef<mlir::AffineExpr> coords, KeyMask &mask);
+  bool isNever(mlir::Value value, KeyMask &mask);
   bool readWhere(NodeOp where, llvm::ArrayRef<mlir::AffineExpr> coords,
                  KeyMask &mask);
   bool readCondition(mlir::Value value, llvm::ArrayRef<mlir::AffineExpr> coords,
@@ -100,6 +109,7 @@ private:
   bool isOne(mlir::AffineExpr size);
 
   llvm::SmallVector<mlir::AffineExpr> scoreDims;
+  double never;
   int budget = 1 << 12;
 };
 

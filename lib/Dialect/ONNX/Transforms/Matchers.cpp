@@ -8,11 +8,14 @@
 
 #include "Matchers.h"
 #include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/TypeUtilities.h"
+#include "qtx/Dialect/Qtx/IR/QuantizationOps.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringSwitch.h"
 #include <cmath>
 
 using namespace mlir;
+using namespace qtx;
 using namespace qtx::onnx;
 
 //===----------------------------------------------------------------------===//
@@ -393,6 +396,27 @@ Value qtx::onnx::getTransposed(Value value, ArrayRef<int64_t> permutation) {
   std::optional<SmallVector<int64_t>> perm = node.getIntsAttr("perm");
   return perm && ArrayRef<int64_t>(*perm) == permutation ? node.getInputs()[0]
                                                          : Value();
+}
+
+std::optional<Requantized> qtx::onnx::getRequantized(Value value) {
+  auto dequantize = strip(value).getDefiningOp<DequantizeOp>();
+  auto quantize =
+      dequantize ? dequantize.getX().getDefiningOp<QuantizeOp>() : nullptr;
+  auto type = quantize ? dyn_cast<quant::UniformQuantizedType>(
+                             getElementTypeOrSelf(quantize.getY().getType()))
+                       : nullptr;
+  if (!type)
+    return std::nullopt;
+  return Requantized{quantize.getX(), type};
+}
+
+float qtx::onnx::requantize(quant::UniformQuantizedType type, double number) {
+  auto zeroPoint = static_cast<double>(type.getZeroPoint());
+  double code =
+      std::clamp<double>(std::nearbyint(number / type.getScale()) + zeroPoint,
+                         type.getStorageTypeMin(), type.getStorageTypeMax());
+  return static_cast<float>(type.getScale()) *
+         static_cast<float>(code - zeroPoint);
 }
 
 /// Adds the nodes that read `value` to `users`; false if something else does.

@@ -10,6 +10,7 @@
 #define QTX_LIB_DIALECT_ONNX_TRANSFORMS_MATCHERS_H
 
 #include "Constants.h"
+#include "mlir/Dialect/Quant/IR/QuantTypes.h"
 #include "qtx/Dialect/ONNX/IR/ONNX.h"
 
 namespace qtx::onnx {
@@ -51,6 +52,17 @@ struct ScalarAndValue {
   mlir::Value value;
 };
 std::optional<ScalarAndValue> getScalarOperand(NodeOp node);
+
+/// A value that is quantized and at once turned back.
+struct Requantized {
+  mlir::Value source;
+  mlir::quant::UniformQuantizedType type;
+};
+/// What `value` was before it was quantized with one scale; nothing if it is
+/// not.
+std::optional<Requantized> getRequantized(mlir::Value value);
+/// What `number` becomes when it is quantized and turned back.
+float requantize(mlir::quant::UniformQuantizedType type, double number);
 
 /// The factor c and x of `x * c` or `x / c`, through any number of them. The
 /// shape of x is that of `value`.

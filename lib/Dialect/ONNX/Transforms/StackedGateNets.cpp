@@ -14,6 +14,7 @@
 
 #include "GateNets.h"
 #include "Recognizer.h"
+#include "llvm/ADT/DenseSet.h"
 
 using namespace mlir;
 using namespace qtx;

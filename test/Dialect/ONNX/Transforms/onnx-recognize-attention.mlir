@@ -521,14 +521,155 @@ func.func @quantized_otherwise(%q: tensor<2x4x3x5xf32>, %k: tensor<2x4x5x3xf32>,
   return %y : tensor<2x4x3x5xf32>
 }
 
-// CHECK-LABEL: func.func @quantized_behind_mask(
-// CHECK-NOT: qtx.attention
-func.func @quantized_behind_mask(%q: tensor<2x4x3x5xf32>, %k: tensor<2x4x5x3xf32>, %v: tensor<2x4x3x5xf32>, %m: tensor<2x1x1x3xf32>) -> tensor<2x4x3x5xf32> {
-  %half = arith.constant dense<0.5> : tensor<f32>
+// Behind a mask of padding, after which the scores lie far above the number that excludes; the
+// flags of the mask and the mask are quantized too.
+// CHECK-LABEL: func.func @quantized_behind_padding(
+// CHECK: qtx.attention {{.*}} mask(%{{.*}}) scale 1.000000e+00 scores !quant.uniform<i8:f32, 5.000000e-01:90> : ({{.*}}, tensor<2x1x1x3xi1>)
+// REMARK: Remark="found qtx.attention, with a mask of flags, with quantized scores"
+func.func @quantized_behind_padding(%q: tensor<2x4x3x5xf32>, %k: tensor<2x4x5x3xf32>, %v: tensor<2x4x3x5xf32>, %m: tensor<2x3xi64>) -> tensor<2x4x3x5xf32> {
+  %one = arith.constant dense<1.0> : tensor<f32>
+  %never = arith.constant dense<-100.0> : tensor<f32>
+  %m4 = onnx.node "Reshape"(%m) : (tensor<2x3xi64>) -> tensor<2x1x1x3xi64>
+  %f = onnx.node "Cast"(%m4) : (tensor<2x1x1x3xi64>) -> tensor<2x1x1x3xf32>
+  %fq_codes = qtx.quantize %f : tensor<2x1x1x3xf32> -> tensor<2x1x1x3x!quant.uniform<i8:f32, 0.00392156886:-128>>
+  %fq = qtx.dequantize %fq_codes : tensor<2x1x1x3x!quant.uniform<i8:f32, 0.00392156886:-128>> -> tensor<2x1x1x3xf32>
+  %i = onnx.node "Sub"(%one, %fq) : (tensor<f32>, tensor<2x1x1x3xf32>) -> tensor<2x1x1x3xf32>
+  %n = onnx.node "Mul"(%i, %never) : (tensor<2x1x1x3xf32>, tensor<f32>) -> tensor<2x1x1x3xf32>
+  %nq_codes = qtx.quantize %n : tensor<2x1x1x3xf32> -> tensor<2x1x1x3x!quant.uniform<i8:f32, 0.4:127>>
+  %nq = qtx.dequantize %nq_codes : tensor<2x1x1x3x!quant.uniform<i8:f32, 0.4:127>> -> tensor<2x1x1x3xf32>
   %p = onnx.node "MatMul"(%q, %k) : (tensor<2x4x3x5xf32>, tensor<2x4x5x3xf32>) -> tensor<2x4x3x3xf32>
-  %s = onnx.node "Add"(%p, %m) : (tensor<2x4x3x3xf32>, tensor<2x1x1x3xf32>) -> tensor<2x4x3x3xf32>
+  %s = onnx.node "Add"(%p, %nq) : (tensor<2x4x3x3xf32>, tensor<2x1x1x3xf32>) -> tensor<2x4x3x3xf32>
+  %sq_codes = qtx.quantize %s : tensor<2x4x3x3xf32> -> tensor<2x4x3x3x!quant.uniform<i8:f32, 0.5:90>>
+  %sq = qtx.dequantize %sq_codes : tensor<2x4x3x3x!quant.uniform<i8:f32, 0.5:90>> -> tensor<2x4x3x3xf32>
+  %w = onnx.node "Softmax"(%sq) attributes {axis = 3 : si64} : (tensor<2x4x3x3xf32>) -> tensor<2x4x3x3xf32>
+  %y = onnx.node "MatMul"(%w, %v) : (tensor<2x4x3x3xf32>, tensor<2x4x3x5xf32>) -> tensor<2x4x3x5xf32>
+  return %y : tensor<2x4x3x5xf32>
+}
+
+// The same codes in front of the mask and behind it.
+// CHECK-LABEL: func.func @quantized_around_padding(
+// CHECK: qtx.attention {{.*}} scores !quant.uniform<i8:f32, 5.000000e-01:90> : ({{.*}}, tensor<2x1x1x3xi1>)
+func.func @quantized_around_padding(%q: tensor<2x4x3x5xf32>, %k: tensor<2x4x5x3xf32>, %v: tensor<2x4x3x5xf32>, %m: tensor<2x3xi64>) -> tensor<2x4x3x5xf32> {
+  %one = arith.constant dense<1.0> : tensor<f32>
+  %never = arith.constant dense<-100.0> : tensor<f32>
+  %m4 = onnx.node "Reshape"(%m) : (tensor<2x3xi64>) -> tensor<2x1x1x3xi64>
+  %f = onnx.node "Cast"(%m4) : (tensor<2x1x1x3xi64>) -> tensor<2x1x1x3xf32>
+  %i = onnx.node "Sub"(%one, %f) : (tensor<f32>, tensor<2x1x1x3xf32>) -> tensor<2x1x1x3xf32>
+  %n = onnx.node "Mul"(%i, %never) : (tensor<2x1x1x3xf32>, tensor<f32>) -> tensor<2x1x1x3xf32>
+  %p = onnx.node "MatMul"(%q, %k) : (tensor<2x4x3x5xf32>, tensor<2x4x5x3xf32>) -> tensor<2x4x3x3xf32>
+  %pq_codes = qtx.quantize %p : tensor<2x4x3x3xf32> -> tensor<2x4x3x3x!quant.uniform<i8:f32, 0.5:90>>
+  %pq = qtx.dequantize %pq_codes : tensor<2x4x3x3x!quant.uniform<i8:f32, 0.5:90>> -> tensor<2x4x3x3xf32>
+  %s = onnx.node "Add"(%pq, %n) : (tensor<2x4x3x3xf32>, tensor<2x1x1x3xf32>) -> tensor<2x4x3x3xf32>
+  %sq_codes = qtx.quantize %s : tensor<2x4x3x3xf32> -> tensor<2x4x3x3x!quant.uniform<i8:f32, 0.5:90>>
+  %sq = qtx.dequantize %sq_codes : tensor<2x4x3x3x!quant.uniform<i8:f32, 0.5:90>> -> tensor<2x4x3x3xf32>
+  %w = onnx.node "Softmax"(%sq) attributes {axis = 3 : si64} : (tensor<2x4x3x3xf32>) -> tensor<2x4x3x3xf32>
+  %y = onnx.node "MatMul"(%w, %v) : (tensor<2x4x3x3xf32>, tensor<2x4x3x5xf32>) -> tensor<2x4x3x5xf32>
+  return %y : tensor<2x4x3x5xf32>
+}
+
+// The least code of what is excluded is -7.86.
+// CHECK-LABEL: func.func @quantized_narrowly(
+// CHECK-NOT: qtx.attention
+// REMARK: Reason="Softmax stays: its scores are quantized behind the mask to numbers above -16, which leave a weight to keys that are excluded"
+func.func @quantized_narrowly(%q: tensor<2x4x3x5xf32>, %k: tensor<2x4x5x3xf32>, %v: tensor<2x4x3x5xf32>, %m: tensor<2x3xi64>) -> tensor<2x4x3x5xf32> {
+  %one = arith.constant dense<1.0> : tensor<f32>
+  %never = arith.constant dense<-3.40282347E+38> : tensor<f32>
+  %m4 = onnx.node "Reshape"(%m) : (tensor<2x3xi64>) -> tensor<2x1x1x3xi64>
+  %f = onnx.node "Cast"(%m4) : (tensor<2x1x1x3xi64>) -> tensor<2x1x1x3xf32>
+  %i = onnx.node "Sub"(%one, %f) : (tensor<f32>, tensor<2x1x1x3xf32>) -> tensor<2x1x1x3xf32>
+  %n = onnx.node "Mul"(%i, %never) : (tensor<2x1x1x3xf32>, tensor<f32>) -> tensor<2x1x1x3xf32>
+  %p = onnx.node "MatMul"(%q, %k) : (tensor<2x4x3x5xf32>, tensor<2x4x5x3xf32>) -> tensor<2x4x3x3xf32>
+  %s = onnx.node "Add"(%p, %n) : (tensor<2x4x3x3xf32>, tensor<2x1x1x3xf32>) -> tensor<2x4x3x3xf32>
   %sq_codes = qtx.quantize %s : tensor<2x4x3x3xf32> -> tensor<2x4x3x3x!quant.uniform<i8:f32, 0.06:3>>
   %sq = qtx.dequantize %sq_codes : tensor<2x4x3x3x!quant.uniform<i8:f32, 0.06:3>> -> tensor<2x4x3x3xf32>
+  %w = onnx.node "Softmax"(%sq) attributes {axis = 3 : si64} : (tensor<2x4x3x3xf32>) -> tensor<2x4x3x3xf32>
+  %y = onnx.node "MatMul"(%w, %v) : (tensor<2x4x3x3xf32>, tensor<2x4x3x5xf32>) -> tensor<2x4x3x5xf32>
+  return %y : tensor<2x4x3x5xf32>
+}
+
+// Scores of up to 18.5 reach above what is excluded.
+// CHECK-LABEL: func.func @quantized_near(
+// CHECK-NOT: qtx.attention
+// REMARK: Reason="Softmax stays: its scores are quantized behind a mask that is not one of padding and order, or that is no lower than scores"
+func.func @quantized_near(%q: tensor<2x4x3x5xf32>, %k: tensor<2x4x5x3xf32>, %v: tensor<2x4x3x5xf32>, %m: tensor<2x3xi64>) -> tensor<2x4x3x5xf32> {
+  %one = arith.constant dense<1.0> : tensor<f32>
+  %never = arith.constant dense<-30.0> : tensor<f32>
+  %m4 = onnx.node "Reshape"(%m) : (tensor<2x3xi64>) -> tensor<2x1x1x3xi64>
+  %f = onnx.node "Cast"(%m4) : (tensor<2x1x1x3xi64>) -> tensor<2x1x1x3xf32>
+  %i = onnx.node "Sub"(%one, %f) : (tensor<f32>, tensor<2x1x1x3xf32>) -> tensor<2x1x1x3xf32>
+  %n = onnx.node "Mul"(%i, %never) : (tensor<2x1x1x3xf32>, tensor<f32>) -> tensor<2x1x1x3xf32>
+  %p = onnx.node "MatMul"(%q, %k) : (tensor<2x4x3x5xf32>, tensor<2x4x5x3xf32>) -> tensor<2x4x3x3xf32>
+  %s = onnx.node "Add"(%p, %n) : (tensor<2x4x3x3xf32>, tensor<2x1x1x3xf32>) -> tensor<2x4x3x3xf32>
+  %sq_codes = qtx.quantize %s : tensor<2x4x3x3xf32> -> tensor<2x4x3x3x!quant.uniform<i8:f32, 0.5:90>>
+  %sq = qtx.dequantize %sq_codes : tensor<2x4x3x3x!quant.uniform<i8:f32, 0.5:90>> -> tensor<2x4x3x3xf32>
+  %w = onnx.node "Softmax"(%sq) attributes {axis = 3 : si64} : (tensor<2x4x3x3xf32>) -> tensor<2x4x3x3xf32>
+  %y = onnx.node "MatMul"(%w, %v) : (tensor<2x4x3x3xf32>, tensor<2x4x3x5xf32>) -> tensor<2x4x3x5xf32>
+  return %y : tensor<2x4x3x5xf32>
+}
+
+// A mask that is quantized to what scores reach.
+// CHECK-LABEL: func.func @quantized_mask(
+// CHECK-NOT: qtx.attention
+func.func @quantized_mask(%q: tensor<2x4x3x5xf32>, %k: tensor<2x4x5x3xf32>, %v: tensor<2x4x3x5xf32>, %m: tensor<2x3xi64>) -> tensor<2x4x3x5xf32> {
+  %one = arith.constant dense<1.0> : tensor<f32>
+  %never = arith.constant dense<-100.0> : tensor<f32>
+  %m4 = onnx.node "Reshape"(%m) : (tensor<2x3xi64>) -> tensor<2x1x1x3xi64>
+  %f = onnx.node "Cast"(%m4) : (tensor<2x1x1x3xi64>) -> tensor<2x1x1x3xf32>
+  %i = onnx.node "Sub"(%one, %f) : (tensor<f32>, tensor<2x1x1x3xf32>) -> tensor<2x1x1x3xf32>
+  %n = onnx.node "Mul"(%i, %never) : (tensor<2x1x1x3xf32>, tensor<f32>) -> tensor<2x1x1x3xf32>
+  %nq_codes = qtx.quantize %n : tensor<2x1x1x3xf32> -> tensor<2x1x1x3x!quant.uniform<i8:f32, 0.1:127>>
+  %nq = qtx.dequantize %nq_codes : tensor<2x1x1x3x!quant.uniform<i8:f32, 0.1:127>> -> tensor<2x1x1x3xf32>
+  %p = onnx.node "MatMul"(%q, %k) : (tensor<2x4x3x5xf32>, tensor<2x4x5x3xf32>) -> tensor<2x4x3x3xf32>
+  %s = onnx.node "Add"(%p, %nq) : (tensor<2x4x3x3xf32>, tensor<2x1x1x3xf32>) -> tensor<2x4x3x3xf32>
+  %sq_codes = qtx.quantize %s : tensor<2x4x3x3xf32> -> tensor<2x4x3x3x!quant.uniform<i8:f32, 0.5:90>>
+  %sq = qtx.dequantize %sq_codes : tensor<2x4x3x3x!quant.uniform<i8:f32, 0.5:90>> -> tensor<2x4x3x3xf32>
+  %w = onnx.node "Softmax"(%sq) attributes {axis = 3 : si64} : (tensor<2x4x3x3xf32>) -> tensor<2x4x3x3xf32>
+  %y = onnx.node "MatMul"(%w, %v) : (tensor<2x4x3x3xf32>, tensor<2x4x3x5xf32>) -> tensor<2x4x3x5xf32>
+  return %y : tensor<2x4x3x5xf32>
+}
+
+// CHECK-LABEL: func.func @quantized_differently(
+// CHECK-NOT: qtx.attention
+// REMARK: Reason="Softmax stays: its scores are quantized in front of the mask, and in another way behind it"
+func.func @quantized_differently(%q: tensor<2x4x3x5xf32>, %k: tensor<2x4x5x3xf32>, %v: tensor<2x4x3x5xf32>, %m: tensor<2x3xi64>) -> tensor<2x4x3x5xf32> {
+  %one = arith.constant dense<1.0> : tensor<f32>
+  %never = arith.constant dense<-100.0> : tensor<f32>
+  %m4 = onnx.node "Reshape"(%m) : (tensor<2x3xi64>) -> tensor<2x1x1x3xi64>
+  %f = onnx.node "Cast"(%m4) : (tensor<2x1x1x3xi64>) -> tensor<2x1x1x3xf32>
+  %i = onnx.node "Sub"(%one, %f) : (tensor<f32>, tensor<2x1x1x3xf32>) -> tensor<2x1x1x3xf32>
+  %n = onnx.node "Mul"(%i, %never) : (tensor<2x1x1x3xf32>, tensor<f32>) -> tensor<2x1x1x3xf32>
+  %p = onnx.node "MatMul"(%q, %k) : (tensor<2x4x3x5xf32>, tensor<2x4x5x3xf32>) -> tensor<2x4x3x3xf32>
+  %pq_codes = qtx.quantize %p : tensor<2x4x3x3xf32> -> tensor<2x4x3x3x!quant.uniform<i8:f32, 0.1:3>>
+  %pq = qtx.dequantize %pq_codes : tensor<2x4x3x3x!quant.uniform<i8:f32, 0.1:3>> -> tensor<2x4x3x3xf32>
+  %s = onnx.node "Add"(%pq, %n) : (tensor<2x4x3x3xf32>, tensor<2x1x1x3xf32>) -> tensor<2x4x3x3xf32>
+  %sq_codes = qtx.quantize %s : tensor<2x4x3x3xf32> -> tensor<2x4x3x3x!quant.uniform<i8:f32, 0.5:90>>
+  %sq = qtx.dequantize %sq_codes : tensor<2x4x3x3x!quant.uniform<i8:f32, 0.5:90>> -> tensor<2x4x3x3xf32>
+  %w = onnx.node "Softmax"(%sq) attributes {axis = 3 : si64} : (tensor<2x4x3x3xf32>) -> tensor<2x4x3x3xf32>
+  %y = onnx.node "MatMul"(%w, %v) : (tensor<2x4x3x3xf32>, tensor<2x4x3x5xf32>) -> tensor<2x4x3x5xf32>
+  return %y : tensor<2x4x3x5xf32>
+}
+
+// A number that takes the place of scores is no mask of its own.
+// CHECK-LABEL: func.func @replaced(
+// CHECK-NOT: qtx.attention
+// REMARK: Reason="Softmax stays: a number that scores may reach takes their place"
+func.func @replaced(%q: tensor<2x4x3x5xf32>, %k: tensor<2x4x5x3xf32>, %v: tensor<2x4x3x5xf32>, %m: tensor<2x1x1x3xi1>) -> tensor<2x4x3x5xf32> {
+  %never = arith.constant dense<-100.0> : tensor<f32>
+  %p = onnx.node "MatMul"(%q, %k) : (tensor<2x4x3x5xf32>, tensor<2x4x5x3xf32>) -> tensor<2x4x3x3xf32>
+  %s = onnx.node "Where"(%m, %p, %never) : (tensor<2x1x1x3xi1>, tensor<2x4x3x3xf32>, tensor<f32>) -> tensor<2x4x3x3xf32>
+  %w = onnx.node "Softmax"(%s) attributes {axis = 3 : si64} : (tensor<2x4x3x3xf32>) -> tensor<2x4x3x3xf32>
+  %y = onnx.node "MatMul"(%w, %v) : (tensor<2x4x3x3xf32>, tensor<2x4x3x5xf32>) -> tensor<2x4x3x5xf32>
+  return %y : tensor<2x4x3x5xf32>
+}
+
+// CHECK-LABEL: func.func @replaced_and_quantized(
+// CHECK: qtx.attention {{.*}} scores !quant.uniform<i8:f32, 5.000000e-01:90> : ({{.*}}, tensor<2x1x1x3xi1>)
+func.func @replaced_and_quantized(%q: tensor<2x4x3x5xf32>, %k: tensor<2x4x5x3xf32>, %v: tensor<2x4x3x5xf32>, %m: tensor<2x1x1x3xi1>) -> tensor<2x4x3x5xf32> {
+  %never = arith.constant dense<-100.0> : tensor<f32>
+  %p = onnx.node "MatMul"(%q, %k) : (tensor<2x4x3x5xf32>, tensor<2x4x5x3xf32>) -> tensor<2x4x3x3xf32>
+  %s = onnx.node "Where"(%m, %p, %never) : (tensor<2x1x1x3xi1>, tensor<2x4x3x3xf32>, tensor<f32>) -> tensor<2x4x3x3xf32>
+  %sq_codes = qtx.quantize %s : tensor<2x4x3x3xf32> -> tensor<2x4x3x3x!quant.uniform<i8:f32, 0.5:90>>
+  %sq = qtx.dequantize %sq_codes : tensor<2x4x3x3x!quant.uniform<i8:f32, 0.5:90>> -> tensor<2x4x3x3xf32>
   %w = onnx.node "Softmax"(%sq) attributes {axis = 3 : si64} : (tensor<2x4x3x3xf32>) -> tensor<2x4x3x3xf32>
   %y = onnx.node "MatMul"(%w, %v) : (tensor<2x4x3x3xf32>, tensor<2x4x3x5xf32>) -> tensor<2x4x3x5xf32>
   return %y : tensor<2x4x3x5xf32>
