@@ -12,7 +12,6 @@ they are absent, as in the default run, all of this is skipped. See docs/ModelZo
 import contextlib
 import importlib.util
 import io
-import subprocess
 import warnings
 from typing import NamedTuple
 
@@ -26,6 +25,7 @@ MISSING = [name for name in ("torch", "transformers")
 if MISSING:
     pytest.skip(f"unsupported: no package {', '.join(MISSING)}", allow_module_level=True)
 HAS_DYNAMO = importlib.util.find_spec("onnxscript") is not None
+HAS_OPTIMUM = importlib.util.find_spec("optimum") is not None
 
 import torch  # noqa: E402
 import transformers  # noqa: E402
@@ -128,8 +128,8 @@ RELATIVES = {
         **SHARED, "head_dim": 8, "sliding_window": 4},
         masks=("added", "causal flags"), has_sdpa=False),
 }
-# Their TorchScript export interpolates a table of positions by Resize.
-FOLDED = {
+# Their TorchScript export interpolates a table of positions by Resize, which dynamo folds.
+RESIZED = {
     "beit": Architecture("Beit", {**IMAGES, "use_relative_position_bias": True},
                          input="pixel_values", masks=ADDED),
     "dinov2": Architecture(
@@ -221,6 +221,19 @@ def compile_library(path, suffix, *options):
     return objects.Library.from_file(path, path.with_suffix(suffix), "-O0", *options)
 
 
+def compare(path, architecture, feeds):
+    """Both libraries of a model with ONNX Runtime."""
+    check_operations(architecture, path)
+    libraries = [compile_library(path, ".fast.so", "--recipe=none"),
+                 compile_library(path, ".reference.so", "--recipe=none", "--reference")]
+    for feed in feeds:
+        expected = onnx_models.run_onnxruntime(path, feed)
+        kept = onnx_models.get_kept(feed, expected)
+        for library in libraries:
+            (actual,) = library.run_named(feed)
+            onnx_models.expect_close(actual, expected, kept)
+
+
 def check(path, architecture, exporter, attention, is_dynamic):
     if exporter == "dynamo" and not HAS_DYNAMO:
         pytest.skip("unsupported: no package onnxscript")
@@ -228,17 +241,8 @@ def check(path, architecture, exporter, attention, is_dynamic):
         pytest.skip("unsupported by transformers")
     model = make_model(architecture, attention)
     export(path, model, make_feeds(architecture, (2, 9)), exporter, is_dynamic)
-    check_operations(architecture, path)
-
-    libraries = [compile_library(path, ".fast.so", "--recipe=none"),
-                 compile_library(path, ".reference.so", "--recipe=none", "--reference")]
-    for shape in [(2, 9), (3, 13)] if is_dynamic else [(2, 9)]:
-        feeds = make_feeds(architecture, shape, seed=1)
-        expected = onnx_models.run_onnxruntime(path, feeds)
-        kept = onnx_models.get_kept(feeds, expected)
-        for library in libraries:
-            (actual,) = library.run_named(feeds)
-            onnx_models.expect_close(actual, expected, kept)
+    shapes = [(2, 9), (3, 13)] if is_dynamic else [(2, 9)]
+    compare(path, architecture, [make_feeds(architecture, shape, seed=1) for shape in shapes])
 
 
 @pytest.mark.parametrize("name", [*REQUIRED, *RELATIVES])
@@ -274,23 +278,58 @@ def test_relatives(name, exporter, attention, tmp_path):
 
 
 @pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
-@pytest.mark.parametrize("name", ["electra", "t5-encoder", "clip-vision", "llama"])
+@pytest.mark.parametrize("name", ["electra", "t5-encoder", "clip-vision", "llama", "mistral"])
 def test_static_relatives(name, exporter, tmp_path):
     check(tmp_path / "model.onnx", RELATIVES[name], exporter, "sdpa", False)
 
 
-@pytest.mark.parametrize("name", FOLDED)
-def test_folded(name, tmp_path):
-    check(tmp_path / "model.onnx", FOLDED[name], "dynamo", "sdpa", True)
+@pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
+@pytest.mark.parametrize("name", RESIZED)
+def test_resized(name, exporter, tmp_path):
+    check(tmp_path / "model.onnx", RESIZED[name], exporter, "sdpa", True)
 
 
-@pytest.mark.parametrize("name", FOLDED)
-def test_resize(name, tmp_path):
-    """One error, and no file."""
-    path = tmp_path / "model.onnx"
-    model = make_model(FOLDED[name], "sdpa")
-    export(path, model, make_feeds(FOLDED[name], (2, 9)), "torchscript", True)
-    done = subprocess.run([objects.QTXC, path, "-o", tmp_path / "model.o", "--recipe=none"],
-                          capture_output=True, text=True, check=False)
-    assert done.returncode == 1 and "unsupported operators:\n  Resize (" in done.stderr
-    assert not (tmp_path / "model.o").exists()
+# ---- Optimum -----------------------------------------------------------------
+
+# The task, and what of the architecture is other than above.
+OPTIMUM = {
+    "bert": ("feature-extraction", {}),
+    "distilbert": ("feature-extraction", {}),
+    "roberta": ("feature-extraction", {}),
+    "vit": ("image-feature-extraction", {}),
+    "gpt2": ("text-generation", {"model": "GPT2LMHeadModel"}),
+    # Its mask is written by ScatterND in the version of transformers that Optimum takes.
+    "opt": ("text-generation", {"model": "OPTForCausalLM", "masks": ADDED}),
+}
+
+
+def export_by_optimum(folder, model, task, is_dynamic):
+    """A model as it is saved: weights and configuration, no tokenizer."""
+    from optimum.exporters.onnx import main_export
+
+    model.save_pretrained(folder / "model")
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        main_export(str(folder / "model"), folder / "exported", task=task, do_validation=False,
+                    no_dynamic_axes=not is_dynamic, batch_size=2, sequence_length=9)
+    return folder / "exported" / "model.onnx"
+
+
+def add_positions(feeds):
+    """Positions that are counted from the mask, as generation passes them."""
+    if "attention_mask" in feeds:
+        places = np.cumsum(feeds["attention_mask"], axis=1) - 1
+        feeds["position_ids"] = np.maximum(places, 0)
+    return feeds
+
+
+@pytest.mark.skipif(not HAS_OPTIMUM, reason="unsupported: no package optimum")
+@pytest.mark.parametrize("is_dynamic", [True, False], ids=["dynamic", "static"])
+@pytest.mark.parametrize("name", OPTIMUM)
+def test_optimum(name, is_dynamic, tmp_path):
+    task, changes = OPTIMUM[name]
+    architecture = REQUIRED[name]._replace(**changes)
+    path = export_by_optimum(tmp_path, make_model(architecture, "sdpa"), task, is_dynamic)
+    shapes = [(2, 9), (3, 13)] if is_dynamic else [(2, 9)]
+    compare(path, architecture,
+            [add_positions(make_feeds(architecture, shape, seed=1)) for shape in shapes])
