@@ -21,9 +21,9 @@ DECODE = (1, 8192, 16384)
 QUICK_SHAPES = ((16, 192, 64),)
 QUICK_DECODE = (1, 192, 256)
 ROUNDS = 30
-# Two 512-bit units, as LLVM 22 describes them. It gives Sapphire Rapids one, and Zen 4 a
-# VPDPBUSD in more than two cycles.
-LOOP_CPU = "cascadelake"
+# With AVX-512 two 512-bit units, as LLVM 22 describes them. It gives Sapphire Rapids one, and
+# Zen 4 a VPDPBUSD in more than two cycles.
+LOOP_CPUS = {"avx512": "cascadelake", "avx2": "znver3"}
 
 # What multiplies, and the features that choose it.
 ROWS = {
@@ -131,7 +131,7 @@ def analyse_loop(shape, row):
     if not found or row.startswith("amx"):
         return {}
     tile = max(found, key=lambda loop: loop.count(loops.DOTS))
-    analysis = loops.analyse(tile, LOOP_CPU)
+    analysis = loops.analyse(tile, LOOP_CPUS[row.split("-")[0]])
     return {"loop_dots": tile.count(loops.DOTS), "loop_cycles": analysis.cycles,
             "loop_port_limit": analysis.port_limit}
 
@@ -223,11 +223,9 @@ def run(options):
         if not machine.can_run(ROWS[name]):
             rows.append({"isa": name, "missing": "not on this machine"})
             continue
-        # Narrower sets do not have goals for every kind.
-        kinds = ["per tensor", "quantize, per tensor", "quantize, 6 groups"] if "avx2" in name else KINDS
-        jobs = [(shape, list(kinds)) for shape in shapes]
-        # What one token needs does not depend on the row: memory decides.
-        if name == "avx512-vnni":
+        jobs = [(shape, list(KINDS)) for shape in shapes]
+        # Memory decides what one token needs, if weights are no more bytes than they have to be.
+        if name in ("avx512-vnni", "avx2-int16"):
             jobs.append((decode, ["per tensor", "int4", "int4, blocks of 128"]))
         for shape, kinds in jobs:
             try:

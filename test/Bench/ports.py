@@ -1,17 +1,23 @@
 # Part of the qtx project, under the Apache License v2.0 with LLVM Exceptions.
 # See LICENSE for license information.
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
-"""What an operation costs beside dot products that keep their pipes busy.
+"""What an operation costs beside dot products that keep their pipes busy, and the end of an
+iteration.
 
     python test/Bench/ports.py
 
-A loop of 24 independent VPDPBUSD is timed with and without eight copies of the
-operation between them; prints the difference in cycles for each copy, where a dot
+With AVX512-VNNI a loop of 24 independent VPDPBUSD is timed with and without eight copies of
+the operation between them; prints the difference in cycles for each copy, where a dot
 product alone takes one.
+
+With AVX2 loops over a tile of 6 rows and 2 vectors are timed that have several steps in an
+iteration; prints the cycles of a step, where a 64-bit multiplication takes three. Another
+thread on the core changes them, so loops run in turn.
 """
 
 import ctypes
 import pathlib
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -48,14 +54,18 @@ OPERATIONS = {
 
 
 def emit_function(name, operation):
-    lines = [f".globl {name}", f"{name}:"]
-    lines += [f"vpxord %zmm{i}, %zmm{i}, %zmm{i}" for i in range(32)]
-    lines += [".p2align 5", "1:"]
+    lines = [f"vpxord %zmm{i}, %zmm{i}, %zmm{i}" for i in range(32)]
+    body = []
     for i in range(DOTS):
-        lines.append(f"vpdpbusd %zmm29, %zmm29, %zmm{i}")
+        body.append(f"vpdpbusd %zmm29, %zmm29, %zmm{i}")
         if operation and i % (DOTS // COPIES) == 0:
-            lines.append(operation.format(d=24 + i // (DOTS // COPIES) % 4))
-    return "\n".join([*lines, "dec %rdi", "jne 1b", "vzeroupper", "ret", ""])
+            body.append(operation.format(d=24 + i // (DOTS // COPIES) % 4))
+    return emit_loop(name, lines, body)
+
+
+def emit_loop(name, before, body):
+    return "\n".join([f".globl {name}", f"{name}:", *before, ".p2align 5", "1:", *body,
+                      "dec %rdi", "jne 1b", "vzeroupper", "ret", ""])
 
 
 def time_function(function, line):
@@ -68,22 +78,75 @@ def time_function(function, line):
     return min(times) / TURNS
 
 
-def main():
-    if "avx512_vnni" not in pathlib.Path("/proc/cpuinfo").read_text().split():
-        sys.exit("error: expected a CPU with AVX512-VNNI")
-    machine.pin(1)
+def load_functions(folder, texts):
+    """A library of functions in assembly."""
+    source, library = pathlib.Path(folder, "ports.s"), pathlib.Path(folder, "ports.so")
+    source.write_text('.section .note.GNU-stack,"",@progbits\n.text\n' + "".join(texts))
+    subprocess.run([CLANG, "-shared", "-o", library, source], check=True)
+    return ctypes.CDLL(str(library))
+
+
+def measure_operations(line):
     operations = {"": "", **OPERATIONS}
     with tempfile.TemporaryDirectory() as folder:
-        source, library = pathlib.Path(folder, "ports.s"), pathlib.Path(folder, "ports.so")
-        source.write_text('.section .note.GNU-stack,"",@progbits\n.text\n' + "".join(
-            emit_function(f"f{i}", operation) for i, operation in enumerate(operations.values())))
-        subprocess.run([CLANG, "-shared", "-o", library, source], check=True)
-        functions = ctypes.CDLL(str(library))
-    buffer = ctypes.create_string_buffer(128)
-    line = ctypes.addressof(buffer) + 63 & ~63
+        functions = load_functions(
+            folder, (emit_function(f"f{i}", operation) for i, operation in enumerate(operations.values())))
     times = [time_function(getattr(functions, f"f{i}"), line) for i in range(len(operations))]
     for name, seconds in zip(OPERATIONS, times[1:]):
         print(f"{name:20} {(seconds / times[0] - 1) * DOTS / COPIES:5.2f}")
+
+
+# ---- a tile of AVX2 ----------------------------------------------------------
+
+ROWS, VECTORS, CHAIN, STEPS, ROUNDS = 6, 2, 20, (1, 2, 4, 8), 200
+LOADS = {"16 bits": ("vmovdqa", 32), "bytes": ("vpmovsxbw", 16)}
+
+
+def emit_step(step, load, size):
+    """A dot product for each sum of the tile, in the order in which LLVM has them."""
+    body = [f"{load} {size * (VECTORS * step + v)}(%rsi), %ymm{12 + v}" for v in range(VECTORS)]
+    for row in range(ROWS):
+        body.append(f"vpbroadcastd {512 + 4 * step + 32 * row}(%rsi), %ymm14")
+        for v, product in enumerate((15, 14)):
+            sums = VECTORS * row + v
+            body += [f"vpmaddwd %ymm{12 + v}, %ymm14, %ymm{product}",
+                     f"vpaddd %ymm{product}, %ymm{sums}, %ymm{sums}"]
+    return body
+
+
+def measure_steps(line):
+    zeros = [f"vpxor %ymm{i}, %ymm{i}, %ymm{i}" for i in range(12)]
+    texts = [emit_loop("clock", [], ["imul %rax, %rax"] * CHAIN)]
+    for i, how in enumerate(LOADS.values()):
+        texts += [emit_loop(f"f{i}_{steps}", zeros, sum((emit_step(step, *how) for step in range(steps)), []))
+                  for steps in STEPS]
+    with tempfile.TemporaryDirectory() as folder:
+        functions = load_functions(folder, texts)
+    names = ["clock", *(f"f{i}_{steps}" for i in range(len(LOADS)) for steps in STEPS)]
+    times = {name: [] for name in names}
+    for _ in range(ROUNDS):
+        for name in names:
+            start = time.perf_counter()
+            getattr(functions, name)(ctypes.c_long(1000), ctypes.c_void_p(line))
+            times[name].append((time.perf_counter() - start) / 1000)
+    seconds = {name: statistics.median(values) for name, values in times.items()}
+    cycle = seconds["clock"] / CHAIN / 3
+    print(f"{'steps in an iteration':24}" + "".join(f"{steps:6}" for steps in STEPS))
+    for i, name in enumerate(LOADS):
+        print(f"cycles, weights: {name:7}" + "".join(
+            f"{seconds[f'f{i}_{steps}'] / steps / cycle:6.2f}" for steps in STEPS))
+
+
+def main():
+    machine.pin(1)
+    buffer = ctypes.create_string_buffer(4096)
+    line = ctypes.addressof(buffer) + 63 & ~63
+    flags = pathlib.Path("/proc/cpuinfo").read_text().split()
+    if "avx512_vnni" in flags:
+        measure_operations(line)
+    if "avx2" not in flags:
+        sys.exit("error: expected a CPU with AVX2")
+    measure_steps(line)
 
 
 if __name__ == "__main__":

@@ -73,6 +73,10 @@ static constexpr Instruction kInstructions[] = {
 /// 32 registers, the others 16.
 static constexpr unsigned kMaxAccumulators = 20;
 
+/// Instructions of each in an iteration: where another thread shares the core,
+/// each end of one costs cycles.
+static constexpr unsigned kTurns = 8;
+
 static unsigned getNumAccumulators(const Instruction &instruction) {
   return instruction.accumulator.starts_with("<16 x") ? kMaxAccumulators : 12;
 }
@@ -84,27 +88,29 @@ static std::string makeFeatureString(StringRef features) {
   return "+" + llvm::join(names, ",+");
 }
 
-/// `%t{k}`, which is `%s{k}` plus the products of `%a` and `%b`.
+/// Sum `k` in turn `turn + 1`, which is that before plus the products of `%a`
+/// and `%b`.
 static void writeDot(llvm::raw_ostream &stream, const Instruction &instruction,
-                     unsigned k) {
+                     unsigned k, unsigned turn) {
   StringRef sum = instruction.accumulator, operand = instruction.operand;
+  std::string before = llvm::formatv("%s{0}_{1}", k, turn),
+              after = llvm::formatv("%s{0}_{1}", k, turn + 1);
   switch (instruction.sum) {
   case Sum::First:
-    stream << llvm::formatv("  %t{0} = call {1} @{2}({1} %s{0}, {3} %a, {3} "
-                            "%b)\n",
-                            k, sum, instruction.intrinsic, operand);
+    stream << llvm::formatv("  {0} = call {1} @{2}({1} {3}, {4} %a, {4} %b)\n",
+                            after, sum, instruction.intrinsic, before, operand);
     return;
   case Sum::Last:
-    stream << llvm::formatv("  %t{0} = call {1} @{2}({3} %a, {3} %b, {1} "
-                            "%s{0})\n",
-                            k, sum, instruction.intrinsic, operand);
+    stream << llvm::formatv("  {0} = call {1} @{2}({4} %a, {4} %b, {1} {3})\n",
+                            after, sum, instruction.intrinsic, before, operand);
     return;
   case Sum::AddedApart:
     // The products depend on the sum, or they would be the same in each turn.
-    stream << llvm::formatv("  %c{0} = bitcast {1} %s{0} to {3}\n"
-                            "  %m{0} = call {1} @{2}({3} %a, {3} %c{0})\n"
-                            "  %t{0} = add {1} %s{0}, %m{0}\n",
-                            k, sum, instruction.intrinsic, operand);
+    stream << llvm::formatv(
+        "  %c{5}_{6} = bitcast {1} {3} to {4}\n"
+        "  %m{5}_{6} = call {1} @{2}({4} %a, {4} %c{5}_{6})\n"
+        "  {0} = add {1} {3}, %m{5}_{6}\n",
+        after, sum, instruction.intrinsic, before, operand, k, turn);
     return;
   }
   llvm_unreachable("unknown form");
@@ -124,17 +130,19 @@ static std::string makeVectorLoop(const Instruction &instruction) {
          << "  br label %loop\nloop:\n"
          << "  %i = phi i64 [0, %entry], [%i1, %loop]\n";
   for (unsigned k = 0; k < count; ++k)
-    stream << "  %s" << k << " = phi " << sum << " [zeroinitializer, %entry], "
-           << "[%t" << k << ", %loop]\n";
-  for (unsigned k = 0; k < count; ++k)
-    writeDot(stream, instruction, k);
+    stream << llvm::formatv("  %s{0}_0 = phi {1} [zeroinitializer, %entry], "
+                            "[%s{0}_{2}, %loop]\n",
+                            k, sum, kTurns);
+  for (unsigned turn = 0; turn < kTurns; ++turn)
+    for (unsigned k = 0; k < count; ++k)
+      writeDot(stream, instruction, k, turn);
   stream << "  %i1 = add i64 %i, 1\n"
          << "  %more = icmp ult i64 %i1, %n\n"
          << "  br i1 %more, label %loop, label %exit\nexit:\n";
   for (unsigned k = 0; k < count; ++k)
-    stream << "  %p" << k << " = getelementptr " << sum << ", ptr %sums, i64 "
-           << k << "\n  store " << sum << " %t" << k << ", ptr %p" << k
-           << ", align 1\n";
+    stream << llvm::formatv("  %p{0} = getelementptr {1}, ptr %sums, i64 {0}\n"
+                            "  store {1} %s{0}_{2}, ptr %p{0}, align 1\n",
+                            k, sum, kTurns);
   stream << "  ret void\n}\n"
          << "attributes #0 = { \"target-features\"=\""
          << makeFeatureString(instruction.features) << "\" }\n";
@@ -285,7 +293,7 @@ static SmallVector<InstructionLoop> getLoops(StringRef features) {
     if (isAllowed(instruction.features, host, features))
       loops.push_back(
           {instruction.isa, makeVectorLoop(instruction),
-           double(instruction.ops) * getNumAccumulators(instruction)});
+           double(instruction.ops) * getNumAccumulators(instruction) * kTurns});
   return loops;
 }
 
