@@ -60,14 +60,24 @@ static float evaluate(const ActivationTable &table, float x) {
   return std::max(x, 0.0f) + result;
 }
 
-/// The largest difference where intervals are, and half as far on either side.
-static double measure(const ActivationTable &table, Function function) {
-  constexpr int64_t samples = 64,
-                    end = ActivationTable::kIntervals * samples * 2;
+static float evaluate(const ActivationPower &power, float x) {
+  float magnitude = std::min(std::abs(x), power.end), result = 0;
+  for (float coefficient : power.coefficients)
+    result = std::fma(result, magnitude, coefficient);
+  for (int64_t i = 0; i < power.squarings; ++i)
+    result *= result;
+  return std::fma(-magnitude, result, std::max(x, 0.0f));
+}
+
+/// The largest difference up to twice as far as `approximation` is no
+/// `max(x, 0)`.
+template <typename T>
+static double measure(const T &approximation, float last, Function function) {
+  constexpr int64_t samples = 2048;
   double error = 0;
-  for (int64_t i = -end; i < end; ++i) {
-    float x = i / double(samples) * table.step;
-    error = std::max(error, std::abs(evaluate(table, x) - function(x)));
+  for (int64_t i = -samples; i < samples; ++i) {
+    float x = 2.0 * i / samples * last;
+    error = std::max(error, std::abs(evaluate(approximation, x) - function(x)));
   }
   return error;
 }
@@ -84,7 +94,7 @@ static ActivationTable create(Function function, float step) {
     for (int power = 0; power < 4; ++power)
       table.coefficients[power][i] = cubic[power];
   }
-  table.error = measure(table, function);
+  table.error = measure(table, table.getLast(), function);
   return table;
 }
 
@@ -108,9 +118,49 @@ const ActivationTable *ActivationTable::get(Activation activation) {
   llvm_unreachable("unknown activation");
 }
 
+static ActivationPower create(Function function, float end, int64_t squarings,
+                              llvm::SmallVector<float, 8> coefficients) {
+  ActivationPower power = {end, squarings, std::move(coefficients), 0};
+  power.error = measure(power, end, function);
+  return power;
+}
+
+const ActivationPower *ActivationPower::get(Activation activation) {
+  // Minimax fits of the whole, so that roots need be accurate only where their
+  // powers count.
+  static const ActivationPower ofGelu =
+      create(gelu, 5.3f, 3,
+             {-0.000190942897f, 0.00193963316f, -0.00110813847f, -0.0317216478f,
+              -0.0914909765f, 0.917003453f});
+  static const ActivationPower ofGeluTanh =
+      create(geluTanh, 4.85f, 3,
+             {3.69738082e-05f, -0.000467569625f, 0.00244217017f,
+              -0.00137880561f, -0.0316047072f, -0.0915049762f, 0.91700387f});
+  static const ActivationPower ofSilu = create(
+      silu, 11.75f, 4,
+      {-1.17852181e-07f, 3.62004516e-06f, -3.76439311e-05f, 9.08773873e-05f,
+       0.00110451656f, -0.00816966128f, -0.0292934459f, 0.957495987f});
+  switch (activation) {
+  case Activation::Gelu:
+    return &ofGelu;
+  case Activation::GeluTanh:
+    return &ofGeluTanh;
+  case Activation::Silu:
+    return &ofSilu;
+  case Activation::None:
+  case Activation::Relu:
+    return nullptr;
+  }
+  llvm_unreachable("unknown activation");
+}
+
 bool qtx::isTabulated(Activation activation, const MicroKernel &row,
                       double codesPerUnit) {
-  const ActivationTable *table = ActivationTable::get(activation);
-  return table && row.getTableSize() == ActivationTable::kIntervals &&
-         table->error * codesPerUnit <= kMaxErrorOfCode;
+  auto isAccurate = [&](const auto *approximation) {
+    return approximation &&
+           approximation->error * codesPerUnit <= kMaxErrorOfCode;
+  };
+  if (row.getTableSize() == ActivationTable::kIntervals)
+    return isAccurate(ActivationTable::get(activation));
+  return isAccurate(ActivationPower::get(activation));
 }

@@ -9,7 +9,8 @@
 // What is quantized to bytes need not be computed to 24 bits. Where vectors can
 // look numbers up in a register, an activation is `max(x, 0)` plus a cubic
 // polynomial of the magnitude of `x` for each of a few intervals: GELU and SiLU
-// differ from the maximum by an even function.
+// differ from the maximum by an even function. Without lookups that function is
+// the magnitude times a power of a polynomial.
 //
 //===----------------------------------------------------------------------===//
 
@@ -40,9 +41,23 @@ struct ActivationTable {
   static const ActivationTable *get(Activation activation);
 };
 
-/// Whether a kernel may take the activation from a table: `row` has lookups,
-/// and codes hardly change. At most `codesPerUnit` codes are a unit of the
-/// activation.
+/// `max(x, 0) - t q(t)^(2^squarings)` with `t = min(abs(x), end)`, where
+/// lookups would cost more than products.
+struct ActivationPower {
+  float end;
+  int64_t squarings;
+  /// Those of `q`, that of the highest power first.
+  llvm::SmallVector<float, 8> coefficients;
+  /// The largest difference from the function, rounding included.
+  double error;
+
+  /// Null for activations that take few operations anyway.
+  static const ActivationPower *get(Activation activation);
+};
+
+/// Whether a kernel may take the activation from a table, or as a power where
+/// `row` has no lookups: codes hardly change. At most `codesPerUnit` codes are
+/// a unit of the activation.
 bool isTabulated(Activation activation, const MicroKernel &row,
                  double codesPerUnit);
 

@@ -105,6 +105,11 @@ int64_t Contraction::getSize() const {
   return std::accumulate(segments.begin(), segments.end(), int64_t(0));
 }
 
+/// Bytes of an element of the packed weight.
+static int64_t getPackedBytes(const MicroKernel &row) {
+  return row.isFloat() ? 4 : 1;
+}
+
 namespace {
 /// Adds up cycles for one tiling.
 class Estimate {
@@ -113,6 +118,7 @@ public:
            const Contraction &contraction, const Tiling &tiling)
       : core(core), row(row), contraction(contraction), tiling(tiling),
         vectorBytes(row.getNumLanes() * 4),
+        weightBytes(getPackedBytes(row) * row.getStep()),
         perCycle(std::min<double>(2, double(core.vectorBytes) / vectorBytes)),
         numRows(ShapedType::isDynamic(contraction.rows) ? kManyRows
                                                         : contraction.rows) {
@@ -158,11 +164,10 @@ private:
     // A broadcast loads few bytes, but is a load.
     double loads = rows / 2.0 + vectors / perCycle;
     double cycles = std::max({dots, loads, getLatency()});
-    bool stays =
-        getBytes(rows + vectors * row.getNumLanes()) <= core.firstLevel;
+    bool stays = getBytes(rows) + getWeightBytes(vectors) <= core.firstLevel;
     if (tiles == 1 || !stays)
       cycles = std::max(cycles,
-                        double(vectors * vectorBytes) / core.secondLevelRate);
+                        getWeightBytes(vectors) / steps / core.secondLevelRate);
     return steps * cycles + getEndCycles(rows, vectors);
   }
 
@@ -192,13 +197,19 @@ private:
            getEndCycles(rows, vectors);
   }
 
-  /// Bytes of so many rows of the input, or outputs of the weight.
+  /// Bytes of so many rows of the input, or outputs of the weight in the form
+  /// that the row multiplies.
   double getBytes(int64_t count) { return double(count) * steps * 4; }
+
+  /// Bytes of so many vectors of outputs in the packed weight.
+  double getWeightBytes(int64_t vectors) {
+    return double(vectors) * row.getNumLanes() * steps * weightBytes;
+  }
 
   /// What passes the second-level cache: weights, once for each block that they
   /// do not stay for, and an input that does not fit, for each panel.
   double getOuterBytes(int64_t vectors) {
-    double weights = getBytes(vectors * row.getNumLanes());
+    double weights = getWeightBytes(vectors);
     double passes = llvm::divideCeil(numRows, tiling.block);
     double bytes = weights * (weights <= core.secondLevel / 2 ? 1 : passes);
     if (getBytes(std::min(tiling.block, numRows)) > core.secondLevel / 2)
@@ -211,6 +222,8 @@ private:
   const Contraction &contraction;
   const Tiling &tiling;
   int64_t vectorBytes;
+  /// Bytes of the packed weight in a lane and step.
+  int64_t weightBytes;
   /// Dot products, or loads of vectors, in a cycle.
   double perCycle;
   int64_t numRows;
@@ -318,7 +331,7 @@ Partition qtx::choosePartition(const Core &core, const MicroKernel &row,
   // Rows of a part that are worth passing all weights through a core.
   constexpr int64_t kMinPartRows = 32;
   int64_t outputs = contraction.outputs;
-  int64_t bytes = contraction.getSize() * outputs * 4 / row.getStep();
+  int64_t bytes = contraction.getSize() * outputs * getPackedBytes(row);
   // Beside the weights there is room for rows of the input and the result.
   bool isShared = bytes <= core.secondLevel / 8 * 5;
   return {threads, isShared ? threads * kMinPartRows : outputs};

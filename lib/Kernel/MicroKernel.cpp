@@ -37,6 +37,10 @@ Type MicroKernel::getElementType(MLIRContext *context) const {
   return IntegerType::get(context, 32 / getStep());
 }
 
+Type MicroKernel::getPackedType(MLIRContext *context) const {
+  return isFloat() ? getElementType(context) : IntegerType::get(context, 8);
+}
+
 VectorType MicroKernel::getSumType(MLIRContext *context) const {
   Type type = isFloat() ? Type(Float32Type::get(context))
                         : IntegerType::get(context, 32);

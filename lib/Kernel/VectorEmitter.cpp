@@ -8,7 +8,9 @@
 
 #include "VectorEmitter.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
@@ -85,6 +87,32 @@ void VectorEmitter::loop(Value upper, int64_t stride,
     body(i);
     return SmallVector<Value>();
   });
+}
+
+SmallVector<Value> VectorEmitter::loopInTurns(
+    Value first, Value count, int64_t turns, ValueRange carried,
+    function_ref<SmallVector<Value>(Value, ValueRange)> body) {
+  Value last = add(first, count);
+  std::optional<int64_t> size = getConstantIntValue(count);
+  if (turns == 1 || (size && *size < turns))
+    return loop(first, last, 1, carried, body);
+  Value rest = b.createOrFold<arith::RemUIOp>(count, index(turns));
+  Value middle = add(first, sub(count, rest));
+  SmallVector<Value> values =
+      loop(first, middle, turns, carried, [&](Value i, ValueRange begin) {
+        SmallVector<Value> next(begin);
+        for (int64_t turn = 0; turn < turns; ++turn) {
+          // No instruction: LLVM would load for the next turn before there are
+          // registers for that.
+          if (turn > 0)
+            LLVM::FenceOp::create(b, LLVM::AtomicOrdering::acq_rel,
+                                  "singlethread");
+          next = body(add(i, turn), next);
+        }
+        return next;
+      });
+  return isConstantIntValue(rest, 0) ? values
+                                     : loop(middle, last, 1, values, body);
 }
 
 Value VectorEmitter::loadWords(Value buffer, Value position) {

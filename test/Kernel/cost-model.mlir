@@ -190,11 +190,12 @@ func.func @zen4_divided(%x: tensor<?x768xi8>) -> tensor<?x2304xf32> {
 
 module attributes {qtx.threads = 2 : i64, llvm.target = #llvm.target<triple = "x86_64-unknown-linux-gnu", chip = "haswell", features = <["+avx2"]>>} {
 // CHECK-LABEL: func.func @haswell_divided
-// CHECK: qtx.partition = {row_split = 384 : i64, threads = 2 : i64}
-func.func @haswell_divided(%x: tensor<?x384xi8>) -> tensor<?x384xf32> {
-  %w = arith.constant dense<1> : tensor<384x384xi8>
+// Weights of 288 KiB do not stay in one core.
+// CHECK: qtx.partition = {row_split = 768 : i64, threads = 2 : i64}
+func.func @haswell_divided(%x: tensor<?x384xi8>) -> tensor<?x768xf32> {
+  %w = arith.constant dense<1> : tensor<768x384xi8>
   %s = arith.constant dense<1.0> : tensor<1xf32>
-  %y = qtx.linear %x as !quant.uniform<i8:f32, 0.5>, %w scale(%s) : (tensor<?x384xi8>, tensor<384x384xi8>, tensor<1xf32>) -> tensor<?x384xf32>
-  return %y : tensor<?x384xf32>
+  %y = qtx.linear %x as !quant.uniform<i8:f32, 0.5>, %w scale(%s) : (tensor<?x384xi8>, tensor<768x384xi8>, tensor<1xf32>) -> tensor<?x768xf32>
+  return %y : tensor<?x768xf32>
 }
 }

@@ -3,6 +3,7 @@
 
 // REMARK: joined to 'qtx.linear'
 // REMARK: joined to 'qtx.linear'
+// REMARK: joined to 'qtx.linear'
 // REMARK: joined to 'qtx.attention'
 // REMARK: attention takes no groups
 // REMARK: the groups do not lie along the last axis
@@ -52,6 +53,23 @@ module attributes {llvm.target = #avx512} {
     %0 = qtx.linear %x as !quant.uniform<i8:f32, 0.5>, %w scale(%s) activation gelu
         : (tensor<?x8xi8>, tensor<3x8xi8>, tensor<1xf32>) -> tensor<?x3xf32>
     %1 = qtx.quantize %0 to !quant.uniform<i8:f32, 0.0001> : tensor<?x3xf32> -> tensor<?x3xi8>
+    return %1 : tensor<?x3xi8>
+  }
+}
+
+// -----
+
+// Without lookups, too, an activation is no more exact than codes need.
+// CHECK-LABEL: func @no_table(
+// CHECK: qtx.kernel "qtx.linear"
+// CHECK-SAME: tabulated
+module attributes {llvm.target = #llvm.target<triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <["+avx2"]>>} {
+  func.func @no_table(%x: tensor<?x8xi8>) -> tensor<?x3xi8> {
+    %w = arith.constant dense<1> : tensor<3x8xi8>
+    %s = arith.constant dense<0.5> : tensor<1xf32>
+    %0 = qtx.linear %x as !quant.uniform<i8:f32, 0.5>, %w scale(%s) activation gelu
+        : (tensor<?x8xi8>, tensor<3x8xi8>, tensor<1xf32>) -> tensor<?x3xf32>
+    %1 = qtx.quantize %0 to !quant.uniform<i8:f32, 0.05> : tensor<?x3xf32> -> tensor<?x3xi8>
     return %1 : tensor<?x3xi8>
   }
 }

@@ -9,7 +9,7 @@ import subprocess
 from typing import List, NamedTuple
 
 LLVM = pathlib.Path("/usr/lib/llvm-22/bin")
-CONTROL = {"incq", "addq", "subq", "decq", "leaq", "cmpq", "jne", "jb", "jae", "jl"}
+CONTROL = {"incq", "addq", "subq", "decq", "leaq", "movq", "cmpq", "jne", "jb", "jae", "jl"}
 DOTS = {"vfmadd231ps", "vpdpbusd", "vpdpbssd", "vpmaddwd", "tdpbusd"}
 
 

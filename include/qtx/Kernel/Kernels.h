@@ -25,7 +25,8 @@ using KernelEmitter = mlir::LogicalResult (*)(
 /// the result behind its other operands.
 inline constexpr llvm::StringLiteral kScaledAttrName = "scaled";
 
-/// The parameter of a kernel whose activation comes from a table: its result is
+/// The parameter of a kernel whose activation comes from a table, or is nearly
+/// a power of a polynomial where the micro-kernel has none: its result is
 /// quantized so coarsely that codes hardly change.
 inline constexpr llvm::StringLiteral kTabulatedAttrName = "tabulated";
 

@@ -63,6 +63,9 @@ public:
   /// The tile of sums: rows times vectors.
   virtual int64_t getNumRows() const = 0;
   virtual int64_t getNumVectors() const = 0;
+  /// Steps of the contracted axis in an iteration of the inner loop: its end
+  /// costs cycles where another thread shares the core.
+  virtual int64_t getUnrolledSteps() const { return 1; }
   /// `sums` plus the products of `x` and `weight`, added up in each lane.
   virtual mlir::Value emitDot(mlir::ImplicitLocOpBuilder &builder,
                               mlir::Value sums, mlir::Value x,
@@ -109,6 +112,9 @@ public:
   int64_t getStep() const;
   /// The type of elements of the input and the weight.
   mlir::Type getElementType(mlir::MLIRContext *context) const;
+  /// The type of elements of the packed weight. Those that the row multiplies
+  /// in 16 bits are bytes in memory, and are widened as they are loaded.
+  mlir::Type getPackedType(mlir::MLIRContext *context) const;
   /// A vector of sums.
   mlir::VectorType getSumType(mlir::MLIRContext *context) const;
   /// A vector of elements of the input or the weight.

@@ -123,8 +123,8 @@ def QtxFuseKernelsPass : Pass<"qtx-fuse-kernels"> {
     becomes a kernel with a result of bytes and the parameter `scaled`, which says
     that gain and shift, one per channel, stand behind the operands of the
     operation. They apply behind all that the operation does, before the quantizer.
-    An activation that is quantized so coarsely that a table of the micro-kernel is
-    accurate enough has the parameter `tabulated`.
+    An activation that is quantized so coarsely that a table of the micro-kernel, or
+    a power of a polynomial, is accurate enough has the parameter `tabulated`.
 
     A quantizer with run-time parameters, of other than 8 bits, or with groups that
     a kernel does not take stays, and a missed remark says so.

@@ -42,8 +42,9 @@ void AttentionEmitter::emitScoreTile(Value number, int64_t width) {
                      : r == 0 ? loadWords(keySums, mul(add(number, v), lanes))
                               : sums[v]);
   Value base = mul(number, plan.keySteps * lanes);
-  sums = loop(
-      zero, index(plan.keySteps), 1, sums, [&](Value step, ValueRange carried) {
+  sums = loopInTurns(
+      zero, index(plan.keySteps), plan.scores.getUnrolledSteps(), sums,
+      [&](Value step, ValueRange carried) {
         SmallVector<Value> keys, next;
         Value position = add(base, mul(step, width * lanes));
         for (int64_t v = 0; v < width; ++v)
@@ -157,13 +158,16 @@ void AttentionEmitter::emitContextTile(int64_t first, int64_t width) {
         sums, step,
         [&](Value key, ValueRange carried) {
           Value first = getGroupPosition(key);
-          return loop(first, add(first, lanes), 1, carried, multiply);
+          return loopInTurns(first, index(lanes),
+                             plan.context.getUnrolledSteps(), carried,
+                             multiply);
         },
         [&](Value key, ValueRange carried) {
           return multiply(getGroupPosition(key), carried);
         });
   else
-    sums = loop(zero, numSteps, 1, sums, multiply);
+    sums = loopInTurns(zero, numSteps, plan.context.getUnrolledSteps(), sums,
+                       multiply);
   for (int64_t r = 0; r < plan.rows; ++r)
     for (int64_t v = 0; v < width; ++v)
       storeWords(sums[r * width + v], tile,

@@ -42,8 +42,12 @@ LinearEmitter::LinearEmitter(ImplicitLocOpBuilder &builder, KernelOp op,
     staticZeroPoint = zeroPoint.getInt();
   isBounded = op.getParams().contains("bounded");
   isScaled = op.getParams().contains(kScaledAttrName);
-  if (op.getParams().contains(kTabulatedAttrName))
-    table = ActivationTable::get(view->getActivation());
+  if (op.getParams().contains(kTabulatedAttrName)) {
+    if (row.getTableSize() > 0)
+      table = ActivationTable::get(view->getActivation());
+    else
+      power = ActivationPower::get(view->getActivation());
+  }
   collectStages();
 }
 

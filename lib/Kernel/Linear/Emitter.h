@@ -283,7 +283,11 @@ private:
   // Prefetch
   //===--------------------------------------------------------------------===//
 
-  int64_t getElementBytes() { return 4 / laneSize; }
+  int64_t getElementBytes() {
+    return llvm::cast<mlir::MemRefType>(view->getWeight().getType())
+               .getElementTypeBitWidth() /
+           8;
+  }
   int64_t getWeightSize() { return getLast(view->getWeight()); }
   int64_t getPanelSize(const Panel &panel);
 
@@ -350,10 +354,10 @@ private:
                                int64_t begin, int64_t count,
                                SmallVector<Value> sums);
 
-  /// The steps from `from` on and before `to`.
+  /// `count` steps from `from` on.
   SmallVector<Value> emitRange(const Panel &panel, Value first,
                                const SegmentAt &at, Value channel,
-                               int64_t begin, Value from, Value to,
+                               int64_t begin, Value from, int64_t count,
                                ValueRange sums);
 
   /// One step of the contracted axis: a dot product for each sum, or several
@@ -464,8 +468,14 @@ private:
 
   Value activate(Value value);
 
+  /// Whether the activation is as exact as its codes need.
+  bool isCoarse() { return table || power; }
+
   /// The same by a table.
   Value lookUpActivation(Value value);
+
+  /// The same as a power.
+  Value raiseActivation(Value value);
 
   /// Numerics.md, "Quantize". The bounds are integers, so rounding and clamping
   /// may change places.
@@ -514,8 +524,10 @@ private:
   bool isBounded = false;
   /// Whether a gain and a shift stand before the quantizer.
   bool isScaled = false;
-  /// The table of the activation; null if it is computed.
+  /// The table of the activation, or the power that it is nearly; null if it is
+  /// computed in full.
   const ActivationTable *table = nullptr;
+  const ActivationPower *power = nullptr;
 
   Matrices m;
   int64_t tileRows = 0;

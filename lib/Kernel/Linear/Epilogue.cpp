@@ -49,13 +49,13 @@ LinearEmitter::loadResultParams(const Panel &panel) {
       own.gain = load(op.getInputs().take_back(2)[0], {}, panel, v);
       own.shift = load(op.getInputs().back(), {}, panel, v);
     }
-    if (!resultRange || (table && isScaled))
+    if (!resultRange || (isCoarse() && isScaled))
       continue;
     if (!own.reciprocal)
       own.reciprocal = load(view->getYScale(), {}, panel, v);
     if (!own.zeroPoint)
       addZeroPoint(own, load(view->getYZeroPoint(), {}, panel, v));
-    if (table) {
+    if (isCoarse()) {
       own.gain = own.reciprocal;
       own.shift = arith::SIToFPOp::create(b, floats, own.zeroPoint);
     }
@@ -70,7 +70,7 @@ void LinearEmitter::createTiles() {
     auto type = MemRefType::get({rows, columns}, elementType);
     return memref::AllocaOp::create(b, type, b.getI64IntegerAttr(64));
   };
-  if (isElementary())
+  if (isElementary() && !power)
     tile =
         create(config.getRows(), kMaxWidePanels * getWidth(), b.getF32Type());
   if (stagedRows == 0)
@@ -85,7 +85,7 @@ void LinearEmitter::createTiles() {
 
 void LinearEmitter::emitEpilogue(const Panel &panel, Value first,
                                  ArrayRef<Value> sums) {
-  if (!isElementary() || tileRows * panel.panels == 1) {
+  if (!isElementary() || power || tileRows * panel.panels == 1) {
     SmallVector<ResultParams> params = loadResultParams(panel);
     for (int64_t r = 0; r < tileRows; ++r)
       for (int64_t v = 0; v < panel.vectors; ++v)
@@ -119,10 +119,12 @@ void LinearEmitter::emitEpilogue(const Panel &panel, Value first,
 
 void LinearEmitter::finish(const Panel &panel, Value rowIndex, int64_t v,
                            Value value, ArrayRef<ResultParams> params) {
-  value = table ? lookUpActivation(value) : activate(value);
-  if (table || isScaled)
+  value = table   ? lookUpActivation(value)
+          : power ? raiseActivation(value)
+                  : activate(value);
+  if (isCoarse() || isScaled)
     value = math::FmaOp::create(b, value, params[v].gain, params[v].shift);
-  if (table)
+  if (isCoarse())
     value = narrow(roundToInteger(value));
   else if (resultRange)
     value = quantize(value, params[v]);
@@ -163,20 +165,21 @@ Value LinearEmitter::activate(Value value) {
   llvm_unreachable("unknown activation");
 }
 
+/// `value`, or a number where that is not on this side of it.
+static Value limit(ImplicitLocOpBuilder &b, arith::CmpFPredicate predicate,
+                   Value value, float bound) {
+  Value splat = arith::ConstantOp::create(
+      b, DenseElementsAttr::get(cast<VectorType>(value.getType()), bound));
+  Value isInside = arith::CmpFOp::create(b, predicate, value, splat);
+  return arith::SelectOp::create(b, isInside, value, splat);
+}
+
 Value LinearEmitter::lookUpActivation(Value value) {
-  auto splatOf = [&](float number) -> Value {
-    return arith::ConstantOp::create(b, DenseElementsAttr::get(floats, number));
-  };
-  auto select = [&](arith::CmpFPredicate predicate, Value x, float bound) {
-    Value limit = splatOf(bound);
-    Value isInside = arith::CmpFOp::create(b, predicate, x, limit);
-    return arith::SelectOp::create(b, isInside, x, limit).getResult();
-  };
-  Value magnitude = math::AbsFOp::create(b, value);
-  magnitude = select(arith::CmpFPredicate::OLT, magnitude, table->getLast());
+  Value magnitude = limit(b, arith::CmpFPredicate::OLT,
+                          math::AbsFOp::create(b, value), table->getLast());
   // The number of an interval ends the bits of a sum with 1.5 * 2^23.
-  Value number = math::FmaOp::create(b, magnitude, splatOf(1 / table->step),
-                                     splatOf(12582912.0f));
+  Value number = math::FmaOp::create(b, magnitude, splat(1 / table->step),
+                                     splat(12582912.0f));
   Value bits = vector::BitCastOp::create(
       b, VectorType::get(lanes, b.getI32Type()), number);
   auto lookUp = [&](int64_t power) {
@@ -185,8 +188,21 @@ Value LinearEmitter::lookUpActivation(Value value) {
   Value result = lookUp(3);
   for (int64_t power = 2; power >= 0; --power)
     result = math::FmaOp::create(b, result, magnitude, lookUp(power));
-  Value positive = select(arith::CmpFPredicate::OGT, value, 0);
+  Value positive = limit(b, arith::CmpFPredicate::OGT, value, 0);
   return arith::AddFOp::create(b, positive, result);
+}
+
+Value LinearEmitter::raiseActivation(Value value) {
+  Value magnitude = limit(b, arith::CmpFPredicate::OLT,
+                          math::AbsFOp::create(b, value), power->end);
+  Value result = splat(power->coefficients.front());
+  for (float coefficient : ArrayRef(power->coefficients).drop_front())
+    result = math::FmaOp::create(b, result, magnitude, splat(coefficient));
+  for (int64_t i = 0; i < power->squarings; ++i)
+    result = arith::MulFOp::create(b, result, result);
+  Value positive = limit(b, arith::CmpFPredicate::OGT, value, 0);
+  return math::FmaOp::create(b, arith::NegFOp::create(b, magnitude), result,
+                             positive);
 }
 
 Value LinearEmitter::quantize(Value value, const ResultParams &params) {

@@ -287,10 +287,8 @@ private:
       return packPanels<float>(weight);
     else if (hasNibbles)
       return packNibblePanels(weight);
-    else if (row.getStep() == 4)
-      return packPanels<int8_t>(weight);
     else
-      return packPanels<int16_t>(weight);
+      return packPanels<int8_t>(weight);
   }
 
   template <typename Packed, typename T>
@@ -301,7 +299,7 @@ private:
         packSegment(weight, segment, first, width, packed);
     });
     return createTensor<Packed>(builder, loc, {int64_t(packed.size())},
-                                row.getElementType(op.getContext()), packed);
+                                row.getPackedType(op.getContext()), packed);
   }
 
   /// Calls `body` with the first output and the width of each panel, which is

@@ -164,7 +164,7 @@ void LinearEmitter::multiplySteps(const Panel &panel, Value first,
                    other, [&](Value begin, int64_t count, ValueRange carried) {
                      emitPrefetch(add(at.step, begin), count);
                      return emitRange(panel, first, at, at.channel, 0, begin,
-                                      add(begin, count), carried);
+                                      count, carried);
                    });
   sums = emitRest(panel, first, run, at, sums);
   storeStaged(stagedSums, panel, {index(0), index(0)}, sums, place);

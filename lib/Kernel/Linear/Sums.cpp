@@ -129,8 +129,7 @@ SmallVector<Value> LinearEmitter::emitSteps(const Panel &panel, Value first,
   int64_t full = count / share, rest = count % share;
   auto emitShare = [&](Value from, int64_t size, ValueRange carried) {
     emitPrefetch(add(add(at.step, begin), from), size);
-    return emitRange(panel, first, at, channel, begin, from, add(from, size),
-                     carried);
+    return emitRange(panel, first, at, channel, begin, from, size, carried);
   };
   if (full > 1)
     sums = loop(index(0), index(full), 1, sums,
@@ -144,15 +143,18 @@ SmallVector<Value> LinearEmitter::emitSteps(const Panel &panel, Value first,
 
 SmallVector<Value> LinearEmitter::emitRange(const Panel &panel, Value first,
                                             const SegmentAt &at, Value channel,
-                                            int64_t begin, Value from, Value to,
-                                            ValueRange sums) {
-  return loop(from, to, 1, sums, [&](Value k, ValueRange carried) {
-    Value current = add(channel, stepSize == 1 ? k : mul(k, stepSize));
-    return emitStep(panel, first, add(add(at.step, begin), k), carried,
-                    [&](Value rowIndex, int64_t offset) {
-                      return loadInput(rowIndex, add(current, offset));
-                    });
-  });
+                                            int64_t begin, Value from,
+                                            int64_t count, ValueRange sums) {
+  // Nibbles are several dot products in a step as it is.
+  int64_t turns = hasNibbles ? 1 : row.getUnrolledSteps();
+  return loopInTurns(
+      from, index(count), turns, sums, [&](Value k, ValueRange carried) {
+        Value current = add(channel, stepSize == 1 ? k : mul(k, stepSize));
+        return emitStep(panel, first, add(add(at.step, begin), k), carried,
+                        [&](Value rowIndex, int64_t offset) {
+                          return loadInput(rowIndex, add(current, offset));
+                        });
+      });
 }
 
 SmallVector<Value>
@@ -184,13 +186,19 @@ SmallVector<Value> LinearEmitter::loadWeights(const Panel &panel,
                                               Value position) {
   int64_t vectorSize = lanes * laneSize, own = panel.getOwnVectors();
   Value offset = add(panel.weight, mul(position, own * vectorSize));
-  auto type = hasNibbles ? sumType : row.getVectorType(b.getContext());
+  auto type = VectorType::get(
+      vectorSize,
+      cast<MemRefType>(view->getWeight().getType()).getElementType());
+  VectorType operands = row.getVectorType(b.getContext());
   SmallVector<Value> weights;
-  for (int64_t v = 0; v < panel.vectors; ++v)
-    weights.push_back(
-        vector::LoadOp::create(b, type, view->getWeight(),
-                               add(offset, v / own * own * vectorSize * steps +
-                                               v % own * vectorSize)));
+  for (int64_t v = 0; v < panel.vectors; ++v) {
+    Value weight = vector::LoadOp::create(
+        b, type, view->getWeight(),
+        add(offset, v / own * own * vectorSize * steps + v % own * vectorSize));
+    if (!hasNibbles && type != operands)
+      weight = arith::ExtSIOp::create(b, operands, weight);
+    weights.push_back(weight);
+  }
   return weights;
 }
 

@@ -27,6 +27,7 @@ public:
   // 12 sums, 2 weights and a broadcast, of 16 registers.
   int64_t getNumRows() const override { return 6; }
   int64_t getNumVectors() const override { return 2; }
+  int64_t getUnrolledSteps() const override { return 8; }
   Value emitDot(ImplicitLocOpBuilder &builder, Value sums, Value x,
                 Value weight) const override {
     return math::FmaOp::create(builder, x, weight, sums);

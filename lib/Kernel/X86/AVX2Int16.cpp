@@ -28,6 +28,7 @@ public:
   // 12 sums, 2 weights and a broadcast, of 16 registers; the products take one.
   int64_t getNumRows() const override { return 6; }
   int64_t getNumVectors() const override { return 2; }
+  int64_t getUnrolledSteps() const override { return 8; }
   Value emitDot(ImplicitLocOpBuilder &builder, Value sums, Value x,
                 Value weight) const override {
     // Not vpmaddubsw, which saturates.
@@ -36,7 +37,22 @@ public:
                          builder.getStringAttr("llvm.x86.avx2.pmadd.wd"),
                          ValueRange{x, weight})
                          .getResult(0);
-    return arith::AddIOp::create(builder, sums, products);
+    return keepOrder(builder, arith::AddIOp::create(builder, sums, products));
+  }
+
+private:
+  /// LLVM adds the products of several steps up first, for which there are no
+  /// registers. It takes fences of floats alone; they are no instruction.
+  static Value keepOrder(ImplicitLocOpBuilder &builder, Value sums) {
+    Type type = sums.getType();
+    auto floats = VectorType::get(8, builder.getF32Type());
+    Value fenced =
+        LLVM::CallIntrinsicOp::create(
+            builder, floats,
+            builder.getStringAttr("llvm.arithmetic.fence.v8f32"),
+            LLVM::BitcastOp::create(builder, floats, sums).getResult())
+            .getResult(0);
+    return LLVM::BitcastOp::create(builder, type, fenced);
   }
 };
 } // namespace

@@ -57,8 +57,10 @@ func.func @bytes(%x: tensor<?x5xi8>) -> tensor<?x1xi8> {
 
 // -----
 
+// The input is widened once, weights as they are loaded.
 // CHECK-LABEL: func.func @widened
-// CHECK: arith.extsi %{{.*}} : i8 to i16
+// CHECK-DAG: arith.constant dense_resource<{{.*}}> : tensor<32xi8>
+// CHECK-DAG: arith.extsi %{{.*}} : i8 to i16
 // CHECK: qtx.kernel "qtx.linear"
 func.func @widened(%x: tensor<?x4xi8>) -> tensor<?x1xf32> {
   %w = arith.constant dense<1> : tensor<1x4xi8>
