@@ -118,7 +118,8 @@ static FailureOr<SmallVector<ResizedAxis>> getAxes(NodeLowering &b) {
   auto axes = b.node.getIntsAttr("axes");
   SmallVector<double> scales = getFloats(b.node, "scales");
   SmallVector<double> roi = getFloats(b.node, "roi");
-  if (!axes || failed(b.normalizeAxes(*axes, b.input(0).rank())) ||
+  bool hasRank = int64_t(b.resultDims().size()) == b.input(0).rank();
+  if (!axes || !hasRank || failed(b.normalizeAxes(*axes, b.input(0).rank())) ||
       (!scales.empty() && scales.size() != axes->size()) ||
       (!roi.empty() && roi.size() != 2 * axes->size()))
     return b.fail("'axes', 'scales' and 'roi' do not match");
@@ -315,6 +316,8 @@ static Lowered lowerResize(NodeLowering &b) {
     return takeNearest(b, *axes);
   Kernel kernel(b.node);
   Tensor x = b.input(0);
+  if (!isa<FloatType>(x.element()))
+    return b.fail("interpolation of integers");
   for (const ResizedAxis &axis : *axes) {
     if (kernel.isAntialiased && !axis.knownScale)
       return b.fail("'antialias' of a dynamic size");

@@ -56,3 +56,11 @@ func.func @antialias(%x: !x) -> tensor<4x5xf32> {
   %0 = onnx.node "Resize"(%x) attributes {axes = [0 : si64], mode = "linear", antialias = 1 : si64} : (!x) -> tensor<4x5xf32> loc("y")
   return %0 : tensor<4x5xf32>
 }
+
+// -----
+
+// expected-error-re@+1 {{unsupported operators:{{.*}}Resize: interpolation of integers (y)}}
+func.func @integers(%x: tensor<4x5xi8>) -> tensor<4x9xi8> {
+  %0 = onnx.node "Resize"(%x) attributes {axes = [1 : si64], mode = "linear"} : (tensor<4x5xi8>) -> tensor<4x9xi8> loc("y")
+  return %0 : tensor<4x9xi8>
+}
