@@ -25,11 +25,7 @@ def list_encoder_goals():
 
     goals = []
     for model in ("minilm", "bert-base"):
-        # On any x86 since AVX2, qtx is ahead.
-        for sequence in (128, 384):
-            add("int8 / OpenVINO NNCF", 1.0, "qtx int8", OPENVINO, model=model, isa="avx2",
-                threads=1, sequence=sequence)
-        for isa in ("avx512", "amx"):
+        for isa in ("avx2", "avx512", "amx"):
             for threads in (1, 2):
                 for sequence in (128, 384):
                     keys = {"model": model, "isa": isa, "threads": threads, "sequence": sequence}
@@ -56,7 +52,7 @@ def choose_limit(model, isa, threads, sequence):
 def choose_stretch(model, isa, threads, sequence):
     """What would be better still; None where the goals do not say."""
     del threads
-    if isa == "amx":
+    if isa != "avx512":
         return None
     if model == "minilm":
         return 0.62 if sequence == 128 else 0.70
@@ -80,7 +76,7 @@ def divide_times(results, first, second):
 def list_scaling_goals():
     """What goals say of qtx itself: the second thread, and dynamic shapes."""
     goals = []
-    for isa in ("avx512", "amx"):
+    for isa in ("avx2", "avx512", "amx"):
         keys = {"name": "qtx int8", "model": "minilm", "isa": isa, "sequence": 384}
         goals.append((f"minilm, S=384, {isa}: 1 thread / 2 threads", 1.85, "at least",
                       functools.partial(divide_times, first={**keys, "threads": 1},
@@ -110,16 +106,17 @@ def list_linear_goals():
         return row["shape"][0] >= 128 and row["shape"][1] >= 384
 
     goals = []
-    for isa, limit in (("avx512-vnni", 93), ("amx-int8", 50)):
+    for isa, limit in (("avx2-int16", 93), ("avx512-vnni", 93), ("amx-int8", 50)):
         add(f"per tensor, {isa}, % of peak, worst shape", limit, "above", "percent_of_peak", min,
             lambda r, isa=isa: r["isa"] == isa and r["kind"] == "per tensor" and is_large(r))
     for isa, shape, limit in (
-            ("avx512-vnni", [384, 768, 3072], 1.12), ("avx512-vnni", [128, 384, 1536], 1.17),
-            ("avx512-vnni", [128, 384, 384], 1.17), ("amx-int8", [384, 768, 3072], 1.5)):
+            *((isa, *limit) for isa in ("avx2-int16", "avx512-vnni") for limit in (
+                ([384, 768, 3072], 1.12), ([128, 384, 1536], 1.17), ([128, 384, 384], 1.17))),
+            ("amx-int8", [384, 768, 3072], 1.5)):
         add(f"6 groups / per tensor, {isa}, {'x'.join(map(str, shape))}", limit, "at most", "ratio",
             max, lambda r, isa=isa, shape=shape: (r["isa"], r["shape"], r["kind"]) ==
             (isa, shape, "quantize, 6 groups"))
-    for isa in ("avx512-vnni", "amx-int8"):
+    for isa in ("avx2-int16", "avx512-vnni", "amx-int8"):
         add(f"outliers apart / per tensor, {isa}, worst shape", 1.06, "at most", "ratio", max,
             lambda r, isa=isa: r["isa"] == isa and "outliers" in r["kind"] and is_large(r))
     for kind in ("per tensor", "int4", "int4, blocks of 128"):
@@ -137,7 +134,7 @@ def compare_attention(results, name, peer, isa):
 
 def list_attention_goals():
     goals = []
-    for isa in ("avx512", "amx"):
+    for isa in ("avx2", "avx512", "amx"):
         for name, peer, limit in (("qtx int8", "ONNX Runtime fp32", 0.35),
                                   ("qtx int8 clipped", "qtx int8", 1.15),
                                   ("qtx int8 gated", "qtx int8", 1.15)):
