@@ -254,6 +254,12 @@ OwningOpRef<ModuleOp> qtx::loadModel(StringRef path, MLIRContext *context) {
 // Stages
 //===----------------------------------------------------------------------===//
 
+/// Buffers, which live as shortly as they can.
+static void buildPlannedBufferize(OpPassManager &passManager) {
+  passManager.addPass(createQtxSplitEmptyTensorsPass());
+  buildBufferize(passManager);
+}
+
 /// Loops, and one workspace for what they use.
 static void buildPlannedVector(OpPassManager &passManager) {
   buildVector(passManager);
@@ -368,7 +374,7 @@ private:
     case Stage::Tile:
       return runPasses(options.reference ? buildReferenceTile : buildTile);
     case Stage::Bufferize:
-      return runPasses(buildBufferize);
+      return runPasses(buildPlannedBufferize);
     case Stage::Vector:
       return runPasses(buildPlannedVector);
     case Stage::Object:

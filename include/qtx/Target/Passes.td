@@ -73,6 +73,17 @@ def QtxResolveSizesPass : Pass<"qtx-resolve-sizes", "::mlir::ModuleOp"> {
                            "::mlir::tensor::TensorDialect"];
 }
 
+def QtxSplitEmptyTensorsPass : Pass<"qtx-split-empty-tensors"> {
+  let summary = "give each user of an empty tensor one of its own";
+  let description = [{
+    Before bufferization: common subexpressions make one `tensor.empty` of those of all
+    layers, which then becomes one buffer that lives from the first layer to the last.
+    Each user in the block of the `tensor.empty` gets its own, right before it, and
+    `qtx-plan-memory` finds buffers that live shortly. Users in loops share theirs.
+  }];
+  let dependentDialects = ["::mlir::tensor::TensorDialect"];
+}
+
 def QtxPlanMemoryPass : Pass<"qtx-plan-memory", "::mlir::ModuleOp"> {
   let summary = "place all intermediates in one workspace";
   let description = [{
