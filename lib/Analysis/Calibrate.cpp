@@ -141,14 +141,22 @@ llvm::Error Calibration::observe(size_t edge, const LaneFeed &lane) {
   return llvm::createStringError("not finite");
 }
 
+/// Whether normalisations alone read `value`, which bound what one channel of
+/// a token can do.
+static bool isNormalised(Value value) {
+  return !value.use_empty() &&
+         llvm::all_of(value.getUsers(),
+                      [](Operation *op) { return isa<LayerNormOp>(op); });
+}
+
 void Calibration::prepare() {
-  for (const ObserverOptions &choice : choices) {
+  for (auto [edge, choice] : llvm::zip_equal(edges, choices)) {
     observers.emplace_back(choice.kind == ObserverKind::Running
                                ? std::optional(choice.momentum)
                                : std::nullopt);
     std::optional<ExtremeObserver> &extreme = extremes.emplace_back();
     if (choice.kind == ObserverKind::Extrapolated)
-      extreme.emplace();
+      extreme.emplace(isNormalised(edge));
   }
   tails.resize(edges.size());
   histograms.resize(edges.size());

@@ -245,6 +245,41 @@ void ExtremeObserver::add(ArrayRef<float> largest, std::vector<float> &tails) {
            number);
 }
 
+/// How far the largest channel of a row may come closer to the mean of the
+/// others, which is `distance` away, without much change of the normalised row.
+/// `squares` is the sum of the squared distances of the others.
+static double boundDistance(double distance, double squares, double size) {
+  // The distance `t` of one channel adds t^2 (size - 1) / size to the squares.
+  double share = (size - 1) / size;
+  double least = ExtremeObserver::kDominance * squares;
+  double all = distance * distance * share + squares;
+  // One over the standard deviation scales the others.
+  double scaled = std::sqrt(squares / all) + ExtremeObserver::kNormalisedError;
+  double wanted = squares / (scaled * scaled) - squares;
+  return std::min(distance, std::sqrt(std::max(wanted, least) / share));
+}
+
+/// The row as its normalisation needs it.
+static std::vector<float> boundDominant(ArrayRef<float> row) {
+  std::vector<float> bounded(row);
+  double size = row.size();
+  double sum = std::accumulate(row.begin(), row.end(), 0.0);
+  auto getDistance = [&](float x) { return std::fabs(x * size - sum); };
+  auto farthest = max_element(bounded, [&](float a, float b) {
+    return getDistance(a) < getDistance(b);
+  });
+  double middle = (sum - *farthest) / (size - 1), squares = 0;
+  for (auto it = bounded.begin(); it != bounded.end(); ++it)
+    if (it != farthest)
+      squares += (*it - middle) * (*it - middle);
+  if (!(squares > 0))
+    return bounded;
+  double offset = *farthest - middle;
+  double distance = boundDistance(std::fabs(offset), squares, size);
+  *farthest = float(middle + std::copysign(distance, offset));
+  return bounded;
+}
+
 void ExtremeObserver::update(const StreamedValue &value) {
   int64_t samples = value.shape.empty() ? 1 : value.shape.front();
   int64_t rows = samples == 0 ? 0 : value.getNumRows() / samples;
@@ -254,7 +289,11 @@ void ExtremeObserver::update(const StreamedValue &value) {
     for (int64_t row = sample * rows; row < (sample + 1) * rows; ++row) {
       if (!value.isValid(row))
         continue;
-      widen(ranges.lo.data(), ranges.hi.data(), value.getRow(row));
+      ArrayRef<float> numbers = value.getRow(row);
+      if (isNormalised)
+        widen(ranges.lo.data(), ranges.hi.data(), boundDominant(numbers));
+      else
+        widen(ranges.lo.data(), ranges.hi.data(), numbers);
       counts = true;
     }
     if (!counts)

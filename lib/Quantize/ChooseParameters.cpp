@@ -38,7 +38,7 @@ static std::optional<ChannelRanges> getChannelRanges(Value value) {
 }
 
 /// The observed ranges, widened.
-FailureOr<ChannelRanges> Quantizer::getRanges(Edge &edge) {
+FailureOr<ChannelRanges> Quantizer::getRanges(const Edge &edge) const {
   std::optional<ChannelRanges> ranges = getChannelRanges(edge.value);
   int64_t numChannels = getNumChannels(edge.value);
   if (!ranges || ranges->getNumChannels() != size_t(numChannels))
@@ -51,6 +51,27 @@ FailureOr<ChannelRanges> Quantizer::getRanges(Edge &edge) {
     hi = middle + (hi - middle) * float(edge.recipe.margin);
   }
   return *ranges;
+}
+
+void Quantizer::limitToSum(const Edge &edge, ChannelRanges &ranges) const {
+  auto sum = edge.value.hasOneUse() ? dyn_cast<AddOp>(*edge.value.user_begin())
+                                    : AddOp();
+  auto result = llvm::find_if(edges, [&](const Edge &other) {
+    return sum && other.value == sum.getY() && other.recipe.isQuantized;
+  });
+  if (result == edges.end() || !edge.recipe.isScaled)
+    return;
+  FailureOr<ChannelRanges> limits = getRanges(*result);
+  auto others = getChannelRanges(sum.getLhs() == edge.value ? sum.getRhs()
+                                                            : sum.getLhs());
+  if (failed(limits) || !others ||
+      others->getNumChannels() != ranges.getNumChannels() ||
+      limits->getNumChannels() != ranges.getNumChannels())
+    return;
+  for (size_t c = 0; c < ranges.getNumChannels(); ++c) {
+    ranges.lo[c] = std::max(ranges.lo[c], limits->lo[c] - others->hi[c]);
+    ranges.hi[c] = std::min(ranges.hi[c], limits->hi[c] - others->lo[c]);
+  }
 }
 
 bool qtx::isFreelyOrdered(Value value) {
@@ -197,9 +218,29 @@ std::vector<float> qtx::getSteps(const Edge &edge,
   return steps;
 }
 
-/// Outliers in a group of their own keep their scale. Shifts are multiples of
-/// the step: where many values are zero, as behind an activation, an error of
-/// zero would add up.
+/// Outliers in a group of their own come closer to the widest of them: its
+/// range is that of the group, and its weights keep their scale.
+static void scaleOutliers(const ChannelRanges &ranges,
+                          ArrayRef<int64_t> outliers, ChannelScaling &scaling) {
+  std::vector<float> spans = getSpans(ranges);
+  float widest = 0;
+  for (int64_t outlier : outliers)
+    widest = std::max(widest, spans[outlier]);
+  for (int64_t outlier : outliers)
+    scaling.scale[outlier] = std::max(
+        std::pow(spans[outlier] / widest, kScaleExponent), kSmallestScale);
+}
+
+/// Few bits of weights resolve less than scales of channels would take.
+static bool hasCoarseReader(const Recipe &recipe, const Edge &edge) {
+  return llvm::any_of(edge.uses, [&](OpOperand *use) {
+    auto linear = cast<LinearOp>(use->getOwner());
+    return recipe.getWeight(getEdgeName(linear.getY())).bits < 8;
+  });
+}
+
+/// Shifts are multiples of the step: where many values are zero, as behind an
+/// activation, an error of zero would add up.
 void Quantizer::chooseScaling(Edge &edge, ChannelRanges &ranges) {
   edge.scaling = searchScaling(edge, ranges);
   if (options.report)
@@ -208,9 +249,15 @@ void Quantizer::chooseScaling(Edge &edge, ChannelRanges &ranges) {
   if (!edge.scaling)
     edge.scaling = boundScales(ranges, kScaleExponent, kSmallestScale);
   ArrayRef<int64_t> sizes = edge.groups.sizes;
-  if (sizes.size() == 2)
-    for (int64_t outlier : ArrayRef(edge.groups.order).drop_front(sizes[0]))
-      edge.scaling->scale[outlier] = 1;
+  if (sizes.size() == 2) {
+    ArrayRef<int64_t> outliers =
+        ArrayRef(edge.groups.order).drop_front(sizes[0]);
+    if (hasCoarseReader(recipe, edge))
+      for (int64_t outlier : outliers)
+        edge.scaling->scale[outlier] = 1;
+    else
+      scaleOutliers(ranges, outliers, *edge.scaling);
+  }
   std::vector<float> middles = edge.scaling->shift;
   // The steps depend on the shifts; a second round settles.
   for (int round = 0; round < 2; ++round) {
@@ -276,6 +323,8 @@ LogicalResult Quantizer::choose(Edge &edge) {
     hasMissingRanges = true;
     return success();
   }
+  if (succeeded(ranges))
+    limitToSum(edge, *ranges);
   if (succeeded(ranges) && failed(chooseGroups(edge, getSpans(*ranges))))
     return failure();
   if (edge.recipe.isDynamic) {

@@ -114,7 +114,9 @@ private:
   /// ones, or stays float without data.
   void takeStaticScales(Edge &edge, bool hasRanges);
   mlir::LogicalResult choose(Edge &edge);
-  mlir::FailureOr<ChannelRanges> getRanges(Edge &edge);
+  mlir::FailureOr<ChannelRanges> getRanges(const Edge &edge) const;
+  /// What a quantized sum saturates, its operand `edge` need not hold.
+  void limitToSum(const Edge &edge, ChannelRanges &ranges) const;
   mlir::LogicalResult chooseGroups(Edge &edge, llvm::ArrayRef<float> spans);
   llvm::SmallVector<int64_t> getOrder(Edge &edge, llvm::ArrayRef<float> spans);
   llvm::SmallVector<int64_t> getStreamOrder(mlir::Value value,

@@ -231,3 +231,82 @@ def test_bias_takes_up_errors_of_attention(tmp_path):
     error = (model(x=x)[0] - exact(x=x)[0]).reshape(-1, 8)
     # A quarter without a correction; what is left is that of sums in fp32.
     assert np.linalg.norm(error.mean(0)) < 0.01 * np.sqrt(np.mean(np.sum(error**2, 1)))
+
+
+def write_dominated_sum(also_returned):
+    """A sum whose channel 0 is 2000 in some rows, and its normalisation."""
+    rng = np.random.default_rng(3)
+    # Channel 0 of `a` is a large weight alone, as in the outliers of encoders.
+    a = rng.standard_normal((8, 8)) / 4
+    a[0] = 0
+    a[:, 0] = 0
+    a[0, 0] = 2000
+    b = rng.standard_normal((8, 8)) / 4
+    x, w = "tensor<?x8xf32>", "tensor<8x8xf32>"
+    linear = f"({x}, {w}) -> {x}"
+    results = ["%n", "%s"] if also_returned else ["%n"]
+    types = ", ".join([x] * len(results))
+    return f"""
+      func.func @main(%x: {x} {{qtx.name = "x", qtx.dims = ["batch", ""]}}) -> ({types}) {{
+        %wa = arith.constant dense<{a.tolist()}> : {w}
+        %wb = arith.constant dense<{b.tolist()}> : {w}
+        %a = qtx.linear %x, %wa : {linear}
+        %b = qtx.linear %x, %wb : {linear}
+        %s = qtx.add %a, %b : ({x}, {x}) -> {x}
+        %n = qtx.layer_norm %s epsilon 1.0e-5 : ({x}) -> {x}
+        return {", ".join(results)} : {types}
+      }}"""
+
+
+def test_dominant_channel_of_normalised_sum(tmp_path):
+    """Rows without the outlier keep their resolution, and those with it their result."""
+    x = np.float32(np.random.default_rng(4).uniform(-1, 1, (400, 8)))
+    x[:, 0] = np.arange(400) % 8 == 0
+    np.savez(tmp_path / "data.npz", x=x)
+    steps, errors = [], []
+    for also_returned in False, True:
+        text = write_dominated_sum(also_returned)
+        (tmp_path / "model.mlir").write_text(text)
+        quantized = lower(tmp_path / "model.mlir", tmp_path / "data.npz", "int8-all", "quantize")
+        # Of channel 0: of the summand that brings the outlier, the other one, and the sum.
+        steps.append([float(step) for step in re.findall(
+            r"qtx\.quantize .*\[1 \* 8\], \{([^:]+):", quantized)])
+        exact = qtx.compile(text, recipe="none", opt_level=0)(x=x)[0]
+        found = qtx.compile(text, recipe="int8-all", calibrate={"x": x}, opt_level=0)(x=x)[0]
+        errors.append(found - exact)
+        # The others change by 0.02 of a standard deviation, and by rounding.
+        assert np.sqrt(np.mean(errors[-1][x[:, 0] == 1] ** 2)) < 0.04
+    (summand, other, total), wide = steps
+    assert wide[0] > 2000 / 256 and wide[2] > 2000 / 256 and wide[1] == other
+    # The summand needs what the sum holds, less the other summand.
+    assert total < 1 and abs(summand - total) <= other
+    ordinary = x[:, 0] == 0
+    assert np.linalg.norm(errors[0][ordinary, 0]) < 0.7 * np.linalg.norm(errors[1][ordinary, 0])
+
+
+@pytest.mark.parametrize("recipe, smallest", [("int8", 0.25), ("w4a8", 1)])
+def test_scales_of_outliers(recipe, smallest, tmp_path):
+    """The widest outlier keeps its scale; others come closer to it for weights of 8 bits."""
+    x = np.float32(np.random.default_rng(6).uniform(-1, 1, (200, 32)))
+    spans = np.ones(32)
+    spans[:4] = 100, 40, 20, 5
+    up, down = np.diag(spans), np.random.default_rng(7).standard_normal((32, 32))
+    tensor, w = "tensor<?x32xf32>", "tensor<32x32xf32>"
+    linear = f"({tensor}, {w}) -> {tensor}"
+    (tmp_path / "model.mlir").write_text(f"""
+      func.func @main(%x: {tensor} {{qtx.name = "x"}}) -> {tensor} {{
+        %up = arith.constant dense<{up.tolist()}> : {w}
+        %down = arith.constant dense<{down.tolist()}> : {w}
+        %0 = qtx.linear %x, %up : {linear}
+        %1 = qtx.relu %0 : ({tensor}) -> {tensor}
+        %2 = qtx.linear %1, %down : {linear}
+        return %2 : {tensor}
+      }}""")
+    np.savez(tmp_path / "data.npz", x=x)
+    text = lower(tmp_path / "model.mlir", tmp_path / "data.npz", recipe, "quantize")
+    gain = re.findall(r"qtx\.scale_shift %\S+ gain\((%\w+)\)", text)[-1]
+    values = re.search(rf"{gain} = arith\.constant dense<\[(.*?)\]>", text)[1]
+    scales = 1 / np.array([float(value) for value in values.split(", ")])[:4]
+    expected = np.maximum((spans[:4] / 100) ** 0.75, smallest)
+    # Ranges are those of samples, extrapolated.
+    np.testing.assert_allclose(scales, expected, rtol=0.05)

@@ -111,6 +111,15 @@ public:
   /// No more than this many times the observed samples: what lies beyond is a
   /// guess.
   static constexpr double kMaxRatio = 20;
+  /// Where normalisations read the rows: a channel that makes up this many
+  /// times the variance of all others of its row counts as less, as long as it
+  /// does so.
+  static constexpr double kDominance = 15;
+  /// What the others may change by then, in units of the normalised row.
+  static constexpr double kNormalisedError = 0.02;
+
+  explicit ExtremeObserver(bool isNormalised = false)
+      : isNormalised(isNormalised) {}
 
   /// Samples lie along the first axis. All that counts is finite.
   void update(const StreamedValue &value);
@@ -122,6 +131,7 @@ private:
   /// The largest values of a sample in each channel.
   void add(llvm::ArrayRef<float> largest, std::vector<float> &tails);
 
+  bool isNormalised;
   int64_t numSamples = 0;
   /// Ascending, `kNumExcesses + 1` for each channel: the largest values, and
   /// the largest of the negated ones.

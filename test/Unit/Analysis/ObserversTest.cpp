@@ -266,4 +266,45 @@ TEST(ObserversTest, ExtremesPredictMoreSamples) {
   EXPECT_NEAR(sum / kChannels, std::log(4000.0) + 0.577, 0.25);
 }
 
+/// A channel with `value` beside 64 others of 1 and -1, as normalised rows
+/// count it.
+static float countNormalised(float value) {
+  std::vector<float> numbers(65, 1);
+  for (size_t i = 1; i < numbers.size(); i += 2)
+    numbers[i] = -1;
+  numbers[64] = value;
+  ExtremeObserver observer(/*isNormalised=*/true);
+  observer.update(Matrix(numbers, 65).get());
+  ChannelRanges ranges = observer.getRanges(1);
+  EXPECT_EQ(ranges.lo[0], 1);
+  EXPECT_EQ(ranges.lo[1], -1);
+  EXPECT_EQ(ranges.lo[64], ranges.hi[64]);
+  return ranges.hi[64];
+}
+
+/// What a one becomes where the variance is divided by.
+static double normaliseOne(double value) {
+  return 1 / std::sqrt((value * value * 64 / 65 + 64) / 65);
+}
+
+TEST(ObserversTest, ExtremesOfNormalisedRows) {
+  EXPECT_EQ(countNormalised(5), 5);
+  EXPECT_EQ(countNormalised(-5), -5);
+  for (float value : {1000.0f, -1000.0f}) {
+    float counted = countNormalised(value);
+    EXPECT_GT(value * counted, 0);
+    EXPECT_LT(std::fabs(counted), 300);
+    // The sum of squares of the others is 64 of 65.
+    EXPECT_NEAR((normaliseOne(counted) - normaliseOne(value)) *
+                    std::sqrt(64.0 / 65),
+                ExtremeObserver::kNormalisedError, 1e-5);
+  }
+}
+
+TEST(ObserversTest, ExtremesOfConstantRowsStay) {
+  ExtremeObserver observer(/*isNormalised=*/true);
+  observer.update(Matrix({0, 0, 9}, 3).get());
+  EXPECT_EQ(observer.getRanges(1), (ChannelRanges{{0, 0, 9}, {0, 0, 9}}));
+}
+
 } // namespace
