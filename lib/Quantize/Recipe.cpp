@@ -73,7 +73,9 @@ static std::vector<NamedRecipe> getNamedRecipes() {
     recipe.edge = edge;
     recipe.weight = weight;
     recipe.hasBiasCorrection = hasBiasCorrection;
-    recipe.centresKeys = recipe.equalisesValues = edge.isScaled;
+    // What static quantizers of attention need.
+    recipe.centresKeys = recipe.equalisesValues =
+        edge.isScaled || (edge.isDynamic && hasBiasCorrection);
     if (hasBiasCorrection)
       recipe.observer.kind = ObserverKind::Extrapolated;
     return recipe;
@@ -91,7 +93,7 @@ static std::vector<NamedRecipe> getNamedRecipes() {
        make(EdgeSet::MatmulInputs, makeFormedEdge(), gptq, true)},
       {"peg-dynamic", true,
        make(EdgeSet::MatmulInputs, makeDynamicEdge(Grouping::Equal), gptq,
-            false)},
+            true)},
       {"w4a8", false,
        make(EdgeSet::MatmulInputs, makeScaledEdge(), gptq4, true)},
       {"none", false, Recipe()},

@@ -30,6 +30,19 @@ TEST(Recipe, Names) {
   EXPECT_EQ(llvm::cantFail(parseRecipe("peg:6")).edge.numGroups, 6);
 }
 
+TEST(Recipe, AttentionInStaticIntegers) {
+  for (StringRef name : {"int8", "int8-all", "w4a8", "peg-dynamic:2"}) {
+    Recipe recipe = llvm::cantFail(parseRecipe(name));
+    EXPECT_TRUE(recipe.centresKeys && recipe.equalisesValues) << name.str();
+    EXPECT_TRUE(recipe.hasBiasCorrection) << name.str();
+    EXPECT_EQ(recipe.observer.kind, ObserverKind::Extrapolated) << name.str();
+  }
+  for (StringRef name : {"w8a8", "w8a8-dynamic", "peg:6", "peg-opt:3"}) {
+    Recipe recipe = llvm::cantFail(parseRecipe(name));
+    EXPECT_FALSE(recipe.centresKeys || recipe.equalisesValues) << name.str();
+  }
+}
+
 TEST(Recipe, WrongNames) {
   EXPECT_EQ(getError(parseRecipe("int8:4")),
             "recipe 'int8' takes no number of groups, found 'int8:4'");
