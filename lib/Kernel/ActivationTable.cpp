@@ -82,6 +82,24 @@ static double measure(const T &approximation, float last, Function function) {
   return error;
 }
 
+/// The approximation of `activation`; null if it needs none.
+template <typename T>
+static const T *select(Activation activation, const T &ofGelu,
+                       const T &ofGeluTanh, const T &ofSilu) {
+  switch (activation) {
+  case Activation::Gelu:
+    return &ofGelu;
+  case Activation::GeluTanh:
+    return &ofGeluTanh;
+  case Activation::Silu:
+    return &ofSilu;
+  case Activation::None:
+  case Activation::Relu:
+    return nullptr;
+  }
+  llvm_unreachable("unknown activation");
+}
+
 /// `function` minus the maximum of its argument and 0.
 static ActivationTable create(Function function, float step) {
   ActivationTable table = {step, {}, 0};
@@ -104,18 +122,7 @@ const ActivationTable *ActivationTable::get(Activation activation) {
   static const ActivationTable ofGelu = create(gelu, 0.33f);
   static const ActivationTable ofGeluTanh = create(geluTanh, 0.3125f);
   static const ActivationTable ofSilu = create(silu, 0.9f);
-  switch (activation) {
-  case Activation::Gelu:
-    return &ofGelu;
-  case Activation::GeluTanh:
-    return &ofGeluTanh;
-  case Activation::Silu:
-    return &ofSilu;
-  case Activation::None:
-  case Activation::Relu:
-    return nullptr;
-  }
-  llvm_unreachable("unknown activation");
+  return select(activation, ofGelu, ofGeluTanh, ofSilu);
 }
 
 static ActivationPower create(Function function, float end, int64_t squarings,
@@ -140,18 +147,7 @@ const ActivationPower *ActivationPower::get(Activation activation) {
       silu, 11.75f, 4,
       {-1.17852181e-07f, 3.62004516e-06f, -3.76439311e-05f, 9.08773873e-05f,
        0.00110451656f, -0.00816966128f, -0.0292934459f, 0.957495987f});
-  switch (activation) {
-  case Activation::Gelu:
-    return &ofGelu;
-  case Activation::GeluTanh:
-    return &ofGeluTanh;
-  case Activation::Silu:
-    return &ofSilu;
-  case Activation::None:
-  case Activation::Relu:
-    return nullptr;
-  }
-  llvm_unreachable("unknown activation");
+  return select(activation, ofGelu, ofGeluTanh, ofSilu);
 }
 
 bool qtx::isTabulated(Activation activation, const MicroKernel &row,
