@@ -521,10 +521,7 @@ static LogicalResult inferCenterCropPad(Node &node) {
   if (!shape)
     return node.unsupported("shape that is not constant");
   int64_t rank = node.getRank();
-  FailureOr<SmallVector<int64_t>> axes =
-      node.normalizeAxes(node.getIntList("axes").value_or(
-                             llvm::to_vector(llvm::seq<int64_t>(0, rank))),
-                         rank);
+  FailureOr<SmallVector<int64_t>> axes = node.getAxes(rank);
   if (failed(axes))
     return failure();
   if (axes->size() != shape->size())

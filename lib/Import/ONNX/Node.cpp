@@ -151,6 +151,12 @@ FailureOr<SmallVector<int64_t>> Node::normalizeAxes(ArrayRef<int64_t> axes,
   return result;
 }
 
+FailureOr<SmallVector<int64_t>> Node::getAxes(int64_t rank) {
+  std::optional<SmallVector<int64_t>> axes = getIntList("axes");
+  return normalizeAxes(
+      axes ? *axes : llvm::to_vector(llvm::seq<int64_t>(0, rank)), rank);
+}
+
 /// The size that two sizes broadcast to; null if they do not.
 static Size broadcastSizes(GraphState &state, Size lhs, Size rhs) {
   std::optional<int64_t> left = getConstant(lhs), right = getConstant(rhs);

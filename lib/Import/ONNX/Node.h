@@ -122,6 +122,8 @@ public:
   mlir::FailureOr<int64_t> normalizeAxis(int64_t axis, int64_t rank);
   mlir::FailureOr<llvm::SmallVector<int64_t>>
   normalizeAxes(llvm::ArrayRef<int64_t> axes, int64_t rank);
+  /// Those of the attribute `axes`, all without it.
+  mlir::FailureOr<llvm::SmallVector<int64_t>> getAxes(int64_t rank);
   mlir::FailureOr<Dims> broadcast(llvm::ArrayRef<Size> lhs,
                                   llvm::ArrayRef<Size> rhs);
 

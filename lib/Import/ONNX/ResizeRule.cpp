@@ -215,10 +215,7 @@ static Resizing dropUnchanged(Node &node, const Resizing &all) {
 static FailureOr<Resizing> readResizing(Node &node) {
   Resizing resizing;
   int64_t rank = node.getRank();
-  FailureOr<SmallVector<int64_t>> axes =
-      node.normalizeAxes(node.getIntList("axes").value_or(
-                             llvm::to_vector(llvm::seq<int64_t>(0, rank))),
-                         rank);
+  FailureOr<SmallVector<int64_t>> axes = node.getAxes(rank);
   if (failed(axes))
     return failure();
   resizing.axes = *axes;
