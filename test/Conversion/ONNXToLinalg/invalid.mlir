@@ -48,6 +48,14 @@ func.func @resize(%x: tensor<4x5xf32>) -> tensor<4x9xf32> {
 
 // -----
 
+// expected-error-re@+1 {{unsupported operators:{{.*}}Resize: 'axes', 'scales' and 'roi' do not match (y)}}
+func.func @resize_to_other_rank(%x: tensor<4x5xf32>) -> tensor<1x4x9xf32> {
+  %0 = onnx.node "Resize"(%x) attributes {axes = [1 : si64]} : (tensor<4x5xf32>) -> tensor<1x4x9xf32> loc("y")
+  return %0 : tensor<1x4x9xf32>
+}
+
+// -----
+
 !x = tensor<?x5xf32, affine_map<()[s0] -> (s0, 5)>>
 
 // How wide the kernel is follows from the sizes.
