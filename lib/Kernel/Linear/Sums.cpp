@@ -145,8 +145,10 @@ SmallVector<Value> LinearEmitter::emitRange(const Panel &panel, Value first,
                                             const SegmentAt &at, Value channel,
                                             int64_t begin, Value from,
                                             int64_t count, ValueRange sums) {
-  // Nibbles are several dot products in a step as it is.
-  int64_t turns = hasNibbles ? 1 : row.getUnrolledSteps();
+  // Nibbles are several dot products in a step as it is. Rows that are left
+  // over are too few to be worth the time that compiling long loops takes.
+  bool isLeftOver = tileRows < config.getRows() && panel.panels == 1;
+  int64_t turns = hasNibbles || isLeftOver ? 1 : row.getUnrolledSteps();
   return loopInTurns(
       from, index(count), turns, sums, [&](Value k, ValueRange carried) {
         Value current = add(channel, stepSize == 1 ? k : mul(k, stepSize));
