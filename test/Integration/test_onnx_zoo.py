@@ -82,9 +82,10 @@ RELATIVES = {
     "electra": Architecture("Electra", NARROW, has_types=True),
     "xlm-roberta": Architecture("XLMRoberta", {**COMMON, "type_vocab_size": 1}),
     "camembert": Architecture("Camembert", {**COMMON, "type_vocab_size": 1}),
-    # Its layers are narrower still, and no norm brings their results to one range.
+    # Its layers are narrower still, and no norm brings their results to one range: with other
+    # random weights the same recipe loses 0.06 to 0.36.
     "mobilebert": Architecture(
-        "MobileBert", {**NARROW, "intra_bottleneck_size": 12}, has_types=True, int8_error=0.2),
+        "MobileBert", {**NARROW, "intra_bottleneck_size": 12}, has_types=True, int8_error=0.36),
     "mpnet": Architecture("MPNet", COMMON, masks=ADDED, has_sdpa=False),
     "deberta": Architecture("DebertaV2", {
         **COMMON, "relative_attention": True, "pos_att_type": ["p2c", "c2p"],
