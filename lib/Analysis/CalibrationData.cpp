@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "qtx/Analysis/CalibrationData.h"
+#include "qtx/Dialect/Qtx/IR/InputLimits.h"
 #include "qtx/Target/Run.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
@@ -157,6 +158,42 @@ llvm::Error CalibrationData::convert(NamedArray &given, size_t input,
   if (llvm::Error error = checkShape(given, input, leading))
     return error;
   arrays.push_back(std::move(given));
+  return llvm::Error::success();
+}
+
+/// Ids beyond the tables of `function` are of another vocabulary.
+llvm::Error CalibrationData::checkIds(func::FuncOp function) const {
+  for (auto [input, rows] : findLookups(function)) {
+    for (size_t i = input; i < arrays.size(); i += inputs.size()) {
+      std::string outside = findOutside(arrays[i].array, -rows, rows - 1);
+      if (!outside.empty())
+        return makeInputError(arrays[i].name, "expected ids of a table of " +
+                                                  Twine(rows) +
+                                                  " rows, found " + outside);
+    }
+  }
+  return llvm::Error::success();
+}
+
+/// The tables of `function` limit how long feeds are.
+llvm::Error CalibrationData::checkLengths(func::FuncOp function) const {
+  auto limits = function->getAttrOfType<DictionaryAttr>(kMaxSizesAttr);
+  if (!limits)
+    return llvm::Error::success();
+  for (const Plan &plan : plans)
+    for (auto [i, input] : llvm::enumerate(inputs))
+      for (auto [dim, name] : llvm::enumerate(input.dims)) {
+        auto limit = limits.getAs<IntegerAttr>(name);
+        const NamedArray &given =
+            arrays[plan.arrays.empty() ? i : plan.arrays[i]];
+        bool isCut =
+            plan.length >= 0 && llvm::is_contained(input.positionDims, dim);
+        int64_t size = isCut ? plan.length : given.array.shape[dim];
+        if (limit && size > limit.getInt())
+          return makeInputError(
+              given.name, "expected at most " + Twine(limit.getInt()) +
+                              " along '" + name + "', found " + Twine(size));
+      }
   return llvm::Error::success();
 }
 
@@ -448,6 +485,10 @@ CalibrationData::create(func::FuncOp function, std::vector<NamedArray> given,
     if (llvm::Error error = data.planSlices(*batch, options))
       return error;
   }
+  if (llvm::Error error = data.checkIds(function))
+    return error;
+  if (llvm::Error error = data.checkLengths(function))
+    return error;
   data.countPositions();
   if (data.numPositions == 0)
     return makeInputError(kPaddingMaskName,

@@ -190,7 +190,9 @@ llvm::Error qtx::checkOptions(const CompileOptions &options) {
   if (options.threads > 1 && options.reference)
     return llvm::createStringError(
         "--threads: expected no --reference beside it, which uses one thread");
-  return llvm::Error::success();
+  // The machines are made again where they are needed: a wrong name should not
+  // be found after hours of calibration.
+  return createTargetMachines(options.target).takeError();
 }
 
 //===----------------------------------------------------------------------===//

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "TuningFile.h"
+#include "qtx/Support/JSON.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/JSON.h"
@@ -84,7 +85,7 @@ llvm::Expected<TuningFile> TuningFile::read(StringRef path) {
     return file;
   if (std::error_code code = content.getError())
     return makeError(path, code.message());
-  auto document = llvm::json::parse((*content)->getBuffer());
+  auto document = parseJSON((*content)->getBuffer());
   if (!document)
     return makeError(path,
                      "expected JSON: " + llvm::toString(document.takeError()));

@@ -55,7 +55,7 @@ LogicalResult Quantizer::run() {
   findFeedForwards();
   findStreams();
   collectEdges();
-  if (failed(checkOverrides()))
+  if (failed(checkOverrides()) || failed(checkWeights()))
     return failure();
   dropLoneFactors();
   if (failed(observeVariances()))

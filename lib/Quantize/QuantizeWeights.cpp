@@ -10,6 +10,7 @@
 #include "LinearNumbers.h"
 #include "Quantizer.h"
 #include "qtx/Analysis/GPTQ.h"
+#include <cmath>
 
 using namespace mlir;
 using namespace qtx;
@@ -84,6 +85,27 @@ SmallVector<LinearOp> Quantizer::getLinears(const Edge &edge) const {
           recipe.getWeight(getEdgeName(linear.getY())).isQuantized)
         linears.push_back(linear);
   return linears;
+}
+
+/// Integers would hide what is no number.
+LogicalResult Quantizer::checkWeights() {
+  WalkResult result =
+      function.walk([&](LinearOp op) {
+        if (!isAdjustable(op) ||
+            !recipe.getWeight(getEdgeName(op.getY())).isQuantized)
+          return WalkResult::advance();
+        LinearNumbers numbers(op);
+        auto isBad = [](float weight) { return !std::isfinite(weight); };
+        auto bad = llvm::find_if(numbers.weights, isBad);
+        if (bad == numbers.weights.end())
+          return WalkResult::advance();
+        emitError(op.getLoc())
+            << "expected finite weights, found "
+            << (std::isnan(*bad) ? "NaN" : "infinity") << " for output "
+            << std::distance(numbers.weights.begin(), bad) / numbers.columns;
+        return WalkResult::interrupt();
+      });
+  return failure(result.wasInterrupted());
 }
 
 RoundedLinear Quantizer::round(LinearOp op, const EdgeMoments *known) const {

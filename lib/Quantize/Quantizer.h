@@ -146,6 +146,7 @@ private:
   RoundedLinear round(LinearOp op, const EdgeMoments *known) const;
   void quantizeWeights();
   void store(LinearOp op, const RoundedLinear &rounded);
+  mlir::LogicalResult checkWeights();
 
   mlir::func::FuncOp function;
   const Recipe &recipe;

@@ -7,11 +7,11 @@
 //===----------------------------------------------------------------------===//
 
 #include "qtx/Quantize/Recipe.h"
+#include "qtx/Support/JSON.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/Format.h"
 #include "llvm/Support/GlobPattern.h"
-#include "llvm/Support/JSON.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace qtx;
@@ -256,9 +256,9 @@ static llvm::Error parseChanges(const llvm::json::Object &root, StringRef name,
 
 llvm::Expected<Recipe> qtx::parseRecipeFile(StringRef contents,
                                             StringRef name) {
-  auto parsed = llvm::json::parse(contents);
+  auto parsed = parseJSON(contents);
   if (!parsed)
-    return llvm::createStringError(name + ": " +
+    return llvm::createStringError(name + ":" +
                                    llvm::toString(parsed.takeError()));
   const llvm::json::Object *root = parsed->getAsObject();
   if (!root)

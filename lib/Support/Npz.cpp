@@ -30,6 +30,10 @@ using File = std::unique_ptr<zip_file_t, FileDeleter>;
 } // namespace
 
 static Expected<Archive> openArchive(StringRef path, int flags) {
+  // The library's own words are about what it does not support.
+  if (sys::fs::is_directory(path))
+    return createStringError(
+        std::make_error_code(std::errc::is_a_directory).message());
   int code = 0;
   Archive archive(zip_open(path.str().c_str(), flags, &code));
   if (archive)

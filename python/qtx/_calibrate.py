@@ -8,7 +8,7 @@ import ctypes
 import os
 import pathlib
 import tempfile
-from typing import Any, Dict, Iterator, Mapping, Optional, Sequence, Union
+from typing import Any, Dict, Iterable, Iterator, Mapping, Optional, Sequence, Union
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -78,9 +78,32 @@ def _name_arrays(
 ) -> Dict[str, np.ndarray]:
     """The arrays of an archive: feeds are numbered."""
     if isinstance(data, Mapping):
-        return {name: np.asarray(array) for name, array in data.items()}
+        return {_check_name(name): np.asarray(array) for name, array in data.items()}
+    if not isinstance(data, Iterable):
+        raise TypeError(
+            "expected an archive, arrays by name or a list of feeds, "
+            f"found {type(data).__name__}"
+        )
+    feeds = list(data)
+    for i, feed in enumerate(feeds):
+        _check_feed(i, feed, feeds[0])
     return {
-        f"{name}/{i}": np.asarray(array)
-        for i, feed in enumerate(data)
+        f"{_check_name(name)}/{i}": np.asarray(array)
+        for i, feed in enumerate(feeds)
         for name, array in feed.items()
     }
+
+
+def _check_name(name: Any) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"expected the name of an input, found {name!r}")
+    return name
+
+
+def _check_feed(index: int, feed: Any, first: Mapping[str, ArrayLike]) -> None:
+    """The archive does not say how many feeds there are: all have the same arrays."""
+    if not isinstance(feed, Mapping):
+        raise TypeError(f"feed {index}: expected arrays by name, found {type(feed).__name__}")
+    missing = [str(name) for name in first if name not in feed]
+    if missing:
+        raise ValueError(f"feed {index}: expected the array '{missing[0]}' as in feed 0")

@@ -218,10 +218,15 @@ class Model:
         if isinstance(out, Mapping):
             unknown = [name for name in out if all(name != info.name for info in infos)]
             if unknown:
-                raise make_run_error(f"unknown outputs: {', '.join(unknown)}")
+                raise make_run_error(f"unknown outputs: {', '.join(map(str, unknown))}")
             given: List[Optional[np.ndarray]] = [out.get(info.name) for info in infos]
-        else:
+        elif isinstance(out, Sequence):
             given = list(out)
+        else:
+            raise TypeError(
+                "expected an array, a sequence or a mapping of outputs, "
+                f"found {type(out).__name__}"
+            )
         if len(given) != len(infos):
             raise make_run_error(f"expected {len(infos)} outputs, found {len(given)}")
         outputs: List[np.ndarray] = []

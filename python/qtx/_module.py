@@ -90,6 +90,8 @@ class Handle:
 
 
 def parse(text: str, name: str) -> Handle:
+    if not isinstance(text, str):
+        raise TypeError(f"expected IR as text, found {type(text).__name__}")
     data = text.encode()
     handle = Handle("qtxModuleDestroy")
     diagnostics = Diagnostics()

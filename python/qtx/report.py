@@ -141,6 +141,13 @@ def loads(text: str) -> Report:
     if not isinstance(root, dict) or root.get("version") != VERSION:
         found = root.get("version") if isinstance(root, dict) else None
         raise ValueError(f"expected a report of version {VERSION}, found {found}")
+    try:
+        return _build_report(root)
+    except KeyError as error:
+        raise ValueError(f"expected a report of version {VERSION}, found one without {error}") from None
+
+
+def _build_report(root: dict[str, Any]) -> Report:
     calibration = root.get("calibration")
     return Report(
         model=root["model"],

@@ -8,6 +8,7 @@ import pathlib
 import subprocess
 
 import numpy as np
+import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -33,7 +34,7 @@ def model(nodes, inputs=(), outputs=("y",), constants=(), opset=17, **settings):
         list(nodes),
         "graph",
         [value(*item) for item in inputs],
-        [value(name, None) for name in outputs],
+        [onnx.ValueInfoProto(name=name) for name in outputs],
         list(constants),
     )
     opsets = [helper.make_opsetid("", opset), helper.make_opsetid("com.microsoft", 1)]

@@ -38,6 +38,12 @@ def branch(*outputs):
     return helper.make_graph(nodes, "branch", [], [value(name, None) for name in outputs])
 
 
+def declared_output(dtype):
+    proto = model([node("Relu", "x")], [X])
+    proto.graph.output[0].CopyFrom(value("y", ["batch", 4], dtype))
+    return proto
+
+
 def with_function(body, outputs=("b",), call=None, twice=False):
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("local", 1)]
     function = helper.make_function("local", "Call", ["a"], list(outputs), body, opsets)
@@ -222,7 +228,20 @@ ERRORS = {
     "too few inputs": (one("Add", [[4]]), "expected 2 or more inputs of Add, found 1"),
     "absent input": (
         model([node("Add", "- x")], [X]),
-        "expected 2 or more inputs of Add, found 2",
+        "expected input 0 of Add, found none",
+    ),
+    "too many inputs": (
+        one("Add", [[4], [4], [4]]),
+        "expected at most 2 inputs of Add, found 3",
+    ),
+    "no outputs": (model([node("Relu", "x")], [X], []), "expected outputs of the model, found none"),
+    "declared type": (
+        declared_output(I64),
+        "expected elements of type 'i64' as output 'y' is declared, found 'f32'",
+    ),
+    "too many elements": (
+        one("Relu", [[1 << 40, 1 << 20]]),
+        "expected at most 2^56 elements of input 'x0'",
     ),
     "too many outputs": (
         one("Relu", [[4]], outputs="y z"),

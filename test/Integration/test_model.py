@@ -222,6 +222,14 @@ def test_bad_output(model, out, message):
         model(X, I, out=out)
 
 
+def test_outputs_of_another_kind(model):
+    message = "expected an array, a sequence or a mapping of outputs, found int"
+    with pytest.raises(TypeError, match=f"^{message}$"):
+        model(X, I, out=5)
+    with pytest.raises(qtx.RunError, match="^error: unknown outputs: 0$"):
+        model(X, I, out={0: X})
+
+
 def test_index_out_of_range():
     model = qtx.compile("""
 func.func @main(%ids: tensor<1x3xi64> {qtx.name = "ids"}) -> (tensor<1x3x2xf32> {qtx.name = "y"}) {
@@ -382,6 +390,21 @@ BAD_OPTIONS = [
 def test_bad_option(linear, options, message):
     with pytest.raises(qtx.CompileError, match=re.escape(message)):
         qtx.compile(linear[0], **options)
+
+
+BAD_SAMPLES = [
+    (3, TypeError, "expected an archive, arrays by name or a list of feeds, found int"),
+    (X, TypeError, "feed 0: expected arrays by name, found ndarray"),
+    ([{"x": X}, None], TypeError, "feed 1: expected arrays by name, found NoneType"),
+    ({0: X}, TypeError, "expected the name of an input, found 0"),
+    ([{"x": X}, {"y": X}], ValueError, "feed 1: expected the array 'x' as in feed 0"),
+]
+
+
+@pytest.mark.parametrize("samples, error, message", BAD_SAMPLES)
+def test_bad_samples(linear, samples, error, message):
+    with pytest.raises(error, match=f"^{re.escape(message)}$"):
+        qtx.compile(linear[0], recipe="w8a8", calibrate=samples)
 
 
 def test_bad_models(tmp_path):

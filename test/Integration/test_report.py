@@ -60,3 +60,8 @@ def test_without_calibration():
 def test_other_versions(root, found):
     with pytest.raises(ValueError, match=f"expected a report of version 1, found {found}"):
         qtx.report.loads(json.dumps(root))
+
+
+def test_truncated():
+    with pytest.raises(ValueError, match="expected a report of version 1, found one without 'model'"):
+        qtx.report.loads('{"version": 1}')

@@ -226,6 +226,13 @@ def test_bad_ir(text, message):
     assert error.value.diagnostics[0].severity == "error"
 
 
+def test_no_text():
+    with pytest.raises(TypeError, match="^expected IR as text, found int$"):
+        qtx.compile_ir(5)
+    with pytest.raises(TypeError, match="^expected IR as text, found NoneType$"):
+        qtx.run_passes(None, "builtin.module()")
+
+
 @pytest.mark.parametrize("type_", ["tensor<*xf32>", "memref<2xf32>", "tensor<2xcomplex<f32>>"])
 def test_unsupported_arguments(type_):
     module = qtx.compile_ir(f"func.func @f(%x: {type_}) {{ return }}")

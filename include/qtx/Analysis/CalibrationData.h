@@ -129,6 +129,8 @@ private:
   llvm::Error checkShape(const NamedArray &given, size_t input,
                          size_t leading) const;
   llvm::Error checkDims(llvm::ArrayRef<size_t> group, size_t leading) const;
+  llvm::Error checkIds(mlir::func::FuncOp function) const;
+  llvm::Error checkLengths(mlir::func::FuncOp function) const;
   void findPositionDims();
   llvm::Error planSlices(int64_t staticBatch,
                          const CalibrationDataOptions &options);

@@ -34,6 +34,11 @@ bindInputs(const FunctionSignature &signature,
 /// an error.
 llvm::Expected<NpyArray> convertArray(const NpyArray &array, ElementKind kind);
 
+/// The first of the integers `array` that is outside of `[minimum, maximum]`,
+/// as `7 at [1, 2]`; empty if there is none.
+std::string findOutside(const NpyArray &array, int64_t minimum,
+                        int64_t maximum);
+
 /// A view of an array that has the element type `kind`.
 BufferView getView(const NpyArray &array, ElementKind kind);
 

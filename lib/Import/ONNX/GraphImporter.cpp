@@ -17,6 +17,10 @@ using namespace qtx::importer;
 /// A model with more nodes than this, functions expanded, is a mistake.
 static constexpr int64_t kMaxNodes = 1000000;
 
+/// More elements of one input are a mistake, and their bytes have to be counted
+/// in 64 bits.
+static constexpr unsigned kMaxElementBits = 56;
+
 static constexpr int64_t kMinOpset = 13;
 static constexpr int64_t kMaxOpset = 23;
 
@@ -117,6 +121,17 @@ Size GraphImporter::getInputDim(const proto::TensorShapeProto::Dimension &dim,
   return size;
 }
 
+/// Whether memory could not hold what a layer makes of the tensor.
+static bool hasTooManyElements(RankedTensorType type) {
+  int64_t count = 1;
+  for (int64_t size : type.getShape())
+    if (size > 0 && !ShapedType::isDynamic(size) &&
+        (llvm::MulOverflow(count, size, count) ||
+         count > int64_t(1) << kMaxElementBits))
+      return true;
+  return false;
+}
+
 FailureOr<RankedTensorType>
 GraphImporter::getInputType(const proto::ValueInfoProto &input) {
   Location loc = getLoc(input.name());
@@ -137,7 +152,11 @@ GraphImporter::getInputType(const proto::ValueInfoProto &input) {
              << " in input '" << input.name() << "'";
     dims.push_back(getInputDim(dim, input.name(), axis));
   }
-  return qtx::onnx::getTensorType(dims, elementType);
+  auto type = qtx::onnx::getTensorType(dims, elementType);
+  if (hasTooManyElements(type))
+    return emitError(loc) << "expected at most 2^" << kMaxElementBits
+                          << " elements of input '" << input.name() << "'";
+  return type;
 }
 
 LogicalResult GraphImporter::addInputs(Scope &scope) {
@@ -184,6 +203,20 @@ DictionaryAttr GraphImporter::getValueAttrs(StringRef name,
        builder.getNamedAttr("qtx.dims", getDimNames(type))});
 }
 
+/// Callers rely on the element type that the file says. Its sizes are left
+/// alone: exporters are known to write wrong ones.
+LogicalResult GraphImporter::checkDeclared(const proto::ValueInfoProto &output,
+                                           Value value) {
+  Type declared =
+      getElementType(output.type().tensor_type().elem_type(), context);
+  Type found = cast<RankedTensorType>(value.getType()).getElementType();
+  if (!declared || declared == found)
+    return success();
+  return emitError(getLoc(output.name()))
+         << "expected elements of type " << declared << " as output '"
+         << output.name() << "' is declared, found " << found;
+}
+
 LogicalResult GraphImporter::addOutputs(const Scope &scope) {
   SmallVector<Value> results;
   SmallVector<DictionaryAttr> attrs;
@@ -191,6 +224,8 @@ LogicalResult GraphImporter::addOutputs(const Scope &scope) {
     FailureOr<Value> value =
         lookUp(output.name(), scope, getLoc(output.name()));
     if (failed(value))
+      return failure();
+    if (failed(checkDeclared(output, *value)))
       return failure();
     results.push_back(*value);
     attrs.push_back(
@@ -261,6 +296,10 @@ OwningOpRef<ModuleOp> GraphImporter::import() {
     return {};
   }
   const proto::GraphProto &graph = model.graph();
+  if (graph.output().empty()) {
+    emitError(fileLoc) << "expected outputs of the model, found none";
+    return {};
+  }
   SmallVector<StringRef> outputs;
   for (const proto::ValueInfoProto &output : graph.output())
     outputs.push_back(output.name());
@@ -710,6 +749,23 @@ LogicalResult GraphImporter::importCall(const proto::NodeProto &proto,
   return success();
 }
 
+static LogicalResult checkInputs(const Node &node, const Rule &rule) {
+  size_t count = node.inputs.size();
+  if (count < rule.minInputs)
+    return emitError(node.loc)
+           << "expected " << rule.minInputs << " or more inputs of " << node.op
+           << ", found " << count;
+  if (count > rule.maxInputs)
+    return emitError(node.loc)
+           << "expected at most " << rule.maxInputs << " inputs of " << node.op
+           << ", found " << count;
+  for (unsigned i = 0; i < rule.minInputs; ++i)
+    if (!node.inputs[i])
+      return emitError(node.loc)
+             << "expected input " << i << " of " << node.op << ", found none";
+  return success();
+}
+
 LogicalResult GraphImporter::importOperator(const proto::NodeProto &proto,
                                             const Rule &rule, Scope &scope) {
   Node node(state, builder, getLoc(proto));
@@ -730,15 +786,8 @@ LogicalResult GraphImporter::importOperator(const proto::NodeProto &proto,
     bool isNone = isa<NoneType>(value->getType());
     node.inputs.push_back(isNone ? Value() : *value);
   }
-  while (!node.inputs.empty() && !node.inputs.back())
-    node.inputs.pop_back();
-  if (node.inputs.size() < rule.minInputs ||
-      node.inputs.size() > rule.maxInputs ||
-      llvm::is_contained(ArrayRef(node.inputs).take_front(rule.minInputs),
-                         Value()))
-    return emitError(node.loc)
-           << "expected " << rule.minInputs << " or more inputs of " << node.op
-           << ", found " << node.inputs.size();
+  if (failed(checkInputs(node, rule)))
+    return failure();
   if (proto.output().empty() ||
       static_cast<unsigned>(proto.output_size()) > rule.maxOutputs)
     return emitError(node.loc)

@@ -74,6 +74,8 @@ private:
   mlir::ArrayAttr getDimNames(mlir::RankedTensorType type);
   mlir::DictionaryAttr getValueAttrs(llvm::StringRef name,
                                      mlir::RankedTensorType type);
+  mlir::LogicalResult checkDeclared(const proto::ValueInfoProto &output,
+                                    mlir::Value value);
   void setMaxSizes();
   mlir::LogicalResult reportUnsupported() const;
   void eraseUnused();

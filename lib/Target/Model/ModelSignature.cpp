@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "mlir/IR/BuiltinTypes.h"
+#include "qtx/Support/JSON.h"
 #include "qtx/Target/CompiledModel.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/JSON.h"
@@ -169,7 +170,7 @@ static bool readSignature(const json::Object &object, ModelSignature &signature,
 }
 
 llvm::Expected<ModelSignature> qtx::parseModelSignature(StringRef text) {
-  llvm::Expected<json::Value> value = json::parse(text);
+  llvm::Expected<json::Value> value = parseJSON(text);
   if (!value)
     return llvm::createStringError("signature: " +
                                    llvm::toString(value.takeError()));

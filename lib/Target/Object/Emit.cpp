@@ -61,31 +61,65 @@ static llvm::Triple getTriple(const TargetOptions &options) {
                           : llvm::Triple::normalize(options.triple));
 }
 
-static llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
-createTargetMachine(const TargetOptions &options) {
+/// The target of LLVM for code of this ABI: sizes are of 64 bits, constants are
+/// as in files of weights, and symbols are those of ELF.
+static llvm::Expected<const llvm::Target *>
+findTarget(const llvm::Triple &triple) {
   initializeTargets();
-  llvm::Triple triple = getTriple(options);
   std::string message;
   const llvm::Target *target =
       llvm::TargetRegistry::lookupTarget(triple, message);
+  if (target && triple.isArch64Bit() && triple.isLittleEndian() &&
+      triple.isOSBinFormatELF())
+    return target;
+  return llvm::createStringError(
+      "-mtriple: expected a little-endian target of 64 bits with ELF objects, "
+      "found '" +
+      triple.str() + "'");
+}
+
+/// LLVM warns about unknown names, once for each machine, and goes on.
+static llvm::Error checkNames(const llvm::Target &target,
+                              const llvm::Triple &triple, StringRef cpu,
+                              ArrayRef<std::string> features) {
+  std::unique_ptr<llvm::MCSubtargetInfo> known(
+      target.createMCSubtargetInfo(triple, "", ""));
+  if (!cpu.empty() && !known->isCPUStringValid(cpu))
+    return llvm::createStringError("-mcpu: expected a CPU of " +
+                                   triple.getArchName() + ", found '" + cpu +
+                                   "'");
+  for (StringRef feature : features) {
+    StringRef name = feature.trim("+-");
+    auto isThis = [&](const auto &entry) { return entry.Key == name; };
+    if (llvm::none_of(known->getAllProcessorFeatures(), isThis))
+      return llvm::createStringError("-mattr: expected features of " +
+                                     triple.getArchName() +
+                                     ", as +avx2,-fma, found '" + name + "'");
+  }
+  return llvm::Error::success();
+}
+
+static llvm::Expected<std::unique_ptr<llvm::TargetMachine>>
+createTargetMachine(const TargetOptions &options) {
+  llvm::Triple triple = getTriple(options);
+  auto target = findTarget(triple);
   if (!target)
-    return llvm::createStringError("-mtriple: " + message);
+    return target.takeError();
   bool isNative = options.cpu == "native" ||
                   (options.cpu.empty() && options.triple.empty());
   std::string cpu = isNative ? llvm::sys::getHostCPUName().str() : options.cpu;
   llvm::SubtargetFeatures features(isNative ? getHostFeatures() : "");
   llvm::SubtargetFeatures added(options.features);
+  if (llvm::Error error =
+          checkNames(**target, triple, cpu, added.getFeatures()))
+    return error;
   for (const std::string &feature : added.getFeatures())
     features.AddFeature(feature);
   llvm::TargetOptions targetOptions;
-  std::unique_ptr<llvm::TargetMachine> machine(target->createTargetMachine(
+  std::unique_ptr<llvm::TargetMachine> machine((*target)->createTargetMachine(
       triple, cpu, features.getString(), targetOptions, llvm::Reloc::PIC_));
   if (!machine)
     return llvm::createStringError("cannot generate code for '" + triple.str() +
-                                   "'");
-  if (!cpu.empty() && !machine->getMCSubtargetInfo()->isCPUStringValid(cpu))
-    return llvm::createStringError("-mcpu: expected a CPU of " +
-                                   triple.getArchName() + ", found '" + cpu +
                                    "'");
   return machine;
 }

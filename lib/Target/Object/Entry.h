@@ -31,8 +31,6 @@ inline constexpr llvm::StringLiteral kWorkspaceRole = "workspace";
 inline constexpr llvm::StringLiteral kDimAttr = "qtx.dim";
 /// The element type that callers see, on inputs and outputs.
 inline constexpr llvm::StringLiteral kElementAttr = "qtx.element";
-/// The largest value of dims that tables of the model limit, on its function.
-inline constexpr llvm::StringLiteral kMaxSizesAttr = "qtx.max_sizes";
 /// The number that a failed assertion returns.
 inline constexpr llvm::StringLiteral kStatusAttr = "qtx.status";
 

@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Entry.h"
+#include "qtx/Dialect/Qtx/IR/InputLimits.h"
 #include "qtx/Dialect/Qtx/IR/QtxDialect.h"
 #include "qtx/Target/Object.h"
 #include "llvm/ADT/StringExtras.h"

@@ -16,6 +16,7 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/Transforms/Passes.h"
+#include "qtx/Dialect/Qtx/IR/InputLimits.h"
 #include "qtx/Dialect/Qtx/IR/QtxDialect.h"
 #include "qtx/Dialect/Qtx/IR/QtxOps.h"
 #include "qtx/Dialect/Qtx/Transforms/Passes.h"
@@ -121,31 +122,6 @@ static Value convertTensor(ImplicitLocOpBuilder &builder, Value tensor, Type to,
 //===----------------------------------------------------------------------===//
 // Checks of ids
 //===----------------------------------------------------------------------===//
-
-/// The input that `ids` is, perhaps in another shape; null if it is computed.
-static BlockArgument traceIds(Value ids) {
-  while (Operation *op = ids.getDefiningOp()) {
-    if (!isa<tensor::CastOp, tensor::CollapseShapeOp, tensor::ExpandShapeOp>(
-            op))
-      return {};
-    ids = op->getOperand(0);
-  }
-  return cast<BlockArgument>(ids);
-}
-
-/// The rows of the smallest table that the ids of each input look up.
-static llvm::MapVector<unsigned, int64_t> findLookups(func::FuncOp function) {
-  llvm::MapVector<unsigned, int64_t> rows;
-  function.walk([&](EmbeddingOp op) {
-    BlockArgument ids = traceIds(op.getIds());
-    if (!ids || ids.getOwner() != &function.getBody().front())
-      return;
-    int64_t &smallest =
-        rows.try_emplace(ids.getArgNumber(), op.getNumRows()).first->second;
-    smallest = std::min<int64_t>(smallest, op.getNumRows());
-  });
-  return rows;
-}
 
 /// Whether `id` lies in `[-rows, rows - 1]`.
 static Value isRow(ImplicitLocOpBuilder &builder, Value id, int64_t rows) {

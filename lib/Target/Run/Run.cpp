@@ -131,6 +131,18 @@ static Expected<NpyArray> copyArray(const NpyArray &array) {
   return copy;
 }
 
+std::string qtx::findOutside(const NpyArray &array, int64_t minimum,
+                             int64_t maximum) {
+  for (size_t i = 0, e = array.getNumElements(); i < e; ++i) {
+    std::optional<int64_t> value = loadInteger(array, i);
+    if (!value || *value < minimum || *value > maximum)
+      return (value ? std::to_string(*value)
+                    : std::to_string(loadUnsigned(array, i))) +
+             " at " + describeIndex(array, i);
+  }
+  return "";
+}
+
 static Expected<NpyArray> convertIntegers(const NpyArray &array,
                                           ElementKind kind) {
   ElementFormat format = getFormat(kind);
@@ -138,16 +150,14 @@ static Expected<NpyArray> convertIntegers(const NpyArray &array,
       createArray(format.kind, getElementSize(kind), array.shape);
   if (!result)
     return result;
+  std::string outside = findOutside(array, format.minimum, format.maximum);
+  if (!outside.empty())
+    return createStringError(outside + " is out of the range of " +
+                             getElementName(kind));
   for (size_t i = 0, e = array.getNumElements(); i < e; ++i) {
-    std::optional<int64_t> value = loadInteger(array, i);
-    if (!value || *value < format.minimum || *value > format.maximum)
-      return createStringError(
-          (value ? std::to_string(*value)
-                 : std::to_string(loadUnsigned(array, i))) +
-          " at " + describeIndex(array, i) + " is out of the range of " +
-          getElementName(kind));
+    int64_t value = *loadInteger(array, i);
     // Little-endian: the low bytes come first.
-    std::memcpy(result->data.get() + i * result->itemSize, &*value,
+    std::memcpy(result->data.get() + i * result->itemSize, &value,
                 result->itemSize);
   }
   return result;

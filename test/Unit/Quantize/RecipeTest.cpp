@@ -150,7 +150,7 @@ TEST(Recipe, Observers) {
 }
 
 TEST(Recipe, WrongFiles) {
-  EXPECT_TRUE(StringRef(getFileError("{")).starts_with("r: "));
+  EXPECT_TRUE(StringRef(getFileError("{")).starts_with("r:1:"));
   EXPECT_EQ(getFileError("[]"), "r: expected an object");
   EXPECT_EQ(getFileError("{}"), "r: expected the name of a recipe for 'base'");
   EXPECT_EQ(
