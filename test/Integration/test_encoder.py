@@ -46,14 +46,16 @@ def test_fast():
 
 
 def test_quantized():
-    """The fast path against the reference. A code that is one step off near a tie moves
-    a hidden state by some hundredths, which few are."""
-    inputs = make_inputs(3, 9, seed=2)
+    """The fast path against the reference. Where a float lies at a tie one code may be one
+    step off, which moves all hidden states of its text by some hundredths: most have none."""
+    inputs = make_inputs(40, 9, seed=2)
     text = ENCODER.quantized_ir()
     (expected,) = qtx.compile_ir(text).run("main", *inputs)
     (found,) = qtx.compile_ir(text, fast=True).run("main", *inputs)
-    assert np.abs(found - expected).max() <= 0.2
-    assert np.abs(found - expected).mean() <= 1e-3
+    largest = np.abs(found - expected).max(axis=(1, 2))
+    # What rounding of floats alone does, as in test_reference.
+    assert np.mean(largest <= 2e-5) >= 0.6
+    assert largest.max() <= 0.2
     # Bytes with ranges that fit roughly.
     assert np.abs(found - ENCODER.run(*inputs)).mean() <= 0.05
 
