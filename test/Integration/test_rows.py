@@ -366,6 +366,36 @@ def test_fused_chain(width, seed):
     assert np.all((low <= q) & (q <= high))
 
 
+@pytest.mark.parametrize("width", [100, 128])
+def test_any_number_of_rows(width):
+    """Passes over several rows run beside each other, and rows of a large table are fetched
+    before: each row is the one that it is alone."""
+    row, codes = f"tensor<?x{width}xf32>", f"tensor<?x{width}xi8>"
+    _, fast = compile_both(f"""
+      func.func @main(%t: tensor<3000x{width}xf32>, %i: tensor<?xi64>) -> ({row}, {codes}, {codes}) {{
+        %e = qtx.embedding %t, %i : (tensor<3000x{width}xf32>, tensor<?xi64>) -> {row}
+        %y = qtx.layer_norm %e epsilon 1.0e-5 : ({row}) -> {row}
+        %q = qtx.quantize %y to {UNIFORM} : {row} -> {codes}
+        %d, %s, %z = qtx.dynamic_quantize %e to !qtx.grouped<i8:f32, axis=-1, [{width}], ?>
+            : ({row}) -> ({codes}, tensor<?x1xf32>, tensor<?x1xi32>)
+        return %y, %q, %d : {row}, {codes}, {codes}
+      }}""")
+    rng = np.random.default_rng(width)
+    table = np.float32(rng.standard_normal((3000, width)))
+    ids = np.concatenate([[0, -1, 2999, -3000], rng.integers(-3000, 3000, 1100)])
+    alone = [fast.run("main", table, ids[i : i + 1]) for i in range(20)]
+    whole = fast.run("main", table, ids)
+    for count in [0, 1, 2, 3, 4, 20]:
+        for result, values in enumerate(fast.run("main", table, ids[:count])):
+            assert values.shape == (count, width)
+            np.testing.assert_array_equal(values, whole[result][:count])
+            for i in range(count):
+                np.testing.assert_array_equal(values[i], alone[i][result][0])
+    expected, bound = layer_norm_reference(
+        table[ids], np.ones(width), np.zeros(width), float(np.float32(1e-5)))
+    assert np.all(np.abs(whole[0] - expected) <= bound)
+
+
 @pytest.mark.parametrize("width", [1, 3, 17, 40])
 def test_reads_stay_inside(width):
     row, codes = f"tensor<?x{width}xf32>", f"tensor<?x{width}xi8>"

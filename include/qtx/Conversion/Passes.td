@@ -112,7 +112,9 @@ def QtxExpandRowsPass : Pass<"qtx-expand-rows", "::mlir::ModuleOp"> {
     Replaces each `qtx.rows` on memrefs by loops over its rows and, within a row, one
     pass over the columns for each reduction that depends on another and one to
     write. Each pass holds what it needs; a value of an earlier pass is computed
-    again where that is cheap, and else kept in an output or in a buffer.
+    again where that is cheap, and else kept in an output or in a buffer. Where none
+    is kept, one loop over the columns has the passes of a row and of the rows behind
+    it; rows of large tables are prefetched.
 
     Vectors have `vector-bits` bits, or what the features of the target allow; the last
     columns are masked. On memrefs whose columns are not dense it fails.

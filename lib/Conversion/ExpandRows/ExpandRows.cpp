@@ -37,6 +37,19 @@ static constexpr unsigned kMaxRecomputed = 6;
 /// for the one before.
 static constexpr unsigned kNumAccumulators = 4;
 
+/// Bits of a line of the caches.
+static constexpr unsigned kLineBits = 512;
+
+/// Rows of a table are fetched so many rows before they are read.
+static constexpr unsigned kRowsAhead = 4;
+
+/// Rows whose pages are looked up at once: a row may lie on two, and the TLB of
+/// a core of the Zen 4 class holds 3072.
+static constexpr unsigned kMaxTouchedRows = 1024;
+
+/// Tables of no more bytes stay in a cache.
+static constexpr int64_t kMaxCachedTable = int64_t(1) << 20;
+
 /// The largest row that is kept on the stack.
 static constexpr int64_t kMaxStackRow = 8192;
 
@@ -129,12 +142,18 @@ public:
       return emitParts();
     createBuffers();
     OpBuilder::InsertionGuard guard(builder);
-    for (unsigned dim = 0; dim + 1 < op.getNumDims(); ++dim) {
+    SmallVector<Value> outer;
+    for (unsigned dim = 0; dim + 2 < op.getNumDims(); ++dim) {
       auto loop = scf::ForOp::create(builder, zero, getSize(dim), one);
-      indices.push_back(loop.getInductionVar());
+      outer.push_back(loop.getInductionVar());
       builder.setInsertionPointToStart(loop.getBody());
     }
-    emitRow();
+    if (op.getNumDims() == 1)
+      return emitRow();
+    emitRows(zero, getSize(outer.size()), [&](Value number) {
+      row.indices = outer;
+      row.indices.push_back(number);
+    });
   }
 
   /// After the loops.
@@ -164,21 +183,19 @@ private:
       parts = cast<scf::ParallelOp>(builder.getBlock()->getParentOp());
       createBuffers(part);
       PartRange rows = getRange(builder, part, numRows);
-      auto loop = scf::ForOp::create(builder, rows.begin, rows.end, one);
-      builder.setInsertionPointToStart(loop.getBody());
-      setIndices(loop.getInductionVar(), sizes);
-      emitRow();
+      emitRows(rows.begin, rows.end,
+               [&](Value number) { setIndices(number, sizes); });
     });
   }
 
   /// The indices of a row that is counted through all dimensions.
-  void setIndices(Value row, ArrayRef<Value> sizes) {
-    indices.resize(sizes.size());
+  void setIndices(Value number, ArrayRef<Value> sizes) {
+    row.indices.resize(sizes.size());
     for (unsigned dim = sizes.size() - 1; dim > 0; --dim) {
-      indices[dim] = arith::RemUIOp::create(builder, row, sizes[dim]);
-      row = arith::DivUIOp::create(builder, row, sizes[dim]);
+      row.indices[dim] = arith::RemUIOp::create(builder, number, sizes[dim]);
+      number = arith::DivUIOp::create(builder, number, sizes[dim]);
     }
-    indices[0] = row;
+    row.indices[0] = number;
   }
 
   //===--------------------------------------------------------------------===//
@@ -201,13 +218,13 @@ private:
       if (!dim)
         result.push_back(zero);
       else
-        result.push_back(dim.getPosition() < indices.size()
-                             ? indices[dim.getPosition()]
+        result.push_back(dim.getPosition() < row.indices.size()
+                             ? row.indices[dim.getPosition()]
                              : column);
     }
     if (operand < op.getInputs().size())
       if (std::optional<unsigned> ids = op.getIdsOf(operand))
-        result.front() = tableRows[*ids];
+        result.front() = row.tableRows[*ids];
     return result;
   }
 
@@ -276,21 +293,220 @@ private:
   // Rows
   //===--------------------------------------------------------------------===//
 
+  /// What is known of a row.
+  struct Row {
+    SmallVector<Value> indices;
+    /// The row of a table by the input that holds its id.
+    llvm::DenseMap<unsigned, Value> tableRows;
+    /// Its uniform values.
+    IRMapping scalars;
+  };
+
+  /// What one pass computes.
+  struct Pass {
+    unsigned level;
+    SmallVector<RowReduceOp> reductions;
+    SmallVector<unsigned> outputs;
+    SmallVector<Value> kept;
+    bool isEmpty() const {
+      return reductions.empty() && outputs.empty() && kept.empty();
+    }
+  };
+
+  /// A pass over a row.
+  struct Stage {
+    Pass pass;
+    Row row;
+  };
+
+  /// A loop over rows, whose indices `setRow` sets by their numbers.
+  void emitRows(Value begin, Value end, function_ref<void(Value)> setRow) {
+    if (analysis.getNumPasses() > 1 && analysis.getKept().empty())
+      return emitRowsInTurns(begin, end, setRow);
+    auto loop = scf::ForOp::create(builder, begin, end, one);
+    builder.setInsertionPointToStart(loop.getBody());
+    setRow(loop.getInductionVar());
+    emitRow();
+  }
+
   void emitRow() {
+    emitPassesBefore(analysis.getNumPasses());
+    storeUniform();
+  }
+
+  /// What the current row has behind it when it comes to the pass `level`.
+  void emitPassesBefore(unsigned level) {
     loadUniform();
     emitUniform(0);
-    for (unsigned pass = 0; pass < analysis.getNumPasses(); ++pass) {
-      emitPass(pass);
-      emitUniform(pass + 1);
+    for (unsigned earlier = 0; earlier < level; ++earlier) {
+      emitPass(earlier);
+      emitUniform(earlier + 1);
     }
+  }
+
+  /// Outputs of which a row has one.
+  void storeUniform() {
     for (auto [number, yielded] :
          llvm::enumerate(op.getYield()->getOperands())) {
       unsigned operand = op.getInputs().size() + number;
       if (!hasColumn(operand))
-        memref::StoreOp::create(builder, scalars.lookup(yielded),
+        memref::StoreOp::create(builder, row.scalars.lookup(yielded),
                                 op.getOutputs()[number],
                                 getIndices(operand, {}));
     }
+  }
+
+  //===--------------------------------------------------------------------===//
+  // Rows in turns
+  //===--------------------------------------------------------------------===//
+
+  /// Rows by their numbers.
+  struct RowRange {
+    Value begin, end, last;
+    function_ref<void(Value)> setRow;
+  };
+
+  /// One loop over the columns runs the last pass of a row beside the passes
+  /// before of the rows behind: a row alone would wait for its sums between
+  /// passes. The last rows come again where there is none behind, and what
+  /// becomes of that does not count.
+  void emitRowsInTurns(Value begin, Value end,
+                       function_ref<void(Value)> setRow) {
+    Value isSome =
+        arith::CmpIOp::create(builder, arith::CmpIPredicate::ult, begin, end);
+    auto guard = scf::IfOp::create(builder, isSome, /*withElseRegion=*/false);
+    builder.setInsertionPointToStart(guard.thenBlock());
+    RowRange rows = {begin, end, arith::SubIOp::create(builder, end, one),
+                     setRow};
+    touchTables(rows);
+    auto loop = scf::ForOp::create(builder, begin, end, one, startRows(rows));
+    builder.setInsertionPointToStart(loop.getBody());
+    SmallVector<Stage, 0> stages =
+        enterStages(rows, loop.getInductionVar(), loop.getRegionIterArgs());
+    emitPasses(stages);
+    rowAhead = Row();
+    SmallVector<Value> carried;
+    for (unsigned level = 1; level < stages.size(); ++level) {
+      row = stages[level - 1].row;
+      appendSums(level, carried);
+    }
+    row = stages.back().row;
+    emitUniform(stages.size());
+    storeUniform();
+    scf::YieldOp::create(builder, carried);
+  }
+
+  /// Starts with the row that comes `distance` behind another one.
+  void startRowBehind(const RowRange &rows, Value number, unsigned distance) {
+    Value behind = arith::AddIOp::create(
+        builder, number, arith::ConstantIndexOp::create(builder, distance));
+    row = Row();
+    rows.setRow(arith::MinUIOp::create(builder, behind, rows.last));
+  }
+
+  /// The passes that the first rows have behind them when the loop starts;
+  /// returns their sums.
+  SmallVector<Value> startRows(const RowRange &rows) {
+    SmallVector<Value> sums;
+    for (unsigned level = 1; level < analysis.getNumPasses(); ++level) {
+      startRowBehind(rows, rows.begin, analysis.getNumPasses() - 1 - level);
+      emitPassesBefore(level);
+      appendSums(level, sums);
+    }
+    return sums;
+  }
+
+  /// One row for each pass, the first one for the last; sums of the passes
+  /// before are in `sums`.
+  SmallVector<Stage, 0> enterStages(const RowRange &rows, Value number,
+                                    ValueRange sums) {
+    SmallVector<Stage, 0> stages;
+    unsigned lastPass = analysis.getNumPasses() - 1;
+    for (unsigned level = 0; level <= lastPass; ++level) {
+      startRowBehind(rows, number, lastPass - level);
+      for (RowReduceOp reduction : getReductionsBefore(level)) {
+        row.scalars.map(reduction.getY(), sums.front());
+        sums = sums.drop_front();
+      }
+      loadUniform();
+      for (unsigned known = 0; known <= level; ++known)
+        emitUniform(known);
+      stages.push_back({getPass(level), row});
+    }
+    if (hasLargeTable()) {
+      startRowBehind(rows, number, lastPass + kRowsAhead);
+      loadUniform();
+      rowAhead = row;
+    }
+    return stages;
+  }
+
+  bool isLargeTable(unsigned input) {
+    auto type = cast<MemRefType>(op.getInputs()[input].getType());
+    return op.getIdsOf(input) && hasColumn(input) &&
+           (!type.hasStaticShape() ||
+            type.getNumElements() * type.getElementTypeBitWidth() / 8 >
+                kMaxCachedTable);
+  }
+  bool hasLargeTable() {
+    return llvm::any_of(llvm::seq<unsigned>(0, op.getInputs().size()),
+                        [&](unsigned input) { return isLargeTable(input); });
+  }
+
+  /// Looks up the pages of rows of tables, many at a time: a prefetch that
+  /// waits for its page holds up what comes behind it.
+  void touchTables(const RowRange &rows) {
+    if (!hasLargeTable())
+      return;
+    OpBuilder::InsertionGuard guard(builder);
+    Value end = arith::MinUIOp::create(
+        builder, rows.end,
+        arith::AddIOp::create(
+            builder, rows.begin,
+            arith::ConstantIndexOp::create(builder, kMaxTouchedRows)));
+    auto loop = scf::ForOp::create(builder, rows.begin, end, one);
+    builder.setInsertionPointToStart(loop.getBody());
+    startRowBehind(rows, loop.getInductionVar(), 0);
+    loadUniform();
+    Value lastColumn = arith::SubIOp::create(builder, numColumns, one);
+    for (unsigned input = 0; input < op.getInputs().size(); ++input)
+      if (isLargeTable(input)) {
+        prefetch(input, zero);
+        prefetch(input, lastColumn);
+      }
+  }
+
+  /// Fetches what a vector of the first pass reads of tables, for a row that
+  /// comes later: neither their cache lines nor their pages follow each other.
+  void prefetchTables(Value column, unsigned number) {
+    std::swap(row, rowAhead);
+    for (unsigned input = 0; input < op.getInputs().size(); ++input) {
+      auto type = cast<MemRefType>(op.getInputs()[input].getType());
+      if (isLargeTable(input) &&
+          number * lanes * type.getElementTypeBitWidth() % kLineBits == 0)
+        prefetch(input, column);
+    }
+    std::swap(row, rowAhead);
+  }
+
+  void prefetch(unsigned input, Value column) {
+    memref::PrefetchOp::create(builder, op.getInputs()[input],
+                               getIndices(input, column), /*isWrite=*/false,
+                               /*localityHint=*/3, /*isDataCache=*/true);
+  }
+
+  SmallVector<RowReduceOp> getReductionsBefore(unsigned level) {
+    SmallVector<RowReduceOp> reductions;
+    for (auto reduction : op.getBody().getOps<RowReduceOp>())
+      if (analysis.getLevel(reduction.getX()) < level)
+        reductions.push_back(reduction);
+    return reductions;
+  }
+
+  /// What the current row has to know when it enters the pass `level`.
+  void appendSums(unsigned level, SmallVectorImpl<Value> &sums) {
+    for (RowReduceOp reduction : getReductionsBefore(level))
+      sums.push_back(row.scalars.lookup(reduction.getY()));
   }
 
   bool hasColumn(unsigned operand) {
@@ -306,7 +522,7 @@ private:
           continue;
         Value loaded = memref::LoadOp::create(builder, op.getInputs()[number],
                                               getIndices(number, {}));
-        scalars.map(argument, loaded);
+        row.scalars.map(argument, loaded);
         if (!areInTables)
           createTableRow(number, loaded);
       }
@@ -317,7 +533,7 @@ private:
     for (unsigned input = 0; input < op.getInputs().size(); ++input)
       if (op.getIdsOf(input) == ids) {
         auto type = cast<MemRefType>(op.getInputs()[input].getType());
-        tableRows[ids] = createRowIndex(builder, id, type.getDimSize(0));
+        row.tableRows[ids] = createRowIndex(builder, id, type.getDimSize(0));
         return;
       }
   }
@@ -329,24 +545,13 @@ private:
           !analysis.isUniform(nested.getResult(0)) ||
           analysis.getLevel(nested.getResult(0)) != level)
         continue;
-      builder.clone(nested, scalars);
+      builder.clone(nested, row.scalars);
     }
   }
 
   //===--------------------------------------------------------------------===//
   // Passes over the columns
   //===--------------------------------------------------------------------===//
-
-  /// What one pass computes.
-  struct Pass {
-    unsigned level;
-    SmallVector<RowReduceOp> reductions;
-    SmallVector<unsigned> outputs;
-    SmallVector<Value> kept;
-    bool isEmpty() const {
-      return reductions.empty() && outputs.empty() && kept.empty();
-    }
-  };
 
   Pass getPass(unsigned level) {
     Pass pass = {level, {}, {}, {}};
@@ -363,27 +568,40 @@ private:
     return pass;
   }
 
+  /// A pass over the current row.
   void emitPass(unsigned level) {
-    Pass pass = getPass(level);
-    if (pass.isEmpty())
+    Stage stage = {getPass(level), row};
+    if (stage.pass.isEmpty())
       return;
-    unsigned unroll = pass.reductions.empty() ? 1 : kNumAccumulators;
+    emitPasses(stage);
+    row = stage.row;
+  }
+
+  /// Passes over different rows, beside each other.
+  void emitPasses(MutableArrayRef<Stage> stages) {
     SmallVector<Value> sums;
-    for (unsigned i = 0; i < unroll; ++i)
-      for (RowReduceOp reduction : pass.reductions)
+    for (Stage &stage : stages)
+      for (RowReduceOp reduction : stage.pass.reductions)
         sums.push_back(createIdentity(reduction.getKind()));
     Value begin = zero;
-    if (unroll > 1) {
-      Value end = roundDown(unroll * lanes);
-      sums = emitColumns(pass, begin, end, unroll, sums, /*isMasked=*/false);
-      sums = joinAccumulators(pass, sums);
+    if (!sums.empty()) {
+      SmallVector<Value> joint(sums);
+      for (unsigned i = 1; i < kNumAccumulators; ++i)
+        llvm::append_range(sums, joint);
+      Value end = roundDown(kNumAccumulators * lanes);
+      sums = emitColumns(stages, begin, end, kNumAccumulators, sums,
+                         /*isMasked=*/false);
+      sums = joinAccumulators(stages, sums);
       begin = end;
     }
     Value end = roundDown(lanes);
-    sums = emitColumns(pass, begin, end, 1, sums, /*isMasked=*/false);
-    sums = emitColumns(pass, end, numColumns, 1, sums, /*isMasked=*/true);
-    for (auto [reduction, sum] : llvm::zip_equal(pass.reductions, sums))
-      scalars.map(reduction.getY(), reduceLanes(reduction.getKind(), sum));
+    sums = emitColumns(stages, begin, end, 1, sums, /*isMasked=*/false);
+    sums = emitColumns(stages, end, numColumns, 1, sums, /*isMasked=*/true);
+    auto sum = sums.begin();
+    for (Stage &stage : stages)
+      for (RowReduceOp reduction : stage.pass.reductions)
+        stage.row.scalars.map(reduction.getY(),
+                              reduceLanes(reduction.getKind(), *sum++));
   }
 
   /// The largest multiple of `step` that is at most the number of columns.
@@ -395,9 +613,9 @@ private:
 
   /// A loop over the columns from `begin` to `end`, `unroll` vectors at a time.
   /// Vectors that reach beyond the last column are masked.
-  SmallVector<Value> emitColumns(Pass &pass, Value begin, Value end,
-                                 unsigned unroll, ArrayRef<Value> sums,
-                                 bool isMasked) {
+  SmallVector<Value> emitColumns(MutableArrayRef<Stage> stages, Value begin,
+                                 Value end, unsigned unroll,
+                                 ArrayRef<Value> sums, bool isMasked) {
     Value step = arith::ConstantIndexOp::create(builder, unroll * lanes);
     auto loop = scf::ForOp::create(builder, begin, end, step, sums);
     OpBuilder::InsertionGuard guard(builder);
@@ -407,15 +625,22 @@ private:
     else
       builder.setInsertionPointToEnd(body);
     SmallVector<Value> updated;
+    ValueRange known = loop.getRegionIterArgs();
     for (unsigned i = 0; i < unroll; ++i) {
       Value column = loop.getInductionVar();
       if (i > 0)
         column = arith::AddIOp::create(
             builder, column,
             arith::ConstantIndexOp::create(builder, i * lanes));
-      size_t count = pass.reductions.size();
-      emitVector(pass, column, isMasked,
-                 loop.getRegionIterArgs().slice(i * count, count), updated);
+      if (!rowAhead.indices.empty() && !isMasked)
+        prefetchTables(column, i);
+      for (Stage &stage : stages) {
+        size_t count = stage.pass.reductions.size();
+        row = stage.row;
+        emitVector(stage.pass, column, isMasked, known.take_front(count),
+                   updated);
+        known = known.drop_front(count);
+      }
     }
     if (!sums.empty())
       scf::YieldOp::create(builder, updated);
@@ -463,7 +688,7 @@ private:
   Value createVector(Value value) {
     if (analysis.isUniform(value))
       return vector::BroadcastOp::create(
-          builder, getVectorType(value.getType()), scalars.lookup(value));
+          builder, getVectorType(value.getType()), row.scalars.lookup(value));
     if (passLevel > analysis.getLevel(value) &&
         (keptInOutput.contains(value) || keptInBuffer.contains(value)))
       return load(getKeptBuffer(value), getKeptIndices(value));
@@ -583,12 +808,16 @@ private:
     return arith::SelectOp::create(builder, isBetter, x, sum);
   }
 
-  SmallVector<Value> joinAccumulators(Pass &pass, ArrayRef<Value> sums) {
-    size_t count = pass.reductions.size();
+  SmallVector<Value> joinAccumulators(ArrayRef<Stage> stages,
+                                      ArrayRef<Value> sums) {
+    size_t count = sums.size() / kNumAccumulators;
+    SmallVector<RowReduction> kinds;
+    for (const Stage &stage : stages)
+      for (RowReduceOp reduction : stage.pass.reductions)
+        kinds.push_back(RowReduceOp(reduction).getKind());
     SmallVector<Value> joint(sums.take_front(count));
     for (size_t i = count; i < sums.size(); ++i)
-      joint[i % count] =
-          join(pass.reductions[i % count].getKind(), sums[i], joint[i % count]);
+      joint[i % count] = join(kinds[i % count], sums[i], joint[i % count]);
     return joint;
   }
 
@@ -611,14 +840,11 @@ private:
   Value zero, one, numColumns;
   int64_t maxThreads = 1;
   scf::ParallelOp parts;
-  SmallVector<Value> indices;
   SmallVector<Value> allocated;
   llvm::DenseMap<Value, unsigned> keptInOutput;
   llvm::DenseMap<Value, Value> keptInBuffer;
-  /// The row of a table by the input that holds its id.
-  llvm::DenseMap<unsigned, Value> tableRows;
-  /// Uniform values of the current row.
-  IRMapping scalars;
+  /// The current row, and one whose tables are fetched.
+  Row row, rowAhead;
   // The current vector.
   llvm::DenseMap<Value, Value> vectors;
   unsigned passLevel = 0;

@@ -4,16 +4,26 @@
 #column = affine_map<(b, c) -> (c)>
 
 // One pass over the columns for the sum, with four sums at a time, and one to
-// write. The cheap subtraction is not kept.
+// write, both in one loop: the first for the row behind, or the last one again.
+// The first row has its sum before. The cheap subtraction is not kept.
 // CHECK-LABEL: func @two_passes(
+// CHECK-SAME: %[[X:.*]]: memref<?x128xf32>, %{{.*}}: memref<128xf32>, %[[Y:.*]]: memref<?x128xf32>)
 // CHECK-NOT: memref.alloc
-// CHECK: scf.for
-// CHECK: scf.for %{{.*}} = %{{.*}} to %{{.*}} step %{{.*}} iter_args({{.*}}) -> (vector<16xf32>, vector<16xf32>, vector<16xf32>, vector<16xf32>)
-// CHECK: vector.shuffle
-// CHECK: scf.for
-// CHECK: vector.load
+// CHECK: %[[ROWS:.*]] = memref.dim %[[X]]
+// CHECK: scf.if
+// CHECK: %[[LAST:.*]] = arith.subi %[[ROWS]], %c1
+// CHECK: scf.for %{{.*}} iter_args({{.*}}) -> (vector<16xf32>, vector<16xf32>, vector<16xf32>, vector<16xf32>)
+// CHECK-NOT: vector.store
+// CHECK: %[[FIRST:.*]] = vector.extract
+// CHECK: scf.for %[[ROW:.*]] = %c0 to %[[ROWS]] step %c1 iter_args(%{{.*}} = %[[FIRST]]) -> (f32)
+// CHECK: %[[NEXT:.*]] = arith.addi %[[ROW]], %c1
+// CHECK: %[[BEHIND:.*]] = arith.minui %[[NEXT]], %[[LAST]]
+// CHECK: scf.for %{{.*}} iter_args({{.*}}) -> (vector<16xf32>, vector<16xf32>, vector<16xf32>, vector<16xf32>)
+// CHECK: vector.load %[[X]][%[[BEHIND]],
+// CHECK: vector.load %[[X]][%[[OWN:.*]],
 // CHECK: arith.subf
-// CHECK: vector.store
+// CHECK: vector.store %{{.*}}, %[[Y]][%[[OWN]],
+// CHECK: scf.yield %{{.*}} : f32
 // CHECK-NOT: vector.mask
 func.func @two_passes(%x: memref<?x128xf32>, %g: memref<128xf32>, %y: memref<?x128xf32>) {
   qtx.rows ins(%x, %g : memref<?x128xf32>, memref<128xf32>) outs(%y : memref<?x128xf32>) maps [#full, #column, #full] {
@@ -150,6 +160,39 @@ func.func @scattered(%x: memref<?x24xf32>, %p: memref<24xi32>, %y: memref<?x24xf
     %sum = qtx.row_reduce sum %6 : f32
     %7 = arith.divf %6, %sum : f32
     qtx.yield %7 : f32
+  }
+  return
+}
+
+// -----
+
+// Pages of a table that no cache holds are looked up first, and each line of its
+// rows is fetched some rows before: 16 floats or 64 bytes. A small table is not.
+#ids = affine_map<(b, c) -> (b)>
+#table = affine_map<(b, c) -> (0, c)>
+#full = affine_map<(b, c) -> (b, c)>
+// CHECK-LABEL: func @tables(
+// CHECK-SAME: %{{.*}}: memref<?xi64>, %[[LARGE:.*]]: memref<9000x64xf32>, %[[BYTES:.*]]: memref<30000x64xi8>, %{{.*}}: memref<100x64xf32>,
+// CHECK: scf.for
+// CHECK: memref.prefetch %[[LARGE]][%{{.*}}, %c0], read, locality<3>, data
+// CHECK-NEXT: memref.prefetch %[[LARGE]][%{{.*}}, %c63], read
+// CHECK-NEXT: memref.prefetch %[[BYTES]][%{{.*}}, %c0], read
+// CHECK-NEXT: memref.prefetch %[[BYTES]][%{{.*}}, %c63], read
+// CHECK-NOT: memref.prefetch
+// CHECK: scf.for %[[ROW:[a-z0-9_]+]] = %c0
+// CHECK: arith.addi %[[ROW]], %c5
+// CHECK: memref.prefetch %[[BYTES]]
+// CHECK-NOT: memref.prefetch %[[BYTES]]
+func.func @tables(%i: memref<?xi64>, %t: memref<9000x64xf32>, %b: memref<30000x64xi8>, %s: memref<100x64xf32>, %y: memref<?x64xf32>) {
+  qtx.rows ins(%i, %t, %b, %s : memref<?xi64>, memref<9000x64xf32>, memref<30000x64xi8>, memref<100x64xf32>)
+      outs(%y : memref<?x64xf32>) maps [#ids, #table, #table, #table, #full] row_ids [-1, 0, 0, 0] {
+  ^bb0(%id: i64, %0: f32, %1: i8, %2: f32):
+    %3 = arith.sitofp %1 : i8 to f32
+    %4 = arith.addf %0, %3 : f32
+    %5 = arith.addf %4, %2 : f32
+    %sum = qtx.row_reduce sum %5 : f32
+    %6 = arith.subf %5, %sum : f32
+    qtx.yield %6 : f32
   }
   return
 }
