@@ -15,6 +15,7 @@
 #include "qtx/Dialect/Qtx/IR/QtxOps.h"
 #include "llvm/ADT/DenseMap.h"
 #include "llvm/ADT/SetVector.h"
+#include <algorithm>
 #include <cmath>
 
 using namespace mlir;
@@ -177,6 +178,27 @@ static std::optional<float> activate(Operation *op, float x) {
   return std::nullopt;
 }
 
+/// Whether activations alone read `value`.
+static bool isActivated(Value value) {
+  return !value.use_empty() &&
+         llvm::all_of(value.getUsers(), [](Operation *op) {
+           return activate(op, 0).has_value();
+         });
+}
+
+/// Channels that an activation lets pass for few samples, as those that answer
+/// to a rare word, have no tail that could be extrapolated: they are expected
+/// to reach as far as the median channel.
+static void raiseSilent(ChannelRanges &ranges) {
+  if (ranges.hi.empty())
+    return;
+  std::vector<float> sorted = ranges.hi;
+  auto middle = sorted.begin() + (sorted.size() - 1) / 2;
+  std::nth_element(sorted.begin(), middle, sorted.end());
+  for (float &hi : ranges.hi)
+    hi = std::max(hi, *middle);
+}
+
 /// Ranges that more samples would have. What passed an activation is zero
 /// mostly and says little about its tail: its ranges follow from those of the
 /// operand, and end at the observed ones below zero, where activations do.
@@ -192,6 +214,8 @@ void Calibration::extrapolate() {
         activate(op, 0) ? indices.find(op->getOperand(0)) : indices.end();
     if (operand == indices.end()) {
       ranges[i] = extreme->getRanges(choices[i].samples);
+      if (isActivated(edges[i]))
+        raiseSilent(ranges[i]);
       continue;
     }
     // Operands come first.

@@ -112,6 +112,15 @@ static void invertColumns(const Matrix &triangle, int64_t begin, int64_t size,
   inverse.block(begin, begin, rest, size) = columns;
 }
 
+/// Leaves less of what inputs have in common.
+static void shrink(MatrixMap matrix, double shrinkage) {
+  if (shrinkage == 0)
+    return;
+  Eigen::VectorXd diagonal = matrix.diagonal();
+  matrix *= 1 - shrinkage;
+  matrix.diagonal() = diagonal;
+}
+
 /// Replaces the symmetric `matrix`, damped, by the upper triangular U with
 /// U^T U its inverse; false if it has none.
 static bool factorInverse(MatrixMap matrix, double damping,
@@ -138,11 +147,27 @@ static bool factorInverse(MatrixMap matrix, double damping,
   return matrix.allFinite();
 }
 
+/// The columns in the order in which they are rounded: large inputs first,
+/// while many columns are left to make up for the error.
+static Eigen::VectorX<int64_t> getOrder(const MatrixMap &moments,
+                                        int64_t block) {
+  int64_t size = moments.rows();
+  auto order = Eigen::VectorX<int64_t>::LinSpaced(size, 0, size - 1).eval();
+  // Blocks choose their scales one after the other.
+  if (block == size && moments.diagonal().allFinite())
+    llvm::stable_sort(order, [&](int64_t a, int64_t b) {
+      return moments(a, a) > moments(b, b);
+    });
+  return order;
+}
+
 namespace {
 /// Rounds some rows after `roundToNearest` has chosen the scales of rows and
 /// of the first blocks.
 struct RowRounder {
   const WeightMatrix &weights;
+  /// Its columns and rows, and all that are numbered, are in this order.
+  const Eigen::VectorX<int64_t> &order;
   const MatrixMap &factor;
   const RoundingOptions &options;
   RoundedWeights &rounded;
@@ -167,7 +192,7 @@ struct RowRounder {
   double roundOne(double weight, int64_t row, int64_t column) const {
     double scale = rounded.scales[getScaleIndex(row, column)];
     double code = getCode(weight, scale, getLargestCode(options.bits));
-    rounded.codes[row * weights.columns + column] = int8_t(code);
+    rounded.codes[row * weights.columns + order[column]] = int8_t(code);
     return (weight - code * scale) / factor(column, column);
   }
 
@@ -176,7 +201,7 @@ struct RowRounder {
         Eigen::Map<const Eigen::Matrix<float, Eigen::Dynamic, Eigen::Dynamic,
                                        Eigen::RowMajor>>(
             weights.numbers.data() + firstRow * weights.columns, numRows,
-            weights.columns)
+            weights.columns)(Eigen::all, order)
             .cast<double>();
     for (int64_t begin = 0; begin < weights.columns; begin += kColumns) {
       int64_t size = std::min(kColumns, weights.columns - begin);
@@ -203,11 +228,18 @@ RoundedWeights qtx::roundMinimisingError(const WeightMatrix &weights,
                                          const RoundingOptions &options) {
   RoundedWeights rounded = roundToNearest(weights, options);
   MatrixMap factor(moments.data(), weights.columns, weights.columns);
+  Eigen::VectorX<int64_t> order = getOrder(factor, rounded.block);
+  // In place: there is one matrix for each channel of a wide layer already.
+  Eigen::PermutationMatrix<Eigen::Dynamic, Eigen::Dynamic, int64_t> sorted(
+      order);
+  factor = factor * sorted;
+  factor = sorted.transpose() * factor;
+  shrink(factor, options.shrinkage);
   DefaultThreadPool pool(hardware_concurrency(options.numThreads));
   if (!factorInverse(factor, options.damping, pool))
     return rounded;
   rounded.isErrorMinimised = true;
-  RowRounder rounder{weights, factor, options, rounded};
+  RowRounder rounder{weights, order, factor, options, rounded};
   for (int64_t row = 0; row < weights.rows; row += kRows)
     pool.async([&rounder, row, count = std::min(kRows, weights.rows - row)] {
       rounder.round(row, count);

@@ -9,7 +9,6 @@
 #include "qtx/Analysis/Moments.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/MathExtras.h"
-#include <cstring>
 
 using namespace llvm;
 using namespace qtx;
@@ -109,11 +108,16 @@ void SecondMoments::update(const StreamedValue &value) {
     ArrayRef<float> numbers = value.getRow(row);
     for (auto [sum, number] : zip_equal(sums, numbers))
       sum += number;
+    if (numRows == 0)
+      origin = numbers.vec();
+    ArrayRef<float> middle = origin;
     float *target = panels.data() + numWaiting * kPanel;
     for (; !numbers.empty(); target += kMaxRows * kPanel) {
       size_t count = std::min<size_t>(numbers.size(), kPanel);
-      std::memcpy(target, numbers.data(), count * sizeof(float));
+      for (size_t i = 0; i < count; ++i)
+        target[i] = numbers[i] - middle[i];
       numbers = numbers.drop_front(count);
+      middle = middle.drop_front(count);
     }
     ++numRows;
     if (++numWaiting == kMaxRows)
@@ -133,12 +137,38 @@ void SecondMoments::addRows() {
   numWaiting = 0;
 }
 
+/// The symmetric matrix of `get(i, j)`, which is called for `j <= i`.
+template <typename GetFn>
+static std::vector<double> makeSymmetric(int64_t size, GetFn get) {
+  std::vector<double> matrix(size * size);
+  for (int64_t i = 0; i < size; ++i)
+    for (int64_t j = 0; j <= i; ++j)
+      matrix[i * size + j] = matrix[j * size + i] = get(i, j);
+  return matrix;
+}
+
+std::vector<double> SecondMoments::getDistances() const {
+  std::vector<double> distances = sums;
+  for (size_t i = 0; i < origin.size(); ++i)
+    distances[i] -= double(origin[i]) * double(numRows);
+  return distances;
+}
+
 std::vector<double> SecondMoments::getProducts() const {
   int64_t padded = alignTo(numChannels, kPanel);
-  std::vector<double> matrix(numChannels * numChannels);
-  for (int64_t i = 0; i < numChannels; ++i)
-    for (int64_t j = 0; j <= i; ++j)
-      matrix[i * numChannels + j] = matrix[j * numChannels + i] =
-          products[i * padded + j];
-  return matrix;
+  std::vector<double> distances = getDistances(), middle(numChannels);
+  llvm::copy(origin, middle.begin());
+  return makeSymmetric(numChannels, [&](int64_t i, int64_t j) {
+    return products[i * padded + j] + middle[i] * sums[j] +
+           middle[j] * distances[i];
+  });
+}
+
+std::vector<double> SecondMoments::getCentredProducts() const {
+  int64_t padded = alignTo(numChannels, kPanel);
+  std::vector<double> distances = getDistances();
+  double count = std::max<double>(numRows, 1);
+  return makeSymmetric(numChannels, [&](int64_t i, int64_t j) {
+    return products[i * padded + j] - distances[i] * distances[j] / count;
+  });
 }

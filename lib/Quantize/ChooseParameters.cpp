@@ -239,6 +239,16 @@ static bool hasCoarseReader(const Recipe &recipe, const Edge &edge) {
   });
 }
 
+/// Normalised rows surprise least, so their narrow channels need little room
+/// beyond what was observed. Few bits of weights take no wider scales.
+static float getScaleExponent(const Recipe &recipe, const Edge &edge) {
+  bool isNormalised =
+      isa_and_present<LayerNormOp, RmsNormOp>(edge.value.getDefiningOp());
+  return isNormalised && !hasCoarseReader(recipe, edge)
+             ? kNormalisedScaleExponent
+             : kScaleExponent;
+}
+
 /// Shifts are multiples of the step: where many values are zero, as behind an
 /// activation, an error of zero would add up.
 void Quantizer::chooseScaling(Edge &edge, ChannelRanges &ranges) {
@@ -247,7 +257,8 @@ void Quantizer::chooseScaling(Edge &edge, ChannelRanges &ranges) {
     getEdgeReport(*options.report, edge.value).scaling =
         edge.scaling ? "search" : "range";
   if (!edge.scaling)
-    edge.scaling = boundScales(ranges, kScaleExponent, kSmallestScale);
+    edge.scaling =
+        boundScales(ranges, getScaleExponent(recipe, edge), kSmallestScale);
   ArrayRef<int64_t> sizes = edge.groups.sizes;
   if (sizes.size() == 2) {
     ArrayRef<int64_t> outliers =

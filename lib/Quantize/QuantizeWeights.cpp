@@ -108,6 +108,19 @@ LogicalResult Quantizer::checkWeights() {
   return failure(result.wasInterrupted());
 }
 
+/// The moments by which weights are rounded. Biases take up mean errors, and
+/// of what is left `n` rows estimate as much as they are more than the
+/// channels.
+static std::vector<double> getMoments(const SecondMoments &known,
+                                      bool hasBiasCorrection,
+                                      RoundingOptions &options) {
+  if (!hasBiasCorrection)
+    return known.getProducts();
+  double channels = known.getNumChannels();
+  options.shrinkage = channels / (channels + double(known.getNumRows()));
+  return known.getCentredProducts();
+}
+
 RoundedLinear Quantizer::round(LinearOp op, const EdgeMoments *known) const {
   WeightRecipe choice = recipe.getWeight(getEdgeName(op.getY()));
   LinearNumbers numbers(op);
@@ -119,11 +132,14 @@ RoundedLinear Quantizer::round(LinearOp op, const EdgeMoments *known) const {
   // Few codes resolve more than they cut off with a smaller range.
   rounded.options.searchesScales = choice.isErrorMinimised && choice.bits < 8;
   rounded.options.numThreads = options.stream.numThreads;
-  rounded.weights =
-      choice.isErrorMinimised && known
-          ? roundMinimisingError(matrix, known->moments.getProducts(),
-                                 rounded.options)
-          : roundToNearest(matrix, rounded.options);
+  if (choice.isErrorMinimised && known) {
+    auto products =
+        getMoments(known->moments, recipe.hasBiasCorrection, rounded.options);
+    rounded.weights =
+        roundMinimisingError(matrix, std::move(products), rounded.options);
+  } else {
+    rounded.weights = roundToNearest(matrix, rounded.options);
+  }
   if (rounded.weights.block == 0)
     rounded.weights.block = numbers.columns;
   if (known && recipe.hasBiasCorrection) {

@@ -196,6 +196,7 @@ std::vector<float> getSteps(const Edge &edge,
 /// What goals of accuracy were reached with, on encoders: channels come closer
 /// to one range by this power of the ratio of their spans to the median.
 inline constexpr float kScaleExponent = 0.75f;
+inline constexpr float kNormalisedScaleExponent = 0.9f;
 inline constexpr float kSmallestScale = 0.25f;
 
 /// The size of the last axis.

@@ -91,6 +91,32 @@ def test_same_for_any_number_of_threads(archive, observer):
         assert calibrate(archive, observer=observer, threads=threads) == first
 
 
+@pytest.mark.parametrize("observer", ["min_max", "extrapolated"])
+def test_silent_channels_in_front_of_activations(observer):
+    """A channel that the samples do not activate is expected to reach as far as the others."""
+    x = np.float32(np.random.default_rng(2).uniform(-1, 1, (100, 5)))
+    x[:, 0] = -abs(x[:, 0]) - 1
+    x[:, 4] *= 9
+    tensor = "tensor<?x5xf32>"
+    ir = qtx.calibrate(f"""
+      func.func @main(%x: {tensor} {{qtx.name = "x"}}) -> {tensor} {{
+        %w = arith.constant dense<{np.eye(5).tolist()}> : tensor<5x5xf32>
+        %0 = qtx.linear %x, %w : ({tensor}, tensor<5x5xf32>) -> {tensor}
+        %1 = qtx.gelu %0 : ({tensor}) -> {tensor}
+        return %1 : {tensor}
+      }}""", {"x": x}, observer=observer)
+    found = re.findall(r"(qtx\.\w+) %.*qtx\.observed = \[dense<(.*?)> :", ir)
+    ranges = {op: np.float32(re.findall(r"[-+.\de]+", numbers)).reshape(2, 5)
+              for op, numbers in found}
+    lo, hi = ranges["qtx.linear"]
+    if observer == "min_max":
+        assert hi[0] < -1
+        return
+    assert 1 < hi[0] == np.sort(hi)[2] < 1.5 and lo[0] < -1.9 and hi[4] > 8.5
+    # What passes the activation has the same room.
+    assert ranges["qtx.gelu"][1, 0] > 0.84
+
+
 def test_single_feeds_give_the_same_ranges(archive):
     """Each text as a feed of its own length."""
     texts = make_texts(60)

@@ -233,6 +233,30 @@ def test_bias_takes_up_errors_of_attention(tmp_path):
     assert np.linalg.norm(error.mean(0)) < 0.01 * np.sqrt(np.mean(np.sum(error**2, 1)))
 
 
+def test_rounding_leaves_means_to_biases(tmp_path):
+    """Weights need not keep the mean of the outputs where biases do: other errors get smaller."""
+    rng = np.random.default_rng(5)
+    # The mean is most of the second moments, and no input varies with another.
+    x = np.float32(rng.standard_normal((2000, 24)) + 20)
+    weights = rng.standard_normal((24, 24)).tolist()
+    tensor, w = "tensor<?x24xf32>", "tensor<24x24xf32>"
+    text = f"""
+      func.func @main(%x: {tensor} {{qtx.name = "x"}}) -> {tensor} {{
+        %w = arith.constant dense<{weights}> : {w}
+        %0 = qtx.linear %x, %w : ({tensor}, {w}) -> {tensor}
+        return %0 : {tensor}
+      }}"""
+    exact = qtx.compile(text, recipe="none")(x=x)[0]
+    deviations = []
+    for corrected in True, False:
+        recipe = tmp_path / "recipe.json"
+        recipe.write_text(json.dumps({"base": "peg-dynamic:1", "bias_correction": corrected,
+                                      "layers": [{"match": "*", "bits": 4}]}))
+        error = qtx.compile(text, calibrate={"x": x}, recipe=recipe)(x=x)[0] - exact
+        deviations.append(np.linalg.norm(error - error.mean(0)))
+    assert deviations[0] < 0.9 * deviations[1]
+
+
 def write_dominated_sum(also_returned):
     """A sum whose channel 0 is 2000 in some rows, and its normalisation."""
     rng = np.random.default_rng(3)
@@ -284,6 +308,34 @@ def test_dominant_channel_of_normalised_sum(tmp_path):
     assert np.linalg.norm(errors[0][ordinary, 0]) < 0.7 * np.linalg.norm(errors[1][ordinary, 0])
 
 
+def read_last_scales(text):
+    """Of the channels in front of the last quantizer that scales them."""
+    gain = re.findall(r"qtx\.scale_shift %\S+ gain\((%\w+)\)", text)[-1]
+    values = re.search(rf"{gain} = arith\.constant dense<\[(.*?)\]>", text)[1]
+    return 1 / np.array([float(value) for value in values.split(", ")])
+
+
+@pytest.mark.parametrize("recipe, power", [("int8", 0.9), ("w4a8", 0.75)])
+def test_scales_of_normalised_rows(recipe, power, tmp_path):
+    """They come closer to one range than others, unless weights are coarse."""
+    spans = np.repeat([1.0, 2.0, 4.0], [3, 10, 3]).tolist()
+    weights = np.random.default_rng(8).standard_normal((16, 16)).tolist()
+    tensor = "tensor<?x16xf32>"
+    (tmp_path / "model.mlir").write_text(f"""
+      func.func @main(%x: {tensor} {{qtx.name = "x"}}) -> {tensor} {{
+        %gamma = arith.constant dense<{spans}> : tensor<16xf32>
+        %w = arith.constant dense<{weights}> : tensor<16x16xf32>
+        %0 = qtx.layer_norm %x gamma(%gamma) epsilon 1.0e-5 : ({tensor}, tensor<16xf32>) -> {tensor}
+        %1 = qtx.linear %0, %w : ({tensor}, tensor<16x16xf32>) -> {tensor}
+        return %1 : {tensor}
+      }}""")
+    # All channels reach the same normalised values in turn.
+    row = np.float32(np.random.default_rng(9).standard_normal(16))
+    np.savez(tmp_path / "data.npz", x=np.stack([np.roll(row, i) for i in range(16)] * 2))
+    text = lower(tmp_path / "model.mlir", tmp_path / "data.npz", recipe, "quantize")
+    np.testing.assert_allclose(read_last_scales(text), (np.array(spans) / 2) ** power, rtol=0.01)
+
+
 @pytest.mark.parametrize("recipe, smallest", [("int8", 0.25), ("w4a8", 1)])
 def test_scales_of_outliers(recipe, smallest, tmp_path):
     """The widest outlier keeps its scale; others come closer to it for weights of 8 bits."""
@@ -304,9 +356,7 @@ def test_scales_of_outliers(recipe, smallest, tmp_path):
       }}""")
     np.savez(tmp_path / "data.npz", x=x)
     text = lower(tmp_path / "model.mlir", tmp_path / "data.npz", recipe, "quantize")
-    gain = re.findall(r"qtx\.scale_shift %\S+ gain\((%\w+)\)", text)[-1]
-    values = re.search(rf"{gain} = arith\.constant dense<\[(.*?)\]>", text)[1]
-    scales = 1 / np.array([float(value) for value in values.split(", ")])[:4]
+    scales = read_last_scales(text)[:4]
     expected = np.maximum((spans[:4] / 100) ** 0.75, smallest)
     # Ranges are those of samples, extrapolated.
     np.testing.assert_allclose(scales, expected, rtol=0.05)

@@ -38,6 +38,9 @@ struct RoundingOptions {
   bool searchesScales = false;
   /// The share of the mean of the diagonal that is added to it.
   double damping = 0.01;
+  /// The share that is taken off moments of two inputs, of which few rows say
+  /// more than is true of others.
+  double shrinkage = 0;
   /// The result is the same for any number.
   unsigned numThreads = 1;
 };
@@ -57,7 +60,8 @@ struct RoundedWeights {
 RoundedWeights roundToNearest(const WeightMatrix &weights,
                               const RoundingOptions &options);
 
-/// Rounds column after column; the columns behind make up for the error, as far
+/// Rounds column after column, those of the largest inputs first unless blocks
+/// of columns share scales; the columns behind make up for the error, as far
 /// as `moments` says that their inputs can: `[columns, columns]`, the sums of
 /// the products of two inputs. Scales are those of `roundToNearest`, as is all
 /// if nothing is to be learned from `moments`: zeros, or numbers that are not

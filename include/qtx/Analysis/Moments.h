@@ -38,14 +38,22 @@ public:
   llvm::ArrayRef<double> getSums() const { return sums; }
   /// Sum of x_i x_j, a symmetric matrix, row-major.
   std::vector<double> getProducts() const;
+  /// The same of the distances from the means.
+  std::vector<double> getCentredProducts() const;
 
 private:
   void addRows();
+  /// Distances from the origin, summed up.
+  std::vector<double> getDistances() const;
 
   int64_t numChannels;
   int64_t numRows = 0;
   std::vector<double> sums;
-  /// The lower triangle, in tiles that reach beyond it.
+  /// The first row that counts: what lies far from zero and hardly varies keeps
+  /// its variance.
+  std::vector<float> origin;
+  /// Of distances from the origin: the lower triangle, in tiles that reach
+  /// beyond it.
   std::vector<double> products;
   /// Rows that wait to be added: panels of channels, each row by row.
   std::vector<float> panels;

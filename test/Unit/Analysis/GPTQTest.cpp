@@ -10,6 +10,7 @@
 #include "gtest/gtest.h"
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <random>
 
 using namespace llvm;
@@ -119,6 +120,17 @@ TEST(GPTQTest, ErrorOfOutputsIsLower) {
     }
 }
 
+/// The columns with the largest inputs first.
+std::vector<int64_t> getOrder(const std::vector<double> &moments,
+                              int64_t size) {
+  std::vector<int64_t> order(size);
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
+    return moments[a * size + a] > moments[b * size + b];
+  });
+  return order;
+}
+
 /// One column after the other, as the paper has it, with the inverse updated by
 /// elimination.
 TEST(GPTQTest, AsColumnByColumn) {
@@ -130,6 +142,7 @@ TEST(GPTQTest, AsColumnByColumn) {
       roundMinimisingError(layer.getMatrix(), layer.getMoments(), options);
   // Gauss-Jordan.
   std::vector<double> matrix = layer.getMoments(), inverse = getIdentity(kSize);
+  std::vector<int64_t> order = getOrder(matrix, kSize);
   double trace = 0;
   for (int64_t i = 0; i < kSize; ++i)
     trace += matrix[i * kSize + i];
@@ -150,7 +163,7 @@ TEST(GPTQTest, AsColumnByColumn) {
     }
   }
   std::vector<double> weights(layer.weights.begin(), layer.weights.end());
-  for (int64_t i = 0; i < kSize; ++i) {
+  for (int64_t i : order) {
     std::vector<double> row(inverse.begin() + i * kSize,
                             inverse.begin() + (i + 1) * kSize);
     for (int64_t n = 0; n < layer.rows; ++n) {
@@ -159,7 +172,7 @@ TEST(GPTQTest, AsColumnByColumn) {
           std::min(std::max(std::nearbyint(weight / scale), -7.0), 7.0);
       EXPECT_EQ(found.codes[n * kSize + i], code) << n << ", " << i;
       double error = (weight - code * scale) / row[i];
-      for (int64_t k = i; k < kSize; ++k)
+      for (int64_t k = 0; k < kSize; ++k)
         weights[n * kSize + k] -= error * row[k];
     }
     for (int64_t j = 0; j < kSize; ++j) {
@@ -177,6 +190,31 @@ TEST(GPTQTest, UncorrelatedInputsRoundToNearest) {
       roundMinimisingError(layer.getMatrix(), getIdentity(40), {});
   EXPECT_TRUE(found.isErrorMinimised);
   EXPECT_EQ(found.codes, nearest.codes);
+}
+
+TEST(GPTQTest, ShrinkageForgetsWhatInputsShare) {
+  Layer layer(5, 40);
+  RoundingOptions options;
+  options.shrinkage = 1;
+  RoundedWeights found =
+      roundMinimisingError(layer.getMatrix(), layer.getMoments(), options);
+  EXPECT_TRUE(found.isErrorMinimised);
+  EXPECT_EQ(found.codes, roundToNearest(layer.getMatrix(), {}).codes);
+  // Of few rows a part of it helps the outputs of others, whose inputs share
+  // less than it seems.
+  Layer few(/*rows=*/32, /*columns=*/100, /*numInputs=*/2000);
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal;
+  for (float &input : few.inputs)
+    input = normal(random);
+  Layer seen = few;
+  seen.numInputs = 150;
+  auto getError = [&](double shrinkage) {
+    options.shrinkage = shrinkage;
+    return few.getError(
+        roundMinimisingError(few.getMatrix(), seen.getMoments(), options));
+  };
+  EXPECT_LT(getError(100.0 / 250), 0.95 * getError(0));
 }
 
 TEST(GPTQTest, DeadChannelRoundsToNearest) {

@@ -53,6 +53,12 @@ void check(int64_t channels, ArrayRef<int64_t> feeds) {
                   tolerance)
           << i << ", " << j;
   }
+  std::vector<double> centred = moments.getCentredProducts();
+  for (int64_t i = 0; i < channels; ++i)
+    for (int64_t j = 0; j < channels; ++j)
+      ASSERT_NEAR(centred[i * channels + j],
+                  expected[i * channels + j] - sums[i] * sums[j] / numRows,
+                  tolerance);
 }
 
 TEST(MomentsTest, Sizes) {
@@ -63,9 +69,25 @@ TEST(MomentsTest, Sizes) {
   check(100, {1000});
 }
 
+/// Far from zero fp32 has steps larger than the products of distances.
+TEST(MomentsTest, FarFromZero) {
+  constexpr int64_t kRows = 1000;
+  std::vector<float> numbers;
+  for (int64_t row = 0; row < kRows; ++row)
+    numbers.insert(numbers.end(), {4096.0f + (row % 2), -1.0f * (row % 2)});
+  int64_t shape[] = {kRows, 2};
+  SecondMoments moments(2);
+  moments.update({numbers.data(), shape, {}});
+  EXPECT_EQ(moments.getCentredProducts(),
+            std::vector<double>({250, -250, -250, 250}));
+  EXPECT_EQ(moments.getProducts()[0],
+            kRows / 2 * (4096.0 * 4096 + 4097.0 * 4097));
+}
+
 TEST(MomentsTest, NothingCounts) {
   SecondMoments moments(2);
   EXPECT_EQ(moments.getProducts(), std::vector<double>(4));
+  EXPECT_EQ(moments.getCentredProducts(), std::vector<double>(4));
   EXPECT_EQ(moments.getNumRows(), 0);
 }
 
