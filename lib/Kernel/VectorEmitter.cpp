@@ -149,6 +149,43 @@ Value VectorEmitter::reduceSum(Value vector) {
   });
 }
 
+Value VectorEmitter::joinRows(ArrayRef<Value> rows,
+                              function_ref<Value(Value, Value)> join) {
+  SmallVector<Value> vectors(rows);
+  // Each vector has a run of `run` lanes for each of its rows.
+  int64_t run = lanes;
+  auto pick = [&](Value x, Value y, int64_t offset) -> Value {
+    SmallVector<int64_t> picked;
+    for (int64_t lane = 0; lane < 2 * lanes; lane += run)
+      for (int64_t i = 0; i < run / 2; ++i)
+        picked.push_back(lane + offset + i);
+    return vector::ShuffleOp::create(b, x, y, picked);
+  };
+  for (; vectors.size() > 1; run /= 2) {
+    for (size_t i = 0; i < vectors.size() / 2; ++i) {
+      Value x = vectors[2 * i], y = vectors[2 * i + 1];
+      vectors[i] = join(pick(x, y, 0), pick(x, y, run / 2));
+    }
+    vectors.resize(vectors.size() / 2);
+  }
+  return vectors.front();
+}
+
+Value VectorEmitter::reduceRuns(Value joined, int64_t numRows,
+                                function_ref<Value(Value, Value)> join) {
+  for (int64_t run = lanes / numRows; run > 1; run /= 2) {
+    SmallVector<int64_t> low, high;
+    for (int64_t lane = 0; lane < numRows * run; lane += run)
+      for (int64_t i = 0; i < run / 2; ++i) {
+        low.push_back(lane + i);
+        high.push_back(lane + run / 2 + i);
+      }
+    joined = join(vector::ShuffleOp::create(b, joined, joined, low),
+                  vector::ShuffleOp::create(b, joined, joined, high));
+  }
+  return joined;
+}
+
 Value VectorEmitter::joinAll(ArrayRef<Value> values,
                              function_ref<Value(Value, Value)> join) {
   Value all = values.front();

@@ -69,6 +69,16 @@ protected:
   Value reduce(Value vector, llvm::function_ref<Value(Value, Value)> join);
 
   Value reduceSum(Value vector);
+
+  /// One vector of what all lanes of each of `rows` make, in a run of lanes for
+  /// each. The number of rows is a power of two.
+  Value joinRows(llvm::ArrayRef<Value> rows,
+                 llvm::function_ref<Value(Value, Value)> join);
+
+  /// A vector of one number for each of the runs of `joined`.
+  Value reduceRuns(Value joined, int64_t numRows,
+                   llvm::function_ref<Value(Value, Value)> join);
+
   Value joinAll(llvm::ArrayRef<Value> values,
                 llvm::function_ref<Value(Value, Value)> join);
 

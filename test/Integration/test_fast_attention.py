@@ -91,6 +91,13 @@ INTEGER_ROWS = [
               unnormalised=True, y=Y),
     Attention(query=Q, key=K, value=SYMMETRIC, probs=Quant((1 / 300,), (0,), storage="u8"),
               context=Y, gate="head"),
+    # Codes that are made beside products: heads of a group, many channels and few.
+    Attention(query=Q, key=K, value=V, probs=PROBS_OFF_ZERO, unnormalised=True, heads=4, key_heads=2,
+              mask="i1", key_size=70, value_size=33, scale=0.1),
+    Attention(query=UNSIGNED_Q, key=K, value=V, probs=SIGNED_PROBS, unnormalised=True,
+              gate="element", context=Y, key_size=128, value_size=96, scale=0.05),
+    Attention(query=Q, key=SYMMETRIC, value=V, probs=Quant((1 / 300,), (7,), storage="u8"),
+              unnormalised=True, key_size=3, value_size=5),
 ]
 
 
@@ -109,9 +116,9 @@ def test_integer_rows(attention, cpu_row):
     check_quantized(attention, ((1, 1, 1), (1, 9, 5), (2, 17, 64), (1, 12, 83), (1, 70, 197)))
 
 
-@pytest.mark.parametrize("number", (0, 2))
+@pytest.mark.parametrize("number", (0, 2, 5))
 def test_many_keys(number, cpu_row):
-    """Rows of scores of many groups, plain and clipped."""
+    """Rows of scores of many groups, causal, clipped and plain."""
     check_quantized(INTEGER_ROWS[number], ((1, 9, 1234),))
 
 

@@ -13,8 +13,9 @@ import pytest
 
 pytestmark = pytest.mark.skipif(not objects.QTXC.exists(), reason="qtxc is not there")
 
-# A layer with one scale, one with groups, one with scales of the rows, one row, floats; and
-# attention. Kernels have numbers in this order.
+# A layer with one scale, one with groups, one with scales of the rows, one row, floats; attention
+# whose exponentials run beside products where the CPU has the registers, and causal attention,
+# which has none of that. Kernels have numbers in this order.
 MODEL = """
 !h = tensor<?x2x?x64xi8>
 !q = !quant.uniform<i8:f32, 0.02:3>
@@ -24,7 +25,7 @@ MODEL = """
 func.func @main(%x: !x {qtx.dims = ["n", ""]}, %one: tensor<1x384xi8>,
                 %scales: tensor<?x1xf32> {qtx.dims = ["n", ""]},
                 %f: tensor<?x384xf32> {qtx.dims = ["n", ""]}, %h: !h {qtx.dims = ["b", "", "s", ""]})
-    -> (!y, !y, !y, tensor<1x96xf32>, !y, !h) {
+    -> (!y, !y, !y, tensor<1x96xf32>, !y, !h, !h) {
   %w = arith.constant dense<3> : !w
   %v = arith.constant dense<0.5> : tensor<96x384xf32>
   %s = arith.constant dense<0.5> : tensor<1xf32>
@@ -37,12 +38,15 @@ func.func @main(%x: !x {qtx.dims = ["n", ""]}, %one: tensor<1x384xi8>,
   %floats = qtx.linear %f, %v : (tensor<?x384xf32>, tensor<96x384xf32>) -> !y
   %y = qtx.attention %h as !q, %h as !q, %h as !q scale 0.25 unnormalised
       probs !quant.uniform<u8:f32, 3.9215686e-03> to !q : (!h, !h, !h) -> !h
-  return %plain, %groups, %dynamic, %row, %floats, %y : !y, !y, !y, tensor<1x96xf32>, !y, !h
+  %z = qtx.attention %h as !q, %h as !q, %h as !q causal scale 0.25 unnormalised
+      probs !quant.uniform<u8:f32, 3.9215686e-03> to !q : (!h, !h, !h) -> !h
+  return %plain, %groups, %dynamic, %row, %floats, %y, %z : !y, !y, !y, tensor<1x96xf32>, !y, !h, !h
 }
 """
 LINEARS = ["qtx_linear_kernel", *(f"qtx_linear_kernel_{i}" for i in range(4))]
 ROW, FLOATS = LINEARS[3], LINEARS[4]
 ATTENTION = "qtx_attention_kernel"
+CAUSAL = f"{ATTENTION}_4"
 
 
 class Row(NamedTuple):
@@ -117,7 +121,7 @@ def test_linear(cpu, folder):
 def test_attention(cpu, folder):
     """Scores and context; tiles of one vector have half the products or less."""
     row = CPUS[cpu]
-    found = compile_loops(cpu, folder)[ATTENTION]
+    found = compile_loops(cpu, folder)[CAUSAL]
     for loop in found:
         # Rows of probabilities are as far apart as there are keys: each has a pointer.
         check_clean(loop, row.rows + 4)
@@ -126,6 +130,27 @@ def test_attention(cpu, folder):
     assert {context, 2 * context} & {loop.count({row.context}) for loop in found[-2:]}
     scores = row.rows * row.vectors * row.steps
     assert {scores, 2 * scores} & {loop.count({row.linear}) for loop in found[:2]}
+
+
+def test_attention_beside_exponentials(folder):
+    """Exponentials take what instructions of a cycle the products leave: none but theirs, and
+    those for the largest score of a row, stand in the loops."""
+    powers = {"vpsubd", "vcvtdq2ps", "vmaxps", "vfmsub213ps", "vfmsub231ps", "vaddps", "vpermps",
+              "vpandd", "vpslld", "vpaddd", "vpmovdb"}
+    largest = {"vpmaxsd", "vshufi64x2", "vinserti64x4", "vpermt2q"}
+    found = [loop for loop in compile_loops("icelake-server", folder)[ATTENTION]
+             if loop.count({"vpermps"})]
+    assert found
+    for loop in found:
+        count = loop.count({"vpmovdb"})
+        # Three coefficients, and a square polynomial.
+        assert loop.count({"vpermps"}) == 3 * count and loop.count({"vfmadd231ps"}) == 2 * count
+        assert loop.count({"vpdpbusd"}) in (16 * count, 32 * count)
+        assert loop.count(powers) <= 16 * count
+        other = {i.mnemonic for i in loop.body} - powers - largest - LOADS
+        assert other <= {"vpdpbusd", "vfmadd231ps", "andq"} | loops.CONTROL
+        # Registers are full: a few of constants and sums of powers wait in memory.
+        assert sum(i.uses_stack for i in loop.body) <= max(4, 5 * count)
 
 
 def test_tiles(folder):

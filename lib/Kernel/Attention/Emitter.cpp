@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "PipelinedEmitter.h"
 #include "StretchEmitter.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -26,14 +27,16 @@ AttentionEmitter::AttentionEmitter(ImplicitLocOpBuilder &builder, KernelOp op,
     : VectorEmitter(builder, getRow(op, "scores_kernel").getNumLanes()), op(op),
       part(part), view(op),
       plan(getRow(op, "scores_kernel"), getRow(op, "context_kernel"),
-           getLast(view->getQuery()), getLast(view->getValue()), stretches),
+           getLast(view->getQuery()), getLast(view->getValue()), stretches,
+           op.getParams().contains(kPipelinedParam)),
       layouts(op.getParams().getAs<DenseI64ArrayAttr>("layouts")),
       valueSize(getLast(view->getValue())) {
   query = getOperandParams(view->getQueryQuant(), plan.scores, true);
   key = getOperandParams(view->getKeyQuant(), plan.scores, false);
   prob = getOperandParams(view->getProbsQuant(), plan.context, true);
   value = getOperandParams(view->getValueQuant(), plan.context, false);
-  hasIntegerRows = areRowsIntegers();
+  hasIntegerRows =
+      areRowsIntegers(*view.operator->(), plan.scores, plan.context);
 }
 
 void AttentionEmitter::emit() {
@@ -179,13 +182,17 @@ Value AttentionEmitter::createBuffer(Value memory, Value position, Value bytes,
 
 void AttentionEmitter::emitKeyHead(PartRange blocks) {
   packKeyHead();
-  Value firstHead = mul(at.keyHead, numHeads / numKeyHeads);
   loop(blocks.begin, blocks.end, 1, {}, [&](Value block, ValueRange) {
-    at.head = add(firstHead, arith::DivUIOp::create(b, block, queryBlocks));
-    at.query = mul(arith::RemUIOp::create(b, block, queryBlocks), blockRows);
+    enterBlock(block);
     emitBlock();
     return SmallVector<Value>();
   });
+}
+
+void AttentionEmitter::enterBlock(Value block) {
+  Value firstHead = mul(at.keyHead, numHeads / numKeyHeads);
+  at.head = add(firstHead, arith::DivUIOp::create(b, block, queryBlocks));
+  at.query = mul(arith::RemUIOp::create(b, block, queryBlocks), blockRows);
 }
 
 void AttentionEmitter::packKeyHead() {
@@ -370,6 +377,10 @@ Value AttentionEmitter::createTerm(Value sum, int64_t zeroPoint,
 LogicalResult qtx::emitAttention(ImplicitLocOpBuilder &builder, KernelOp op,
                                  Part part) {
   auto attr = op.getParams().getAs<DictionaryAttr>(kStretchesParam);
+  if (op.getParams().contains(kPipelinedParam)) {
+    PipelinedEmitter(builder, op, part).emit();
+    return success();
+  }
   if (!attr) {
     AttentionEmitter(builder, op, part).emit();
     return success();

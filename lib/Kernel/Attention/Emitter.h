@@ -34,11 +34,6 @@
 
 namespace qtx {
 
-/// The sum of a query and a key that is excluded, give or take what products
-/// add: in magnitude below `kMaxSum`, as every other sum.
-inline constexpr int64_t kExcludedSum = -(int64_t(1) << 30);
-inline constexpr int64_t kMaxSum = int64_t(1) << 29;
-
 /// Parameters of an integer operand as the micro-kernel sees it: its codes
 /// after `flip` is added, and the zero point of those.
 struct OperandParams {
@@ -103,7 +98,11 @@ protected:
   //===--------------------------------------------------------------------===//
 
   /// Some of the blocks of the queries that share a key head.
-  void emitKeyHead(PartRange blocks);
+  virtual void emitKeyHead(PartRange blocks);
+
+  /// Has the members say where a block is, by its number among those of a key
+  /// head.
+  void enterBlock(Value block);
 
   /// What all blocks of a key head need.
   virtual void packKeyHead();
@@ -331,13 +330,7 @@ protected:
   /// has elements. The elements of a word are one key of each.
   int64_t getGroupSize() { return lanes * plan.context.getStep(); }
 
-  /// What turns a sum of products into a power of two.
-  float getSumScale();
-
-  /// Whether scores stay sums of products until their exponentials: all that
-  /// happens to them is a positive factor, and sums that exclude keys are small
-  /// enough for an exponential of zero.
-  bool areRowsIntegers();
+  float getSumScale() { return qtx::getSumScale(*view.operator->()); }
 
   /// Calls `body` for the vectors of keys that the block sees: those of a group
   /// together, and those behind the last whole group one by one.

@@ -21,30 +21,6 @@ using namespace qtx;
 // A row of integer scores
 //===----------------------------------------------------------------------===//
 
-float AttentionEmitter::getSumScale() {
-  float multiplier = query.scale * key.scale;
-  multiplier = multiplier * view->getScale().convertToFloat();
-  return multiplier * std::log2(std::exp(1.0));
-}
-
-bool AttentionEmitter::areRowsIntegers() {
-  if (plan.scores.isFloat() || plan.context.isFloat())
-    return false;
-  if (view->getSoftCap() || view->getScoresQuant() || view->getSinkLogit() ||
-      view->getSink())
-    return false;
-  if (view->getMask()) {
-    auto type = cast<MemRefType>(view->getMask().getType());
-    if (type.getElementType().isF32() || type.getDimSize(1) != 1 ||
-        type.getDimSize(2) != 1)
-      return false;
-  }
-  constexpr int64_t maxProduct = 255 * 255;
-  float lowest = getSumScale() * kMaxSum;
-  return getLast(view->getKey()) * maxProduct < kMaxSum && lowest > 128.0f &&
-         std::isfinite(lowest);
-}
-
 SmallVector<Value> AttentionEmitter::forEachGroup(
     SmallVector<Value> carried,
     function_ref<SmallVector<Value>(Value key, int64_t count,

@@ -105,6 +105,7 @@ public:
   AttentionPacker(AttentionOp op, const TargetFeatures &features)
       : op(op), builder(op), loc(op.getLoc()), threads(getMaxThreads(op)) {
     std::tie(scoresRow, contextRow) = getMicroKernels(op, features);
+    isPipelined = qtx::isPipelined(op, *scoresRow, *contextRow);
     stretches = chooseLongRows();
   }
 
@@ -132,6 +133,8 @@ public:
     set("layouts", builder.getDenseI64ArrayAttr(layouts));
     set("scores_kernel", builder.getStringAttr(scoresRow->getName()));
     set("context_kernel", builder.getStringAttr(contextRow->getName()));
+    if (isPipelined)
+      set(kPipelinedParam, builder.getUnitAttr());
     if (stretches)
       set(kStretchesParam, stretches->getAttr(op.getContext()));
     if (DictionaryAttr attr = Partition{threads}.getAttr(op.getContext()))
@@ -232,7 +235,8 @@ private:
   }
 
   AttentionPlan createPlan() {
-    return {*scoresRow, *contextRow, op.getKeySize(), op.getValueSize()};
+    return {*scoresRow,        *contextRow,  op.getKeySize(),
+            op.getValueSize(), std::nullopt, isPipelined};
   }
 
   /// Memory for each thread.
@@ -276,6 +280,7 @@ private:
   Location loc;
   int64_t threads;
   const MicroKernel *scoresRow, *contextRow;
+  bool isPipelined;
   std::optional<Stretches> stretches;
   NamedAttrList attrs;
   SmallVector<int64_t> layouts;

@@ -19,7 +19,7 @@ using namespace qtx;
 //===----------------------------------------------------------------------===//
 
 Value AttentionEmitter::getKeyPosition(Value vectorNumber, Value step) {
-  int64_t width = plan.scores.getNumVectors();
+  int64_t width = plan.keyWidth;
   Value panel = arith::DivUIOp::create(b, vectorNumber, index(width));
   Value inFull = arith::CmpIOp::create(b, arith::CmpIPredicate::ult, panel,
                                        getNumFullPanels());
@@ -35,8 +35,7 @@ Value AttentionEmitter::getKeyPosition(Value vectorNumber, Value step) {
 }
 
 Value AttentionEmitter::getNumFullPanels() {
-  return arith::DivUIOp::create(b, keyVectors,
-                                index(plan.scores.getNumVectors()));
+  return arith::DivUIOp::create(b, keyVectors, index(plan.keyWidth));
 }
 
 void AttentionEmitter::emitPackedKeys() {
@@ -110,9 +109,10 @@ Value AttentionEmitter::createSeenKeys(Value first) {
 
 void AttentionEmitter::emitPackedValues() {
   int64_t step = plan.context.getStep();
-  // Tiles have no steps of part of a group.
+  // Products of tiles and of pipelined rows have no steps of part of a vector.
+  bool isPadded = plan.hasTiles || plan.isPipelined;
   Value numSteps = arith::DivUIOp::create(
-      b, plan.hasTiles ? paddedKeys : add(numKeys, step - 1), index(step));
+      b, isPadded ? paddedKeys : add(numKeys, step - 1), index(step));
   bool hasSums = hasSeeds(plan.context);
   bool isChecked = plan.context.isFloat() && (skipsZeros() || skipsCausal());
   int64_t vectors = plan.values / lanes;
@@ -136,7 +136,7 @@ void AttentionEmitter::emitPackedValues() {
     return next;
   };
   Value groupedSteps = arith::DivUIOp::create(
-      b, hasIntegerRows ? groupedKeys : zero, index(step));
+      b, hasIntegerRows && !plan.isPipelined ? groupedKeys : zero, index(step));
   sums = loop(zero, groupedSteps, 1, sums, [&](Value number, ValueRange all) {
     Value lane = arith::RemUIOp::create(b, number, index(lanes));
     return pack(number, all, add(mul(sub(number, lane), step), lane), lanes);

@@ -14,9 +14,12 @@
 #ifndef QTX_LIB_KERNEL_ATTENTION_PLAN_H
 #define QTX_LIB_KERNEL_ATTENTION_PLAN_H
 
+#include "PowerTable.h"
 #include "mlir/IR/BuiltinAttributes.h"
+#include "qtx/Dialect/Qtx/IR/QuantParams.h"
 #include "qtx/Kernel/MicroKernel.h"
 #include "llvm/Support/MathExtras.h"
+#include <cmath>
 
 namespace qtx {
 
@@ -41,6 +44,8 @@ struct Stretches {
 };
 
 inline constexpr llvm::StringLiteral kStretchesParam = "stretches";
+/// The parameter of kernels that are pipelined.
+inline constexpr llvm::StringLiteral kPipelinedParam = "pipelined";
 
 /// Whether clipping changes probabilities. `attention` is the operation, or a
 /// view of its kernel.
@@ -61,24 +66,84 @@ template <typename AttentionT> bool isOnline(AttentionT &attention) {
   return isDivisionLast(attention) && !attention.getProbsQuant();
 }
 
+/// The sum of a query and a key that is excluded, give or take what products
+/// add: in magnitude below `kMaxSum`, as every other sum.
+inline constexpr int64_t kExcludedSum = -(int64_t(1) << 30);
+inline constexpr int64_t kMaxSum = int64_t(1) << 29;
+
+/// What turns a sum of products into the logarithm of a power of two.
+template <typename AttentionT> float getSumScale(AttentionT &attention) {
+  float multiplier = QuantParams::get(*attention.getQueryQuant())->getScale(0) *
+                     QuantParams::get(*attention.getKeyQuant())->getScale(0);
+  multiplier = multiplier * attention.getScale().convertToFloat();
+  return multiplier * std::log2(std::exp(1.0));
+}
+
+/// Whether scores stay sums of products until their exponentials: all that
+/// happens to them is a positive factor, and sums that exclude keys are small
+/// enough for an exponential of zero.
+template <typename AttentionT>
+bool areRowsIntegers(AttentionT &attention, const MicroKernel &scores,
+                     const MicroKernel &context) {
+  if (scores.isFloat() || context.isFloat())
+    return false;
+  if (attention.getSoftCap() || attention.getScoresQuant() ||
+      attention.getSinkLogit() || attention.getSink())
+    return false;
+  if (mlir::Value mask = attention.getMask()) {
+    auto type = mlir::cast<mlir::ShapedType>(mask.getType());
+    if (type.getElementType().isF32() || type.getDimSize(1) != 1 ||
+        type.getDimSize(2) != 1)
+      return false;
+  }
+  constexpr int64_t maxProduct = 255 * 255;
+  float lowest = getSumScale(attention) * kMaxSum;
+  int64_t channels = mlir::cast<mlir::ShapedType>(attention.getKey().getType())
+                         .getShape()
+                         .back();
+  return channels * maxProduct < kMaxSum && lowest > 128.0f &&
+         std::isfinite(lowest);
+}
+
+/// Whether the rows of a block are made into codes beside the products of the
+/// blocks next to it. A tile of products has to leave registers, the table of
+/// powers is one, and a step of many channels is long code.
+template <typename AttentionT>
+bool isPipelined(AttentionT &attention, const MicroKernel &scores,
+                 const MicroKernel &context) {
+  constexpr int64_t minLanes = 16, maxChannels = 256;
+  int64_t channels = mlir::cast<mlir::ShapedType>(attention.getKey().getType())
+                         .getShape()
+                         .back();
+  return areRowsIntegers(attention, scores, context) &&
+         isDivisionLast(attention) && !attention.getCausal() &&
+         scores.getNumTileRows() == 0 && scores.getNumLanes() >= minLanes &&
+         context.getTableSize() >= PowerTable::kIntervals &&
+         channels <= maxChannels;
+}
+
 /// Static sizes of one attention. All sizes of memory are multiples of 64
 /// bytes.
 struct AttentionPlan {
   /// With `stretches`, of rows that are not kept.
   AttentionPlan(const MicroKernel &scores, const MicroKernel &context,
                 int64_t keySize, int64_t valueSize,
-                std::optional<Stretches> stretches = std::nullopt)
+                std::optional<Stretches> stretches = std::nullopt,
+                bool isPipelined = false)
       : scores(scores), context(context), lanes(scores.getNumLanes()),
-        hasTiles(scores.getNumTileRows() > 0),
+        hasTiles(scores.getNumTileRows() > 0), isPipelined(isPipelined),
         rows(hasTiles ? scores.getNumTileRows() : scores.getNumRows()),
         blockRows(stretches ? stretches->queries : rows),
         keyUnit(hasTiles ? context.getTileStep() : lanes),
         keySteps(
             llvm::divideCeil(scores.getPaddedSize(keySize), scores.getStep())),
         values(llvm::alignTo(valueSize, lanes)) {
+    // Two vectors of sums leave registers for what runs beside the products.
+    constexpr int64_t pipelinedWidth = 2;
+    keyWidth = isPipelined ? pipelinedWidth : scores.getNumVectors();
     int64_t vectors = values / lanes;
-    width = llvm::divideCeil(
-        vectors, llvm::divideCeil(vectors, context.getNumVectors()));
+    int64_t maxWidth = isPipelined ? pipelinedWidth : context.getNumVectors();
+    width = llvm::divideCeil(vectors, llvm::divideCeil(vectors, maxWidth));
     // The keys of one head: steps of their channels, a lane for each key.
     packedKeys.perKey = keySteps * 4;
     // What the sums of a key start from.
@@ -100,17 +165,27 @@ struct AttentionPlan {
     probs.perKey = rows * bytes;
     probSums.fixed = llvm::alignTo(rows * 4, 64);
     valueSums.fixed = values * 4;
+    if (!isPipelined)
+      return;
+    // Codes of one block are made while those of another are read.
+    probs.perKey *= 2;
+    groupCodes.perKey = groupList.perKey = 0;
+    maxima.fixed = probSums.fixed;
   }
 
   const MicroKernel &scores, &context;
   int64_t lanes;
   /// Whether tile registers multiply; if so, in both contractions.
   bool hasTiles;
+  /// Whether the rows of a block become codes beside products of others.
+  bool isPipelined;
   /// Queries of a tile, and of a block of them.
   int64_t rows, blockRows;
   /// Rows of scores and probabilities have room for a multiple of as many keys.
   int64_t keyUnit;
   int64_t keySteps;
+  /// Vectors of a panel of keys.
+  int64_t keyWidth;
   /// The channels of a value, in whole vectors, and vectors of a panel of them.
   int64_t values, width;
 

@@ -18,7 +18,7 @@ using namespace qtx;
 //===----------------------------------------------------------------------===//
 
 void AttentionEmitter::emitScoreTiles() {
-  int64_t width = plan.scores.getNumVectors();
+  int64_t width = plan.keyWidth;
   Value panels = getNumFullPanels();
   Value seen = arith::DivUIOp::create(b, at.seen, index(lanes));
   Value seenPanels = arith::MinUIOp::create(

@@ -8,7 +8,7 @@
 // REMARK: a stage inside has groups, or not 8 bits
 // REMARK: it is not in storage form
 // REMARK: the target has no micro-kernel
-// REMARK-COUNT-6: runs on
+// REMARK-COUNT-10: runs on
 
 #avx512 = #llvm.target<triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <["+avx512f", "+avx512bw", "+avx512vnni"]>>
 
@@ -176,5 +176,33 @@ module attributes {llvm.target = #haswell} {
     %0 = qtx.attention %x, %x, %x scale 0.125
         : (tensor<1x2x?x64xf32>, tensor<1x2x?x64xf32>, tensor<1x2x?x64xf32>) -> tensor<1x2x?x64xf32>
     return %0 : tensor<1x2x?x64xf32>
+  }
+}
+
+// -----
+
+// Exponentials run beside products where plain scores stay integers. A step of
+// many channels would be long code, and causal rows end at different keys.
+#avx512 = #llvm.target<triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <["+avx512f", "+avx512bw", "+avx512vnni"]>>
+!q = !quant.uniform<i8:f32, 0.02>
+!p = !quant.uniform<u8:f32, 0.0039>
+// CHECK-LABEL: func @pipelined(
+// CHECK: qtx.kernel
+// CHECK-SAME: pipelined
+// CHECK-COUNT-3: qtx.kernel
+// CHECK-NOT: pipelined
+// CHECK: return
+module attributes {llvm.target = #avx512} {
+  func.func @pipelined(%x: tensor<1x2x?x64xi8>, %wide: tensor<1x2x?x257xi8>)
+      -> (tensor<1x2x?x64xf32>, tensor<1x2x?x64xf32>, tensor<1x2x?x64xf32>, tensor<1x2x?x64xf32>) {
+    %0 = qtx.attention %x as !q, %x as !q, %x as !q scale 0.125 unnormalised probs !p
+        : (tensor<1x2x?x64xi8>, tensor<1x2x?x64xi8>, tensor<1x2x?x64xi8>) -> tensor<1x2x?x64xf32>
+    %1 = qtx.attention %x as !q, %x as !q, %x as !q causal scale 0.125 unnormalised probs !p
+        : (tensor<1x2x?x64xi8>, tensor<1x2x?x64xi8>, tensor<1x2x?x64xi8>) -> tensor<1x2x?x64xf32>
+    %2 = qtx.attention %x as !q, %x as !q, %x as !q scale 0.125 soft_cap 30.0 unnormalised probs !p
+        : (tensor<1x2x?x64xi8>, tensor<1x2x?x64xi8>, tensor<1x2x?x64xi8>) -> tensor<1x2x?x64xf32>
+    %3 = qtx.attention %wide as !q, %wide as !q, %x as !q scale 0.125 unnormalised probs !p
+        : (tensor<1x2x?x257xi8>, tensor<1x2x?x257xi8>, tensor<1x2x?x64xi8>) -> tensor<1x2x?x64xf32>
+    return %0, %1, %2, %3 : tensor<1x2x?x64xf32>, tensor<1x2x?x64xf32>, tensor<1x2x?x64xf32>, tensor<1x2x?x64xf32>
   }
 }
