@@ -33,6 +33,7 @@ class Style(NamedTuple):
     # "nets_stacked_mlp", "nets_einsum", "nets_einsum_mlp"
     gate: str = "none"
     shared_heads: bool = False
+    layers: int = 2
     dynamic: bool = True
     opset: int = 17
     hidden: int = 12
@@ -344,7 +345,7 @@ class Graph:
     def layers(self, x: str) -> str:
         mask = self.mask() if self.style.mask != "none" else ""
         x = x if self.style.pre_norm else self.norm(x)
-        for _ in range(2):
+        for _ in range(self.style.layers):
             x = self.sublayer(x, lambda y: self.attention(y, mask))
             x = self.sublayer(x, self.feed_forward)
         return self.norm(x) if self.style.pre_norm else x
