@@ -74,11 +74,11 @@ static Value emit(ImplicitLocOpBuilder &builder, Operation *op,
 }
 
 static void expand(Operation *op, IRRewriter &rewriter) {
-  Type type = op->getResult(0).getType();
   CreateFunction emitter = getEmitter(op);
-  if (!emitter && !isa<math::PowFOp>(op))
-    return;
   bool isPow = isa<math::PowFOp>(op);
+  if (!emitter && !isPow)
+    return;
+  Type type = op->getResult(0).getType();
   bool isF64 = getElementTypeOrSelf(type).isF64();
   if (isF64)
     emitter = getF64Emitter(op);

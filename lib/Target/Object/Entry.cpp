@@ -153,7 +153,8 @@ void qtx::expandCollapsedSizes(func::FuncOp entry) {
       continue;
     OpBuilder builder(dim);
     Value product;
-    for (int64_t part : collapse.getReassociationIndices()[index]) {
+    ReassociationIndices parts = collapse.getReassociationIndices()[index];
+    for (int64_t part : parts) {
       Value size = builder.createOrFold<memref::DimOp>(dim.getLoc(),
                                                        collapse.getSrc(), part);
       if (auto inner = size.getDefiningOp<memref::DimOp>())

@@ -34,7 +34,8 @@ protected:
                               llvm::ArrayRef<T> values) {
     NpyArray array = llvm::cantFail(createArray(kind, sizeof(T), shape));
     EXPECT_EQ(array.getNumElements(), values.size());
-    std::memcpy(array.data.get(), values.data(), array.getNumBytes());
+    if (!values.empty())
+      std::memcpy(array.data.get(), values.data(), array.getNumBytes());
     return {name.str(), std::move(array)};
   }
   static NamedArray floats(llvm::StringRef name, llvm::ArrayRef<int64_t> shape,
