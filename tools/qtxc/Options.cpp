@@ -54,9 +54,10 @@ Expected<InputArgList> qtx::parseArguments(ArrayRef<const char *> arguments) {
                              Twine(arguments[missingIndex]) + "'");
   for (const Arg *arg : parsed.filtered(OPT_UNKNOWN))
     return makeUnknownOptionError(table, arg->getAsString(parsed));
-  // Files and folders: nothing would be a name of another meaning.
-  for (const Arg *arg : parsed.filtered(OPT_calibrate, OPT_report, OPT_weights,
-                                        OPT_dump_stages, OPT_tune_eq))
+  // Files, folders and names: nothing would be one of another meaning.
+  for (const Arg *arg :
+       parsed.filtered(OPT_calibrate, OPT_report, OPT_weights, OPT_dump_stages,
+                       OPT_tune_eq, OPT_name, OPT_mtriple, OPT_mcpu))
     if (StringRef(arg->getValue()).empty())
       return createStringError("expected a value after '" + arg->getSpelling() +
                                "'");

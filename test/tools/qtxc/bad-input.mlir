@@ -21,7 +21,12 @@
 // RUN: not qtxc %s -o %t/x.o --weights= --quiet 2>&1 | FileCheck %s --check-prefix=EMPTY
 // RUN: not qtxc %s -o %t/x.o --calibrate= --quiet 2>&1 | FileCheck %s --check-prefix=EMPTY
 // RUN: not qtxc %s -o %t/x.o --tune= --quiet 2>&1 | FileCheck %s --check-prefix=EMPTY
-// EMPTY: qtxc: error: expected a value after '--{{weights'|calibrate'|tune='}}
+// RUN: not qtxc %s -o %t/x.o --report= --quiet 2>&1 | FileCheck %s --check-prefix=EMPTY
+// RUN: not qtxc %s -o %t/x.o --dump-stages= --quiet 2>&1 | FileCheck %s --check-prefix=EMPTY
+// RUN: not qtxc %s -o %t/x.o --name= --quiet 2>&1 | FileCheck %s --check-prefix=EMPTY
+// RUN: not qtxc %s -o %t/x.o --mtriple= --quiet 2>&1 | FileCheck %s --check-prefix=EMPTY
+// RUN: not qtxc %s -o %t/x.o --mcpu= --quiet 2>&1 | FileCheck %s --check-prefix=EMPTY
+// EMPTY: qtxc: error: expected a value after '--{{weights'|calibrate'|tune='|report'|dump-stages'|name'|mtriple'|mcpu'}}
 
 // Recipes.
 // RUN: not qtxc %s -o %t/x.o --recipe=%t/deep.json --quiet 2>&1 | FileCheck %s --check-prefix=DEEP
