@@ -172,13 +172,17 @@ class Program:
         run(*compiler, "-std=c11", "-D_GNU_SOURCE", "-O1", *WARNINGS, *flags, f"-I{folder}",
             _RUNNER, self.object, "-pthread", "-o", self._program)
 
-    def start(self, inputs, dims, threads=0, **options):
-        """The finished process; threads 0 asks for calls with guard pages."""
+    def start(self, inputs, dims, threads=0, **variables):
+        """The finished process; threads 0 asks for calls with guard pages. Its environment has
+        `variables` in addition."""
+        # What instruments this process is none of the program's.
+        environment = {**os.environ, **variables}
+        environment.pop("LD_PRELOAD", None)
         for i, array in enumerate(inputs):
             (self._folder / f"in{i}").write_bytes(np.ascontiguousarray(array).tobytes())
         command = [*self._emulator, self._program, threads, *dims]
         return subprocess.run([str(word) for word in command], cwd=self._folder, capture_output=True,
-                              text=True, timeout=300, **options)
+                              text=True, timeout=300, env=environment)
 
     def run(self, inputs, dims, threads=0):
         """The status and the outputs of a process that succeeds."""

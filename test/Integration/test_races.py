@@ -7,7 +7,6 @@ It looks at accesses of up to 16 bytes, so vectors are taken apart before. Each 
 mistake beside it that has to be found.
 """
 
-import os
 import re
 import subprocess
 
@@ -123,10 +122,9 @@ def test_openmp(name, tmp_path):
     program = make_program(text, tmp_path, "-mcpu=x86-64-v3", f"--threads={THREADS}",
                            flags=("-fopenmp", f"-L{LLVM}/lib"))
     # Threads that spin while they wait are slow to look at.
-    environment = {**os.environ, "LD_LIBRARY_PATH": str(LLVM / "lib"), "ARCHER_OPTIONS": "verbose=1",
-                   "OMP_WAIT_POLICY": "passive",
-                   "TSAN_OPTIONS": "ignore_noninstrumented_modules=1"}
-    done = program.start(inputs, dims, threads=2, env=environment)
+    variables = {"LD_LIBRARY_PATH": str(LLVM / "lib"), "ARCHER_OPTIONS": "verbose=1",
+                 "OMP_WAIT_POLICY": "passive", "TSAN_OPTIONS": "ignore_noninstrumented_modules=1"}
+    done = program.start(inputs, dims, threads=2, **variables)
     assert "Archer detected OpenMP application" in done.stdout
     assert done.returncode == 0 and "data race" not in done.stderr, done.stderr
-    assert "data race" in program.start(inputs, dims, threads=-2, env=environment).stderr
+    assert "data race" in program.start(inputs, dims, threads=-2, **variables).stderr
