@@ -11,7 +11,6 @@
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
-#include "mlir/Dialect/Vector/IR/VectorOps.h"
 
 using namespace mlir;
 using namespace qtx;
@@ -150,7 +149,7 @@ Value VectorEmitter::reduceSum(Value vector) {
 }
 
 Value VectorEmitter::joinRows(ArrayRef<Value> rows,
-                              function_ref<Value(Value, Value)> join) {
+                              vector::CombiningKind kind) {
   SmallVector<Value> vectors(rows);
   // Each vector has a run of `run` lanes for each of its rows.
   int64_t run = lanes;
@@ -164,7 +163,8 @@ Value VectorEmitter::joinRows(ArrayRef<Value> rows,
   for (; vectors.size() > 1; run /= 2) {
     for (size_t i = 0; i < vectors.size() / 2; ++i) {
       Value x = vectors[2 * i], y = vectors[2 * i + 1];
-      vectors[i] = join(pick(x, y, 0), pick(x, y, run / 2));
+      vectors[i] = vector::makeArithReduction(
+          b, b.getLoc(), kind, pick(x, y, 0), pick(x, y, run / 2));
     }
     vectors.resize(vectors.size() / 2);
   }
@@ -172,7 +172,7 @@ Value VectorEmitter::joinRows(ArrayRef<Value> rows,
 }
 
 Value VectorEmitter::reduceRuns(Value joined, int64_t numRows,
-                                function_ref<Value(Value, Value)> join) {
+                                vector::CombiningKind kind) {
   for (int64_t run = lanes / numRows; run > 1; run /= 2) {
     SmallVector<int64_t> low, high;
     for (int64_t lane = 0; lane < numRows * run; lane += run)
@@ -180,8 +180,9 @@ Value VectorEmitter::reduceRuns(Value joined, int64_t numRows,
         low.push_back(lane + i);
         high.push_back(lane + run / 2 + i);
       }
-    joined = join(vector::ShuffleOp::create(b, joined, joined, low),
-                  vector::ShuffleOp::create(b, joined, joined, high));
+    joined = vector::makeArithReduction(
+        b, b.getLoc(), kind, vector::ShuffleOp::create(b, joined, joined, low),
+        vector::ShuffleOp::create(b, joined, joined, high));
   }
   return joined;
 }

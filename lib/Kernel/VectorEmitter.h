@@ -9,6 +9,7 @@
 #ifndef QTX_LIB_KERNEL_VECTOREMITTER_H
 #define QTX_LIB_KERNEL_VECTOREMITTER_H
 
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 
@@ -72,12 +73,11 @@ protected:
 
   /// One vector of what all lanes of each of `rows` make, in a run of lanes for
   /// each. The number of rows is a power of two.
-  Value joinRows(llvm::ArrayRef<Value> rows,
-                 llvm::function_ref<Value(Value, Value)> join);
+  Value joinRows(llvm::ArrayRef<Value> rows, mlir::vector::CombiningKind kind);
 
   /// A vector of one number for each of the runs of `joined`.
   Value reduceRuns(Value joined, int64_t numRows,
-                   llvm::function_ref<Value(Value, Value)> join);
+                   mlir::vector::CombiningKind kind);
 
   Value joinAll(llvm::ArrayRef<Value> values,
                 llvm::function_ref<Value(Value, Value)> join);

@@ -125,7 +125,6 @@ SmallVector<Value>
 PipelinedEmitter::branch(Value condition,
                          function_ref<SmallVector<Value>()> then,
                          function_ref<SmallVector<Value>()> otherwise) {
-  SmallVector<Value> results;
   auto emitInto = [&](function_ref<SmallVector<Value>()> body) {
     return
         [&, body](OpBuilder &, Location) { scf::YieldOp::create(b, body()); };
@@ -198,17 +197,16 @@ Value PipelinedEmitter::emitPanel(Value number, int64_t width, Beside beside) {
 
 Value PipelinedEmitter::storeScores(Value number, int64_t width,
                                     ArrayRef<Value> sums) {
-  auto join = [&](Value x, Value y) -> Value {
-    return arith::MaxSIOp::create(b, x, y);
-  };
   SmallVector<Value> largest;
   for (int64_t r = 0; r < plan.rows; ++r) {
     ArrayRef<Value> row = sums.slice(r * width, width);
     for (int64_t v = 0; v < width; ++v)
       storeWords(row[v], scoreRows, getScorePosition(add(number, v), r));
-    largest.push_back(joinAll(row, join));
+    largest.push_back(joinAll(row, [&](Value x, Value y) -> Value {
+      return arith::MaxSIOp::create(b, x, y);
+    }));
   }
-  return joinRows(largest, join);
+  return joinRows(largest, vector::CombiningKind::MAXSI);
 }
 
 PipelinedEmitter::Sums
@@ -348,10 +346,11 @@ void PipelinedEmitter::storeFactors(const Sums &sums) {
     if (hasProbSums())
       codeSums.push_back(sums[row * getNumSums() + 1]);
   }
-  auto addPowers = [&](Value x, Value y) -> Value {
-    return arith::AddFOp::create(b, x, y);
+  auto addUp = [&](ArrayRef<Value> rows) {
+    constexpr auto kind = vector::CombiningKind::ADD;
+    return reduceRuns(joinRows(rows, kind), plan.rows, kind);
   };
-  Value sum = reduceRuns(joinRows(powerSums, addPowers), plan.rows, addPowers);
+  Value sum = addUp(powerSums);
   auto type = cast<VectorType>(sum.getType());
   auto splatOf = [&](float value) -> Value {
     return arith::ConstantOp::create(b, DenseElementsAttr::get(type, value));
@@ -366,11 +365,7 @@ void PipelinedEmitter::storeFactors(const Sums &sums) {
       factors, zero);
   if (!hasProbSums())
     return;
-  auto addCodes = [&](Value x, Value y) -> Value {
-    return arith::AddIOp::create(b, x, y);
-  };
-  Value codes = joinRows(codeSums, addCodes);
-  codes = reduceRuns(codes, plan.rows, addCodes);
+  Value codes = addUp(codeSums);
   // The bits around the codes, which all are the same, add up, too.
   uint32_t bits = llvm::bit_cast<uint32_t>(kRounder) * uint32_t(lanes);
   Value around = arith::MulIOp::create(
@@ -382,9 +377,7 @@ void PipelinedEmitter::storeFactors(const Sums &sums) {
 }
 
 void PipelinedEmitter::storeLargest(Value joined) {
-  Value largest = reduceRuns(joined, plan.rows, [&](Value x, Value y) -> Value {
-    return arith::MaxSIOp::create(b, x, y);
-  });
+  Value largest = reduceRuns(joined, plan.rows, vector::CombiningKind::MAXSI);
   auto type = cast<VectorType>(largest.getType());
   auto splatOf = [&](int64_t value) -> Value {
     return arith::ConstantOp::create(

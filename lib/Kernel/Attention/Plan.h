@@ -79,6 +79,13 @@ template <typename AttentionT> float getSumScale(AttentionT &attention) {
   return multiplier * std::log2(std::exp(1.0));
 }
 
+/// The channels of a query and a key.
+template <typename AttentionT>
+int64_t getNumKeyChannels(AttentionT &attention) {
+  mlir::Type type = attention.getKey().getType();
+  return mlir::cast<mlir::ShapedType>(type).getShape().back();
+}
+
 /// Whether scores stay sums of products until their exponentials: all that
 /// happens to them is a positive factor, and sums that exclude keys are small
 /// enough for an exponential of zero.
@@ -98,11 +105,8 @@ bool areRowsIntegers(AttentionT &attention, const MicroKernel &scores,
   }
   constexpr int64_t maxProduct = 255 * 255;
   float lowest = getSumScale(attention) * kMaxSum;
-  int64_t channels = mlir::cast<mlir::ShapedType>(attention.getKey().getType())
-                         .getShape()
-                         .back();
-  return channels * maxProduct < kMaxSum && lowest > 128.0f &&
-         std::isfinite(lowest);
+  return getNumKeyChannels(attention) * maxProduct < kMaxSum &&
+         lowest > 128.0f && std::isfinite(lowest);
 }
 
 /// Whether the rows of a block are made into codes beside the products of the
@@ -112,14 +116,11 @@ template <typename AttentionT>
 bool isPipelined(AttentionT &attention, const MicroKernel &scores,
                  const MicroKernel &context) {
   constexpr int64_t minLanes = 16, maxChannels = 256;
-  int64_t channels = mlir::cast<mlir::ShapedType>(attention.getKey().getType())
-                         .getShape()
-                         .back();
   return areRowsIntegers(attention, scores, context) &&
          isDivisionLast(attention) && !attention.getCausal() &&
          scores.getNumTileRows() == 0 && scores.getNumLanes() >= minLanes &&
          context.getTableSize() >= PowerTable::kIntervals &&
-         channels <= maxChannels;
+         getNumKeyChannels(attention) <= maxChannels;
 }
 
 /// Static sizes of one attention. All sizes of memory are multiples of 64
