@@ -60,6 +60,8 @@ def test_texts_are_disjoint(tmp_path, monkeypatch):
     assert [f"w{n}: take thing {n} now" for n in numbers] == texts.queries
     # The number of calibration texts does not change the evaluation.
     assert wordnet.choose_texts(5, 10).queries == texts.queries
+    others = wordnet.choose_texts(14, 10, skip=6)
+    assert others.queries == texts.queries and others.calibration == texts.calibration[6:]
     with pytest.raises(ValueError, match="expected at most 40 texts"):
         wordnet.choose_texts(31, 10)
 

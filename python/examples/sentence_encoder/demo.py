@@ -137,7 +137,7 @@ def prepare(args: argparse.Namespace) -> Dict[str, pathlib.Path]:
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
     tokenizer.enable_truncation(MAX_TOKENS)
-    texts = wordnet.choose_texts(args.calibration, args.evaluation)
+    texts = wordnet.choose_texts(args.calibration, args.evaluation, skip=args.skip)
     write_calibration(files["calibration"], tokenize(tokenizer, texts.calibration))
     write_tokens(files["tokens"], tokenize(tokenizer, texts.queries + texts.definitions))
     return files
@@ -181,6 +181,7 @@ def main() -> int:
     parser.add_argument("--output", type=pathlib.Path, default=ROOT / "build/demo")
     parser.add_argument("--recipes", default="none,w8a8,peg:6,int8")
     parser.add_argument("--calibration", type=int, default=256, help="number of texts")
+    parser.add_argument("--skip", type=int, default=0, help="calibration texts to leave out")
     parser.add_argument("--evaluation", type=int, default=2000, help="number of queries")
     parser.add_argument("--simulate", default="int8", help="recipes to simulate, '' for none")
     args = parser.parse_args()
@@ -208,6 +209,7 @@ def main() -> int:
         "model": "all-MiniLM-L6-v2",
         "machine": describe_machine(),
         "calibration_texts": args.calibration,
+        "skipped_texts": args.skip,
         "queries": n,
         "peak_mib_of_compiler": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
         "rows": rows,

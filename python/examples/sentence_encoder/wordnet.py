@@ -52,19 +52,20 @@ def _parse(line: str) -> Synset:
     return Synset(lemma, pieces[0].strip(" ;"), examples)
 
 
-def choose_texts(calibration: int, evaluation: int, seed: int = 0) -> Texts:
+def choose_texts(calibration: int, evaluation: int, seed: int = 0, skip: int = 0) -> Texts:
     """Draws `calibration` texts, and `evaluation` queries with their definitions.
 
     Half of the calibration texts are definitions, half are queries, of synsets that
     the evaluation does not use. No two definitions of the evaluation are equal.
+    Another `skip` gives other calibration texts for the same evaluation.
     """
     synsets = [s for s in read_synsets() if s.examples and len(s.definition.split()) > 2]
     random.Random(seed).shuffle(synsets)
     chosen = list({s.definition: s for s in synsets}.values())
-    if len(chosen) < calibration + evaluation:
+    if len(chosen) < evaluation + skip + calibration:
         raise ValueError(f"expected at most {len(chosen)} texts in all")
     # The evaluation comes first: it is the same for any number of calibration texts.
-    tested, rest = chosen[:evaluation], chosen[evaluation : evaluation + calibration]
+    tested, rest = chosen[:evaluation], chosen[evaluation + skip :][:calibration]
     return Texts(
         [s.definition if i % 2 else _query(s) for i, s in enumerate(rest)],
         [_query(s) for s in tested],
