@@ -7,7 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "qtx/Analysis/Streaming.h"
-#include "Segments.h"
+#include "CompileAhead.h"
 #include "ValueStore.h"
 #include "llvm/Support/ThreadPool.h"
 #include <atomic>
@@ -73,6 +73,7 @@ struct StreamRunner::Run {
   size_t numThreads;
   size_t total;
   ValueStore store;
+  CompileAhead compiler;
   /// Feeds that passes have seen, of `total`.
   size_t done = 0;
   /// The segment that runs, and its code.
@@ -224,7 +225,7 @@ llvm::Error StreamRunner::runPass(Run &run, ConsumeFn consume,
 
 llvm::Error StreamRunner::runSegment(Run &run,
                                      ArrayRef<StreamPass> passes) const {
-  auto code = JITModule::create(*run.segment->module, options.jit);
+  auto code = run.compiler.take();
   if (!code)
     return code.takeError();
   run.code = std::move(*code);
@@ -255,7 +256,8 @@ llvm::Error StreamRunner::run(const CalibrationData &data,
           threads ? &*threads : nullptr,
           numThreads,
           numFeeds * segments.size() * passes.size(),
-          ValueStore(options.maxKeptBytes)};
+          ValueStore(options.maxKeptBytes),
+          CompileAhead(segments, options.jit, options.numThreads)};
   counts = {segments.size(), 0, 0};
   for (const StreamSegment &segment : segments) {
     run.segment = &segment;

@@ -125,6 +125,7 @@ void qtx::buildLLVM(OpPassManager &passManager) {
   passManager.addPass(createUBToLLVMConversionPass());
   passManager.addPass(createCanonicalizerPass());
   passManager.addPass(createReconcileUnrealizedCastsPass());
+  passManager.addPass(createQtxGlobalsToBytesPass());
 }
 
 void qtx::buildFold(OpPassManager &passManager) {

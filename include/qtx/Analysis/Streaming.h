@@ -15,11 +15,11 @@
 // gives the same result for any number of threads; lanes run concurrently.
 //
 // Functions are cut into *segments*, some lanes each, where few values cross.
-// All feeds pass one segment before the next one is compiled, so memory does
-// not grow with the depth of the model: it holds the code of one segment, its
-// values of at most as many feeds as there are threads, and what crosses to
-// the segments behind it, of which a file takes what is beyond a bound. What
-// lanes see does not depend on the cuts.
+// All feeds pass one segment before the next one, so memory does not grow with
+// the depth of the model: it holds the code of one segment, and of a few that
+// are compiled ahead, its values of at most as many feeds as there are threads,
+// and what crosses to the segments behind it, of which a file takes what is
+// beyond a bound. What lanes see does not depend on the cuts.
 //
 //===----------------------------------------------------------------------===//
 
@@ -93,7 +93,8 @@ using ProgressFn = std::function<void(size_t done, size_t total)>;
 
 struct StreamOptions {
   unsigned numThreads = 1;
-  JITOptions jit = {/*optLevel=*/2, /*fast=*/true};
+  /// Code runs once over the data, and is not worth much work.
+  JITOptions jit = {/*optLevel=*/1, /*fast=*/true};
   ProgressFn progress;
   /// Feeds to stream, the first ones; 0 for all.
   size_t maxFeeds = 0;

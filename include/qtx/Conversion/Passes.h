@@ -12,6 +12,7 @@
 #include "qtx/Conversion/ExpandCopies/ExpandCopies.h"
 #include "qtx/Conversion/ExpandMath/ExpandMath.h"
 #include "qtx/Conversion/ExpandRows/ExpandRows.h"
+#include "qtx/Conversion/GlobalsToBytes/GlobalsToBytes.h"
 #include "qtx/Conversion/ONNXToLinalg/ONNXToLinalg.h"
 #include "qtx/Conversion/QtxToLinalg/QtxToLinalg.h"
 #include "qtx/Conversion/QtxToRows/QtxToRows.h"

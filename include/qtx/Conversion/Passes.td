@@ -154,4 +154,16 @@ def QtxSizeTeamsPass : Pass<"qtx-size-teams", "::mlir::ModuleOp"> {
                            "::mlir::omp::OpenMPDialect"];
 }
 
+def QtxGlobalsToBytesPass : Pass<"qtx-globals-to-bytes", "::mlir::ModuleOp"> {
+  let summary = "spell the constants of the LLVM dialect as bytes";
+  let description = [{
+    LLVM writes arrays of i8 into files at once, but others one element after the
+    other, which for the weights of a model takes seconds. An `llvm.mlir.global` with
+    different elements of more than one byte becomes an array of their bytes, as they
+    lie in memory on little-endian machines, with the alignment of the elements.
+    Pointers have no element type, so that its uses stay as they are.
+  }];
+  let dependentDialects = ["::mlir::LLVM::LLVMDialect"];
+}
+
 #endif // QTX_CONVERSION_PASSES

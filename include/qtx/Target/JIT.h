@@ -41,7 +41,7 @@ struct Buffer {
 };
 
 struct JITOptions {
-  /// LLVM's optimization level, 0 to 3.
+  /// LLVM's optimization level, 0 to 3. At 1 functions are only simplified.
   unsigned optLevel = 2;
   /// Uses the micro-kernels that this machine, or the target that the module
   /// names, has some for. Bounded results then
@@ -89,6 +89,11 @@ private:
 
 /// Adds what JITModule needs to translate to LLVM IR.
 void registerJITTranslations(mlir::DialectRegistry &registry);
+
+/// Loads whatever JITModule may need, so that modules of `context` can be
+/// compiled by several threads at the same time: dialects must not be loaded
+/// while other threads work.
+void loadDialectsForJIT(mlir::MLIRContext &context);
 
 } // namespace qtx
 

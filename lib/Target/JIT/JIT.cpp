@@ -24,6 +24,7 @@
 #include "qtx/Target/OpenMP.h"
 #include "llvm/ADT/SmallPtrSet.h"
 #include "llvm/ExecutionEngine/Orc/JITTargetMachineBuilder.h"
+#include "llvm/Passes/PassBuilder.h"
 #include "llvm/Support/TargetSelect.h"
 #include "llvm/Target/TargetMachine.h"
 #include <csetjmp>
@@ -163,13 +164,40 @@ createTargetMachine(ModuleOp module, unsigned optLevel) {
   return builder->createTargetMachine();
 }
 
+/// Simplifies functions, and leaves out what kernels gain nothing from, such as
+/// vectorizers: for code that takes longer to make than to run.
+static llvm::Error simplifyFunctions(llvm::Module &module,
+                                     llvm::TargetMachine &machine) {
+  llvm::LoopAnalysisManager loops;
+  llvm::FunctionAnalysisManager functions;
+  llvm::CGSCCAnalysisManager calls;
+  llvm::ModuleAnalysisManager modules;
+  llvm::PassBuilder builder(&machine);
+  builder.registerModuleAnalyses(modules);
+  builder.registerCGSCCAnalyses(calls);
+  builder.registerFunctionAnalyses(functions);
+  builder.registerLoopAnalyses(loops);
+  builder.crossRegisterProxies(loops, functions, calls, modules);
+  llvm::ModulePassManager passes;
+  passes.addPass(llvm::createModuleToFunctionPassAdaptor(
+      builder.buildFunctionSimplificationPipeline(
+          llvm::OptimizationLevel::O1, llvm::ThinOrFullLTOPhase::None)));
+  passes.run(module, modules);
+  return llvm::Error::success();
+}
+
 static llvm::Expected<std::unique_ptr<ExecutionEngine>>
 createEngine(ModuleOp module, const JITOptions &options) {
   auto machine = createTargetMachine(module, options.optLevel);
   if (!machine)
     return machine.takeError();
-  auto optimize = makeOptimizingTransformer(options.optLevel, /*sizeLevel=*/0,
-                                            machine->get());
+  std::function<llvm::Error(llvm::Module *)> optimize =
+      makeOptimizingTransformer(options.optLevel, /*sizeLevel=*/0,
+                                machine->get());
+  if (options.optLevel == 1)
+    optimize = [target = machine->get()](llvm::Module *module) {
+      return simplifyFunctions(*module, *target);
+    };
   ExecutionEngineOptions engineOptions;
   engineOptions.transformer = optimize;
   engineOptions.enableGDBNotificationListener = false;
@@ -204,6 +232,13 @@ void qtx::registerJITTranslations(DialectRegistry &registry) {
   registerBuiltinDialectTranslation(registry);
   registerLLVMDialectTranslation(registry);
   registerOpenMPDialectTranslation(registry);
+}
+
+void qtx::loadDialectsForJIT(MLIRContext &context) {
+  DialectRegistry registry;
+  registerJITTranslations(registry);
+  context.appendDialectRegistry(registry);
+  context.loadAllAvailableDialects();
 }
 
 llvm::Error JITModule::addFunction(func::FuncOp function) {
@@ -292,6 +327,7 @@ llvm::Expected<std::unique_ptr<JITModule>>
 JITModule::create(ModuleOp module, const JITOptions &options) {
   DialectRegistry registry;
   registerJITTranslations(registry);
+  // Nothing changes if they are known already.
   module.getContext()->appendDialectRegistry(registry);
 
   std::unique_ptr<JITModule> result(new JITModule);
