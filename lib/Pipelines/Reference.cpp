@@ -98,6 +98,7 @@ static void buildDeallocation(OpPassManager &passManager) {
 void qtx::buildVector(OpPassManager &passManager) {
   passManager.addPass(createQtxExpandKernelsPass());
   passManager.addPass(createQtxExpandRowsPass());
+  passManager.addPass(createQtxShareKernelsPass());
   passManager.addPass(createQtxExpandCopiesPass());
   passManager.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
   passManager.addPass(createCanonicalizerPass());

@@ -154,4 +154,34 @@ def QtxExpandKernelsPass : Pass<"qtx-expand-kernels", "::mlir::ModuleOp"> {
   ];
 }
 
+def QtxShareKernelsPass : Pass<"qtx-share-kernels", "::mlir::ModuleOp"> {
+  let summary = "make one function of those that differ in numbers alone";
+  let description = [{
+    Attention of every layer has scales of its own, as constants in thousands of
+    operations that are otherwise the same. Private functions with the same
+    operations become one: floats, and numbers that all lanes of a vector have, are
+    arguments where they differ. Integers that are no vectors stay: loops and places
+    in memory are better known when code is made.
+
+    ```mlir
+    func.call @kernel(%a)
+    func.call @kernel_0(%b)
+    func.func private @kernel(%x: f32) { %c = arith.constant 2.0 : f32 ... }
+    func.func private @kernel_0(%x: f32) { %c = arith.constant 3.0 : f32 ... }
+    ```
+
+    becomes
+
+    ```mlir
+    %two = arith.constant 2.0 : f32
+    func.call @kernel(%a, %two)
+    %three = arith.constant 3.0 : f32
+    func.call @kernel(%b, %three)
+    func.func private @kernel(%x: f32, %c: f32) { ... }
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect",
+                           "::mlir::vector::VectorDialect"];
+}
+
 #endif // QTX_KERNEL_PASSES

@@ -256,7 +256,7 @@ writeLibrary(OutputFiles &files, StringRef path,
   if (auto code =
           llvm::sys::fs::createTemporaryFile("qtx", "o", descriptor, object))
     return llvm::errorCodeToError(code);
-  auto remove = llvm::make_scope_exit([&] { llvm::sys::fs::remove(object); });
+  llvm::scope_exit remove([&] { llvm::sys::fs::remove(object); });
   llvm::raw_fd_ostream stream(descriptor, /*shouldClose=*/true);
   if (llvm::Error error = write(stream))
     return error;
