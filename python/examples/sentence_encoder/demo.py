@@ -11,6 +11,7 @@ of their integer code: what differs between the two is the compiler's own error.
 """
 
 import argparse
+import concurrent.futures
 import importlib.util
 import json
 import os
@@ -20,7 +21,7 @@ import resource
 import subprocess
 import sys
 import time
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, NamedTuple, Sequence
 
 import numpy as np
 import similarity
@@ -68,58 +69,75 @@ def write_tokens(path: pathlib.Path, tokens: Sequence[Sequence[int]]) -> None:
 
 
 def run(command: Sequence[object]) -> str:
-    """Runs a command and returns its output; its error stream is shown."""
+    """Runs a command and returns its output; what it says is shown when it ends."""
     text = [str(part) for part in command]
     print("$", " ".join(text), flush=True)
-    done = subprocess.run(text, stdout=subprocess.PIPE, text=True, check=False)
+    done = subprocess.run(text, capture_output=True, text=True, check=False)
+    sys.stderr.write(done.stderr)
     if done.returncode:
         raise SystemExit(f"demo: {text[0]} failed with exit code {done.returncode}")
     return done.stdout
 
 
-def compile_encoder(
-    model: pathlib.Path, recipe: str, data: pathlib.Path, out: pathlib.Path, *options: str
-) -> None:
-    """Compiles `model` into out/encoder.o and links embed.c with it."""
+class Program(NamedTuple):
+    """embed.c, linked with the object of a recipe or of its simulation."""
+
+    recipe: str
+    is_simulation: bool
+    folder: pathlib.Path
+    compile_seconds: float
+
+
+def compile_program(
+    recipe: str, is_simulation: bool, args: argparse.Namespace, files: Dict[str, pathlib.Path]
+) -> Program:
+    """Compiles the model with a recipe, and links embed.c with the object."""
+    out = args.output / recipe.replace(":", "-")
+    if is_simulation:
+        out = out / "simulation"
     out.mkdir(parents=True, exist_ok=True)
-    command: List[object] = [ROOT / "build/bin/qtxc", model, "-o", out / "encoder.o", *options]
+    command: List[object] = [ROOT / "build/bin/qtxc", files["model"], "-o", out / "encoder.o"]
     command += [f"--recipe={recipe}", "--name=encoder"]
     if recipe != "none":
-        command += [f"--calibrate={data}"]
+        command += [f"--calibrate={files['calibration']}"]
+    if is_simulation:
+        command += ["--simulate"]
+    elif recipe != "none":
         command += [f"--report={out / 'report.html'}", f"--report={out / 'report.json'}"]
+    start = time.monotonic()
     run(command)
+    seconds = time.monotonic() - start
     compiler = os.environ.get("CC", "/usr/lib/llvm-22/bin/clang")
     run([compiler, "-O2", "-I", out, HERE / "embed.c", out / "encoder.o", "-lm", "-o", out / "embed"])
+    return Program(recipe, is_simulation, out, seconds)
 
 
-def embed(out: pathlib.Path, tokens: pathlib.Path, d: int) -> "tuple[np.ndarray, float]":
-    """The embeddings of the sentences in `tokens`, and milliseconds per sentence."""
-    result = out / "embeddings.f32"
-    microseconds = float(run([out / "embed", tokens, result]))
+def embed(program: Program, files: Dict[str, pathlib.Path], d: int) -> "tuple[np.ndarray, float]":
+    """The embeddings of the evaluation texts, and milliseconds per sentence."""
+    result = program.folder / "embeddings.f32"
+    microseconds = float(run([program.folder / "embed", files["tokens"], result]))
     return np.fromfile(result, np.float32).reshape(-1, d), microseconds / 1000
 
 
-def measure(recipe: str, args: argparse.Namespace, files: Dict[str, pathlib.Path]) -> Dict[str, Any]:
-    """Compiles and runs one recipe; returns its row of the table without the quality."""
-    out = args.output / recipe.replace(":", "-")
-    start = time.monotonic()
-    compile_encoder(files["model"], recipe, files["calibration"], out)
-    seconds = time.monotonic() - start
-    embeddings, milliseconds = embed(out, files["tokens"], args.width)
+def measure(program: Program, args: argparse.Namespace, files: Dict[str, pathlib.Path]) -> Dict[str, Any]:
+    """Runs a program alone on the machine; its row of the table without the quality."""
+    embeddings, milliseconds = embed(program, files, args.width)
     return {
-        "recipe": recipe,
-        "object_mib": (out / "encoder.o").stat().st_size / 2**20,
-        "compile_seconds": seconds,
+        "recipe": program.recipe,
+        "object_mib": (program.folder / "encoder.o").stat().st_size / 2**20,
+        "compile_seconds": program.compile_seconds,
         "ms_per_sentence": milliseconds,
         "embeddings": embeddings,
     }
 
 
-def simulate(row: Dict[str, Any], args: argparse.Namespace, files: Dict[str, pathlib.Path]) -> np.ndarray:
-    """The embeddings of the float simulation of a row's integer code."""
-    out = args.output / row["recipe"].replace(":", "-") / "simulation"
-    compile_encoder(files["model"], row["recipe"], files["calibration"], out, "--simulate")
-    return embed(out, files["tokens"], args.width)[0]
+def simulate(
+    programs: Sequence[Program], args: argparse.Namespace, files: Dict[str, pathlib.Path]
+) -> Dict[str, np.ndarray]:
+    """The embeddings of simulations, by recipe. They run at the same time: nobody times them."""
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        results = pool.map(lambda program: embed(program, files, args.width)[0], programs)
+        return {program.recipe: result for program, result in zip(programs, results)}
 
 
 def prepare(args: argparse.Namespace) -> Dict[str, pathlib.Path]:
@@ -188,8 +206,16 @@ def main() -> int:
     recipes = args.recipes.split(",")
     if recipes[0] != "none":
         parser.error("expected 'none' as the first recipe: the others are compared with it")
+    simulated_recipes = [recipe for recipe in recipes if recipe in args.simulate.split(",")]
     files = prepare(args)
-    rows = [measure(recipe, args, files) for recipe in recipes]
+    jobs = [(recipe, False) for recipe in recipes] + [(recipe, True) for recipe in simulated_recipes]
+    # The longest first, which leaves no processor idle at the end.
+    jobs.sort(key=lambda job: recipes.index(job[0]), reverse=True)
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        programs = list(pool.map(lambda job: compile_program(*job, args, files), jobs))
+    programs.sort(key=lambda program: recipes.index(program.recipe))
+    rows = [measure(program, args, files) for program in programs if not program.is_simulation]
+    simulations = simulate([program for program in programs if program.is_simulation], args, files)
     n = args.evaluation
     floats = rows[0]["embeddings"]
 
@@ -199,8 +225,8 @@ def main() -> int:
     for row in rows:
         vectors = row.pop("embeddings")
         row.update(compare(vectors)._asdict())
-        if row["recipe"] in args.simulate.split(","):
-            simulated = simulate(row, args, files)
+        if row["recipe"] in simulations:
+            simulated = simulations[row["recipe"]]
             row["simulation"] = {
                 "mean": compare(simulated).mean,
                 "relative_l2": float(np.linalg.norm(vectors - simulated) / np.linalg.norm(simulated)),
@@ -215,7 +241,8 @@ def main() -> int:
         "rows": rows,
     }
     (args.output / "report.json").write_text(json.dumps(report, indent=2) + "\n")
-    print(f"\nall-MiniLM-L6-v2, {2 * n} sentences, 1 thread, {report['machine']}\n")
+    print(f"\nall-MiniLM-L6-v2, {2 * n} sentences, 1 thread, {report['machine']}")
+    print(f"compiled {os.cpu_count()} at a time\n")
     print(HEADER)
     print("\n".join(map(format_row, rows)))
     for row in rows:
