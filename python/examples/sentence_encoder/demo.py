@@ -112,16 +112,16 @@ def compile_program(
     return Program(recipe, is_simulation, out, seconds)
 
 
-def embed(program: Program, files: Dict[str, pathlib.Path], d: int) -> "tuple[np.ndarray, float]":
-    """The embeddings of the evaluation texts, and milliseconds per sentence."""
-    result = program.folder / "embeddings.f32"
-    microseconds = float(run([program.folder / "embed", files["tokens"], result]))
+def embed(program: Program, tokens: pathlib.Path, d: int) -> "tuple[np.ndarray, float]":
+    """The embeddings of the sentences in `tokens`, and milliseconds per sentence."""
+    result = program.folder / f"{tokens.stem}.f32"
+    microseconds = float(run([program.folder / "embed", tokens, result]))
     return np.fromfile(result, np.float32).reshape(-1, d), microseconds / 1000
 
 
 def measure(program: Program, args: argparse.Namespace, files: Dict[str, pathlib.Path]) -> Dict[str, Any]:
     """Runs a program alone on the machine; its row of the table without the quality."""
-    embeddings, milliseconds = embed(program, files, args.width)
+    embeddings, milliseconds = embed(program, files["tokens"], args.width)
     return {
         "recipe": program.recipe,
         "object_mib": (program.folder / "encoder.o").stat().st_size / 2**20,
@@ -131,17 +131,25 @@ def measure(program: Program, args: argparse.Namespace, files: Dict[str, pathlib
     }
 
 
-def simulate(
-    programs: Sequence[Program], args: argparse.Namespace, files: Dict[str, pathlib.Path]
-) -> Dict[str, np.ndarray]:
-    """The embeddings of simulations, by recipe. They run at the same time: nobody times them."""
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        results = pool.map(lambda program: embed(program, files, args.width)[0], programs)
-        return {program.recipe: result for program, result in zip(programs, results)}
+def simulate(program: Program, args: argparse.Namespace, tokens: Sequence[Sequence[int]]) -> np.ndarray:
+    """The embeddings of a simulation, by one process for each processor: nobody times them."""
+    count = os.cpu_count() or 1
+
+    def embed_part(part: int) -> np.ndarray:
+        path = args.output / f"tokens-{part}.i64"
+        write_tokens(path, tokens[part::count])
+        return embed(program, path, args.width)[0]
+
+    result = np.empty((len(tokens), args.width), np.float32)
+    with concurrent.futures.ThreadPoolExecutor(count) as pool:
+        for part, rows in enumerate(pool.map(embed_part, range(count))):
+            result[part::count] = rows
+    return result
 
 
-def prepare(args: argparse.Namespace) -> Dict[str, pathlib.Path]:
-    """Exports the model and writes calibration and evaluation data."""
+def prepare(args: argparse.Namespace) -> "tuple[Dict[str, pathlib.Path], List[List[int]]]":
+    """Exports the model and writes calibration and evaluation data; files, and the tokens
+    of the evaluation texts."""
     args.output.mkdir(parents=True, exist_ok=True)
     folder = find_model()
     args.width = json.loads((folder / "config.json").read_text())["hidden_size"]
@@ -157,8 +165,9 @@ def prepare(args: argparse.Namespace) -> Dict[str, pathlib.Path]:
     tokenizer.enable_truncation(MAX_TOKENS)
     texts = wordnet.choose_texts(args.calibration, args.evaluation, skip=args.skip)
     write_calibration(files["calibration"], tokenize(tokenizer, texts.calibration))
-    write_tokens(files["tokens"], tokenize(tokenizer, texts.queries + texts.definitions))
-    return files
+    tokens = tokenize(tokenizer, texts.queries + texts.definitions)
+    write_tokens(files["tokens"], tokens)
+    return files, tokens
 
 
 HEADER = (
@@ -207,7 +216,7 @@ def main() -> int:
     if recipes[0] != "none":
         parser.error("expected 'none' as the first recipe: the others are compared with it")
     simulated_recipes = [recipe for recipe in recipes if recipe in args.simulate.split(",")]
-    files = prepare(args)
+    files, tokens = prepare(args)
     jobs = [(recipe, False) for recipe in recipes] + [(recipe, True) for recipe in simulated_recipes]
     # The longest first, which leaves no processor idle at the end.
     jobs.sort(key=lambda job: recipes.index(job[0]), reverse=True)
@@ -215,7 +224,9 @@ def main() -> int:
         programs = list(pool.map(lambda job: compile_program(*job, args, files), jobs))
     programs.sort(key=lambda program: recipes.index(program.recipe))
     rows = [measure(program, args, files) for program in programs if not program.is_simulation]
-    simulations = simulate([program for program in programs if program.is_simulation], args, files)
+    simulations = {
+        program.recipe: simulate(program, args, tokens) for program in programs if program.is_simulation
+    }
     n = args.evaluation
     floats = rows[0]["embeddings"]
 
