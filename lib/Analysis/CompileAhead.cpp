@@ -19,9 +19,12 @@ CompileAhead::CompileAhead(ArrayRef<StreamSegment> segments,
                            const JITOptions &options, size_t numThreads)
     : segments(segments), options(options),
       numThreads(std::min({numThreads, segments.size(), kMaxThreads})) {
+  MLIRContext *context = segments.front().module.get().getContext();
+  // A context that is not to be used by several threads has no locks.
+  if (!context->isMultithreadingEnabled())
+    this->numThreads = 1;
   if (this->numThreads < 2)
     return;
-  MLIRContext *context = segments.front().module.get().getContext();
   loadDialectsForJIT(*context);
   diagnostics.emplace(context);
 }

@@ -167,6 +167,40 @@ def test_tiles(folder):
     assert not re.search(r"tile(loadd|stored).*%rsp", text), "expected no tile to be spilled"
 
 
+# One row, whose weights of 4 bits become bytes or 16 bits in registers; its zero point goes off
+# the inputs, or off as many products of weights.
+NIBBLES = """
+!x = tensor<1x384xi8>
+!w = tensor<512x384xi4>
+func.func @main(%x: !x) -> tensor<1x512xf32> {
+  %w = arith.constant dense<3> : !w
+  %s = arith.constant dense<0.5> : tensor<512x12xf32>
+  %y = qtx.linear %x as !quant.uniform<i8:f32, 0.02:3>, %w scale(%s) block 32
+      : (!x, !w, tensor<512x12xf32>) -> tensor<1x512xf32>
+  return %y : tensor<1x512xf32>
+}
+"""
+UNPACKS = {"vpsllw", "vpsraw", "vpsrlw", "vpand", "vpandd", "vpandq", "vgf2p8affineqb"}
+
+
+@pytest.mark.parametrize("cpu", CPUS)
+def test_nibbles_of_one_row(cpu, folder):
+    path = objects.compile_model(NIBBLES, folder / f"nibbles-{cpu}.s", f"-mcpu={cpu}",
+                                 "-mtriple=x86_64-linux-gnu")
+    found = [loop for loop in loops.list_hot_loops(path.read_text(), share=6)
+             if loop.function == LINEARS[0]]
+    # Several panels at once, and those that are left.
+    assert found
+    for loop in found:
+        centres = {"vpaddw", "vpsubw"} if loop.count({"vpmaddwd"}) else set()
+        other = [i for i in loop.body if i.mnemonic not in
+                 loops.DOTS | UNPACKS | centres | {"vpaddd"} | LOADS | loops.CONTROL]
+        assert not other
+        # Once for each input, not for each weight.
+        assert loop.count(centres) <= 4
+        assert not any(i.uses_stack for i in loop.body), "expected no register to be spilled"
+
+
 def test_spills_are_found():
     text = """
 f:

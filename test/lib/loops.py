@@ -36,8 +36,8 @@ class Loop(NamedTuple):
         return sum(instruction.mnemonic in mnemonics for instruction in self.body)
 
 
-def list_hot_loops(assembly):
-    """Blocks of instructions that jump to themselves, a quarter of which are dot products.
+def list_hot_loops(assembly, share=4):
+    """Blocks of instructions that jump to themselves, one of `share` of which is a dot product.
 
     Others that hold some run once for many of these: they pack keys, or sum up codes.
     """
@@ -54,7 +54,7 @@ def list_hot_loops(assembly):
             body.append(Instruction(mnemonic, operands[0] if operands else ""))
             if mnemonic.startswith("j"):
                 loop = Loop(function, body)
-                if operands == [label] and 4 * loop.count(DOTS) >= len(body):
+                if operands == [label] and share * loop.count(DOTS) >= len(body):
                     loops.append(loop)
                 label, body = None, []
     return loops

@@ -210,8 +210,10 @@ Value LinearEmitter::emitFewRows(Value begin, Value end) {
 }
 
 int64_t LinearEmitter::countWidePanels() {
-  // Registers hold the sums of as many rows; weights too where rows share them.
-  int64_t taken = tileRows + (tileRows > 1 ? 1 : 0) + (sumsWeights() ? 1 : 0);
+  // Registers hold the sums of as many rows; weights too where rows share them,
+  // or several dot products.
+  bool keepsWeights = tileRows > 1 || hasNibbles;
+  int64_t taken = tileRows + (keepsWeights ? 1 : 0) + (sumsWeights() ? 1 : 0);
   return std::clamp<int64_t>(config.getRows() / taken, 1, kMaxWidePanels);
 }
 

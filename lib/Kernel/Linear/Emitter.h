@@ -415,8 +415,23 @@ private:
   SmallVector<Value> loadSeed(const Panel &panel, Value first,
                               const SegmentAt &at);
 
-  /// Whether the weights of a tile are summed up in it, rather than read from
-  /// memory: few rows wait for that.
+  /// Whether zero points are made up for without seeds from memory: few rows
+  /// wait for that.
+  bool avoidsSeeds();
+  /// Whether inputs have room for their distance to a zero point.
+  bool hasWideInputs();
+  /// Whether zero points are subtracted from inputs.
+  bool centresInputs();
+  /// Sums of a segment whose inputs are.
+  SmallVector<Value> emitWithCentredInputs(const Panel &panel, Value first,
+                                           const SegmentRun &run,
+                                           const SegmentAt &at);
+  /// The zero point of row `r` in all elements.
+  Value createCentre(Value first, int64_t r, Value group);
+  /// The input `x` of row `r` without its zero point, where that is subtracted.
+  Value centre(int64_t r, Value x);
+
+  /// Whether the weights of a tile are summed up in it instead.
   bool sumsWeights();
   /// Sums of a segment without seeds from memory.
   SmallVector<Value> emitWithWeightSums(const Panel &panel, Value first,
@@ -520,6 +535,8 @@ private:
   int64_t sumFactor = 1;
   /// That of all segments, with nibbles alone.
   std::optional<int64_t> staticZeroPoint;
+  /// Zero points of the rows of a tile whose inputs are centred.
+  SmallVector<Value> centres;
   /// Whether no quotient by the scale of the result exceeds 30 bits.
   bool isBounded = false;
   /// Whether a gain and a shift stand before the quantizer.

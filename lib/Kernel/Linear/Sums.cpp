@@ -51,10 +51,13 @@ SmallVector<Value> LinearEmitter::emitAndJoin(const Panel &panel, Value first,
                                               const SegmentRun &run,
                                               const SegmentAt &at,
                                               SmallVector<Value> result) {
-  SmallVector<Value> sums =
-      sumsWeights()
-          ? emitWithWeightSums(panel, first, run, at)
-          : emitSegment(panel, first, run, at, loadSeed(panel, first, at));
+  SmallVector<Value> sums;
+  if (sumsWeights())
+    sums = emitWithWeightSums(panel, first, run, at);
+  else if (centresInputs())
+    sums = emitWithCentredInputs(panel, first, run, at);
+  else
+    sums = emitSegment(panel, first, run, at, loadSeed(panel, first, at));
   if (result.empty())
     result = loadBias(panel, first);
   return join(panel, first, at, sums, result);
@@ -163,23 +166,38 @@ SmallVector<Value>
 LinearEmitter::emitStep(const Panel &panel, Value first, Value position,
                         ValueRange sums,
                         function_ref<Value(Value, int64_t)> loadX) {
-  SmallVector<Value> packed = loadWeights(panel, position), next(sums);
-  for (int64_t dot = 0; dot < stepSize / step; ++dot) {
-    SmallVector<Value> weights = packed;
+  SmallVector<Value> weights = loadWeights(panel, position), next(sums);
+  auto multiply = [&](int64_t r, int64_t v, Value x, Value weight) {
+    Value &sum = next[r * panel.vectors + v];
+    sum = row.emitDot(b, sum, x, weight);
+  };
+  int64_t dots = stepSize / step, factors = tileRows + (sumsWeights() ? 1 : 0);
+  auto loadFactor = [&](int64_t dot, int64_t r) -> Value {
+    if (r == tileRows)
+      return createWeightFactor();
+    Value x = loadX(add(first, r), dot * step);
+    return x ? centre(r, broadcastInput(x)) : Value();
+  };
+  // Registers keep what is less, while the other comes and goes.
+  if (hasNibbles && dots * factors <= panel.vectors) {
+    SmallVector<Value> inputs;
+    for (int64_t i = 0; i < dots * factors; ++i)
+      inputs.push_back(loadFactor(i / factors, i % factors));
+    for (int64_t v = 0; v < panel.vectors; ++v)
+      for (int64_t i = 0; i < dots * factors; ++i)
+        if (inputs[i])
+          multiply(i % factors, v, inputs[i], unpack(weights[v], i / factors));
+    return next;
+  }
+  for (int64_t dot = 0; dot < dots; ++dot) {
+    SmallVector<Value> current = weights;
     if (hasNibbles)
-      for (Value &weight : weights)
+      for (Value &weight : current)
         weight = unpack(weight, dot);
-    auto multiply = [&](int64_t r, Value x) {
-      for (int64_t v = 0; v < panel.vectors; ++v) {
-        Value &sum = next[r * panel.vectors + v];
-        sum = row.emitDot(b, sum, x, weights[v]);
-      }
-    };
-    for (int64_t r = 0; r < tileRows; ++r)
-      if (Value x = loadX(add(first, r), dot * step))
-        multiply(r, broadcastInput(x));
-    if (sumsWeights())
-      multiply(tileRows, createWeightFactor());
+    for (int64_t r = 0; r < factors; ++r)
+      if (Value x = loadFactor(dot, r))
+        for (int64_t v = 0; v < panel.vectors; ++v)
+          multiply(r, v, x, current[v]);
   }
   return next;
 }
@@ -334,9 +352,44 @@ SmallVector<Value> LinearEmitter::loadSeed(const Panel &panel, Value first,
   return result;
 }
 
-bool LinearEmitter::sumsWeights() {
+bool LinearEmitter::avoidsSeeds() {
   return hasNibbles && view->getSeed() && tileRows <= kMaxFewRows &&
          (staticZeroPoint || view->getXZeroPoint());
+}
+
+bool LinearEmitter::sumsWeights() { return avoidsSeeds() && !hasWideInputs(); }
+
+bool LinearEmitter::centresInputs() { return avoidsSeeds() && hasWideInputs(); }
+
+bool LinearEmitter::hasWideInputs() {
+  return row.getOperands() == MicroKernelOperands::S16S16;
+}
+
+SmallVector<Value> LinearEmitter::emitWithCentredInputs(const Panel &panel,
+                                                        Value first,
+                                                        const SegmentRun &run,
+                                                        const SegmentAt &at) {
+  for (int64_t r = 0; r < tileRows; ++r)
+    centres.push_back(createCentre(first, r, at.group));
+  Value zero = arith::ConstantOp::create(b, b.getZeroAttr(sumType));
+  SmallVector<Value> start(tileRows * panel.vectors, zero);
+  SmallVector<Value> sums = emitSegment(panel, first, run, at, start);
+  centres.clear();
+  return sums;
+}
+
+Value LinearEmitter::createCentre(Value first, int64_t r, Value group) {
+  VectorType type = row.getVectorType(b.getContext());
+  if (staticZeroPoint)
+    return createSplat(type, *staticZeroPoint);
+  return vector::BroadcastOp::create(
+      b, type,
+      arith::TruncIOp::create(b, type.getElementType(),
+                              loadZeroPoint(first, r, group)));
+}
+
+Value LinearEmitter::centre(int64_t r, Value x) {
+  return centres.empty() ? x : arith::SubIOp::create(b, x, centres[r]);
 }
 
 SmallVector<Value> LinearEmitter::emitWithWeightSums(const Panel &panel,

@@ -250,6 +250,20 @@ TEST_F(SegmentsTest, SameAsOneSegment) {
   }
 }
 
+// A context without locks is used by one thread at a time.
+TEST_F(SegmentsTest, SameWithoutThreadsInTheContext) {
+  StreamedFunction streamed = makeBlocks(2);
+  CalibrationData data = makeTexts(streamed.function);
+  StreamOptions options;
+  StreamCounts counts;
+  Seen expected = collect(streamed, data, options, counts);
+  context.disableMultithreading();
+  options.numThreads = 3;
+  options.maxSegmentBytes = 1;
+  EXPECT_EQ(collect(streamed, data, options, counts), expected);
+  EXPECT_GT(counts.numSegments, 1u);
+}
+
 // What is kept is what crosses from one segment to the next: a branch and a
 // sum, however many blocks there are.
 TEST_F(SegmentsTest, MemoryDoesNotGrowWithDepth) {
