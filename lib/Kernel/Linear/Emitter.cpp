@@ -13,6 +13,8 @@ using namespace mlir;
 using namespace qtx;
 
 static constexpr int64_t kMinPrefetchingTiles = 4;
+/// x86 has 16 vector registers of up to so many lanes, and 32 longer ones.
+static constexpr int64_t kLanesOfFewRegisters = 8;
 /// Bits behind the point of lines to fetch in a step.
 static constexpr int64_t kRateBits = 16;
 
@@ -210,10 +212,10 @@ Value LinearEmitter::emitFewRows(Value begin, Value end) {
 }
 
 int64_t LinearEmitter::countWidePanels() {
-  // Registers hold the sums of as many rows; weights too where rows share them,
-  // or several dot products.
-  bool keepsWeights = tileRows > 1 || hasNibbles;
-  int64_t taken = tileRows + (keepsWeights ? 1 : 0) + (sumsWeights() ? 1 : 0);
+  // Registers hold the sums of as many rows; weights too where rows share them.
+  // Unpacking nibbles takes a handful, which is much where there are sixteen.
+  bool isTight = tileRows > 1 || (hasNibbles && lanes <= kLanesOfFewRegisters);
+  int64_t taken = tileRows + (isTight ? 1 : 0) + (sumsWeights() ? 1 : 0);
   return std::clamp<int64_t>(config.getRows() / taken, 1, kMaxWidePanels);
 }
 
