@@ -82,8 +82,8 @@ private:
         first.getNumRegions() != second.getNumRegions() ||
         first.getNumSuccessors() + second.getNumSuccessors() > 0)
       return false;
-    for (auto [a, b] : llvm::zip_equal(first.getOperands(),
-                                       second.getOperands()))
+    for (auto [a, b] :
+         llvm::zip_equal(first.getOperands(), second.getOperands()))
       if (values.lookupOrNull(a) != b)
         return false;
     TypedAttr number = getNumber(&second);
@@ -224,8 +224,9 @@ private:
     for (auto [function, added] : llvm::zip_equal(group.functions, numbers))
       for (func::CallOp call : calls[SymbolTable::getSymbolName(function)])
         redirect(call, first, added);
-    remark::passed(first.getLoc(), remark::RemarkOpts::name("ShareKernels")
-                                       .category("qtx-share-kernels"))
+    remark::passed(
+        first.getLoc(),
+        remark::RemarkOpts::name("ShareKernels").category("qtx-share-kernels"))
         << remark::add("'{0}' is {1} functions, with {2} numbers as arguments",
                        first.getName(), group.functions.size(),
                        numbers.front().size());

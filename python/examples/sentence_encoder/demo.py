@@ -114,7 +114,7 @@ def compile_program(
 
 def embed(program: Program, tokens: pathlib.Path, d: int) -> "tuple[np.ndarray, float]":
     """The embeddings of the sentences in `tokens`, and milliseconds per sentence."""
-    result = program.folder / f"{tokens.stem}.f32"
+    result = program.folder / f"{tokens.stem.replace('tokens', 'embeddings')}.f32"
     microseconds = float(run([program.folder / "embed", tokens, result]))
     return np.fromfile(result, np.float32).reshape(-1, d), microseconds / 1000
 
