@@ -38,28 +38,25 @@ CompileAhead::Result CompileAhead::compile(ModuleOp module,
 }
 
 void CompileAhead::start() {
-  size_t index = numStarted++;
-  ModuleOp module = *segments[index].module;
-  auto run = [this, index, module] {
-    if (diagnostics)
-      diagnostics->setOrderIDForThread(index);
-    Result result = compile(module, options);
-    if (diagnostics)
-      diagnostics->eraseOrderIDForThread();
-    return result;
-  };
-  results.push_back(std::async(
-      numThreads > 1 ? std::launch::async : std::launch::deferred, run));
+  auto launch = numThreads > 1 ? std::launch::async : std::launch::deferred;
+  for (; results.size() < numThreads && numStarted < segments.size();
+       ++numStarted)
+    results.push_back(std::async(launch, [this, index = numStarted] {
+      if (diagnostics)
+        diagnostics->setOrderIDForThread(index);
+      Result result = compile(*segments[index].module, options);
+      if (diagnostics)
+        diagnostics->eraseOrderIDForThread();
+      return result;
+    }));
 }
 
 llvm::Expected<std::unique_ptr<JITModule>> CompileAhead::take() {
-  while (numStarted < segments.size() && results.size() < numThreads)
-    start();
+  start();
   Result result = results.front().get();
   results.pop_front();
-  // Its thread is free for the next segment while data runs.
-  if (numThreads > 1 && numStarted < segments.size())
-    start();
+  // Its thread is free for another segment while data runs.
+  start();
   if (!result.error.empty())
     return llvm::createStringError(result.error);
   return std::move(result.code);

@@ -35,6 +35,7 @@ private:
     std::string error;
   };
   static Result compile(mlir::ModuleOp module, const JITOptions &options);
+  /// Starts what is next, as far as threads are free.
   void start();
 
   llvm::ArrayRef<StreamSegment> segments;

@@ -40,19 +40,13 @@ namespace {
 /// Compares two functions operation by operation.
 class Comparison {
 public:
-  /// Whether `second` is `first` but for numbers. `numbers` gets those of
-  /// `second`, in the order of the operations.
-  static bool run(func::FuncOp first, func::FuncOp second,
-                  SmallVectorImpl<TypedAttr> &numbers) {
-    if (getAttrs(first) != getAttrs(second))
-      return false;
-    Comparison comparison(numbers);
-    return comparison.areEqual(first.getBody(), second.getBody());
+  /// Whether `second` is `first` but for numbers.
+  static bool run(func::FuncOp first, func::FuncOp second) {
+    return getAttrs(first) == getAttrs(second) &&
+           Comparison().areEqual(first.getBody(), second.getBody());
   }
 
 private:
-  explicit Comparison(SmallVectorImpl<TypedAttr> &numbers) : numbers(numbers) {}
-
   /// The type and whatever else a function has beside its name.
   static DictionaryAttr getAttrs(func::FuncOp function) {
     NamedAttrList attrs(function->getAttrDictionary());
@@ -86,12 +80,8 @@ private:
          llvm::zip_equal(first.getOperands(), second.getOperands()))
       if (values.lookupOrNull(a) != b)
         return false;
-    TypedAttr number = getNumber(&second);
-    if (bool(number) != bool(getNumber(&first)))
-      return false;
-    if (number)
-      numbers.push_back(number);
-    else if (first.getAttrDictionary() != second.getAttrDictionary())
+    bool areNumbers = getNumber(&first) && getNumber(&second);
+    if (!areNumbers && first.getAttrDictionary() != second.getAttrDictionary())
       return false;
     for (auto [a, b] : llvm::zip_equal(first.getRegions(), second.getRegions()))
       if (!areEqual(a, b))
@@ -101,57 +91,47 @@ private:
   }
 
   IRMapping values;
-  SmallVectorImpl<TypedAttr> &numbers;
 };
 
 /// Functions that are equal but for numbers.
-struct Group {
-  SmallVector<func::FuncOp> functions;
-  /// The numbers of each, as many for all.
-  SmallVector<SmallVector<TypedAttr>> numbers;
-
-  /// The numbers at `place`, one of each function.
-  SmallVector<TypedAttr> getNumbers(size_t place) const {
-    return llvm::map_to_vector(
-        numbers, [=](const auto &function) { return function[place]; });
-  }
-};
+using Group = SmallVector<func::FuncOp>;
 } // namespace
 
 /// Adds `function` to the group it belongs to, or to a new one.
 static void addToGroup(func::FuncOp function, SmallVectorImpl<Group> &groups) {
-  SmallVector<TypedAttr> numbers;
-  for (Group &group : groups) {
-    numbers.clear();
-    if (!Comparison::run(group.functions.front(), function, numbers))
-      continue;
-    group.functions.push_back(function);
-    group.numbers.push_back(std::move(numbers));
-    return;
-  }
-  numbers.clear();
-  function.walk<WalkOrder::PreOrder>([&](Operation *op) {
-    if (TypedAttr number = getNumber(op))
-      numbers.push_back(number);
+  auto group = llvm::find_if(groups, [&](const Group &group) {
+    return Comparison::run(group.front(), function);
   });
-  groups.push_back({{function}, {std::move(numbers)}});
+  if (group == groups.end())
+    groups.push_back({function});
+  else
+    group->push_back(function);
+}
+
+/// The constants with a number, as many in all functions of a group.
+static SmallVector<Operation *> listConstants(func::FuncOp function) {
+  SmallVector<Operation *> constants;
+  function.walk([&](Operation *op) {
+    if (getNumber(op))
+      constants.push_back(op);
+  });
+  return constants;
 }
 
 /// Makes arguments of the numbers of the first function that others do not
 /// have. Returns those of each function.
 static SmallVector<SmallVector<TypedAttr>> addArguments(const Group &group) {
-  func::FuncOp function = group.functions.front();
-  SmallVector<Operation *> constants;
-  function.walk<WalkOrder::PreOrder>([&](Operation *op) {
-    if (getNumber(op))
-      constants.push_back(op);
-  });
-  SmallVector<SmallVector<TypedAttr>> added(group.functions.size());
+  func::FuncOp function = group.front();
+  auto constants = llvm::map_to_vector(group, listConstants);
+  SmallVector<SmallVector<TypedAttr>> added(group.size());
   // The same numbers in all functions are one argument.
   DenseMap<Attribute, Value> arguments;
   OpBuilder builder(function.getContext());
-  for (auto [place, constant] : llvm::enumerate(constants)) {
-    SmallVector<TypedAttr> numbers = group.getNumbers(place);
+  for (auto [place, constant] : llvm::enumerate(constants.front())) {
+    auto numbers =
+        llvm::map_to_vector(constants, [place = place](const auto &list) {
+          return getNumber(list[place]);
+        });
     if (llvm::all_equal(numbers))
       continue;
     auto key = builder.getArrayAttr(
@@ -211,7 +191,7 @@ struct QtxShareKernelsPass
         addToGroup(function, groups[function.getFunctionType()]);
     for (auto &[type, ofType] : groups)
       for (const Group &group : ofType)
-        if (group.functions.size() > 1)
+        if (group.size() > 1)
           share(group, calls);
   }
 
@@ -219,18 +199,17 @@ private:
   using Calls = DenseMap<StringAttr, SmallVector<func::CallOp>>;
 
   static void share(const Group &group, Calls &calls) {
-    func::FuncOp first = group.functions.front();
+    func::FuncOp first = group.front();
     SmallVector<SmallVector<TypedAttr>> numbers = addArguments(group);
-    for (auto [function, added] : llvm::zip_equal(group.functions, numbers))
+    for (auto [function, added] : llvm::zip_equal(group, numbers))
       for (func::CallOp call : calls[SymbolTable::getSymbolName(function)])
         redirect(call, first, added);
     remark::passed(
         first.getLoc(),
         remark::RemarkOpts::name("ShareKernels").category("qtx-share-kernels"))
         << remark::add("'{0}' is {1} functions, with {2} numbers as arguments",
-                       first.getName(), group.functions.size(),
-                       numbers.front().size());
-    for (func::FuncOp function : llvm::drop_begin(group.functions))
+                       first.getName(), group.size(), numbers.front().size());
+    for (func::FuncOp function : llvm::drop_begin(group))
       function.erase();
   }
 };

@@ -166,8 +166,8 @@ createTargetMachine(ModuleOp module, unsigned optLevel) {
 
 /// Simplifies functions, and leaves out what kernels gain nothing from, such as
 /// vectorizers: for code that takes longer to make than to run.
-static llvm::Error simplifyFunctions(llvm::Module &module,
-                                     llvm::TargetMachine &machine) {
+static void simplifyFunctions(llvm::Module &module,
+                              llvm::TargetMachine &machine) {
   llvm::LoopAnalysisManager loops;
   llvm::FunctionAnalysisManager functions;
   llvm::CGSCCAnalysisManager calls;
@@ -183,7 +183,6 @@ static llvm::Error simplifyFunctions(llvm::Module &module,
       builder.buildFunctionSimplificationPipeline(
           llvm::OptimizationLevel::O1, llvm::ThinOrFullLTOPhase::None)));
   passes.run(module, modules);
-  return llvm::Error::success();
 }
 
 static llvm::Expected<std::unique_ptr<ExecutionEngine>>
@@ -196,7 +195,8 @@ createEngine(ModuleOp module, const JITOptions &options) {
                                 machine->get());
   if (options.optLevel == 1)
     optimize = [target = machine->get()](llvm::Module *module) {
-      return simplifyFunctions(*module, *target);
+      simplifyFunctions(*module, *target);
+      return llvm::Error::success();
     };
   ExecutionEngineOptions engineOptions;
   engineOptions.transformer = optimize;

@@ -218,7 +218,7 @@ def main() -> int:
     simulated_recipes = [recipe for recipe in recipes if recipe in args.simulate.split(",")]
     files, tokens = prepare(args)
     jobs = [(recipe, False) for recipe in recipes] + [(recipe, True) for recipe in simulated_recipes]
-    # The longest first, which leaves no processor idle at the end.
+    # Float is quick, and goes last: a long one at the end would leave processors idle.
     jobs.sort(key=lambda job: recipes.index(job[0]), reverse=True)
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
         programs = list(pool.map(lambda job: compile_program(*job, args, files), jobs))

@@ -11,11 +11,14 @@
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/BuiltinDialect.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
+#include "mlir/Pass/Pass.h"
 #include "qtx/Dialect/Qtx/IR/QtxOps.h"
 #include <cmath>
 #include <cstdlib>
 #include <mutex>
 #include <numeric>
+#include <set>
+#include <thread>
 
 using namespace llvm;
 using namespace mlir;
@@ -250,18 +253,28 @@ TEST_F(SegmentsTest, SameAsOneSegment) {
   }
 }
 
-// A context without locks is used by one thread at a time.
+// A context without locks is used by one thread alone.
 TEST_F(SegmentsTest, SameWithoutThreadsInTheContext) {
   StreamedFunction streamed = makeBlocks(2);
   CalibrationData data = makeTexts(streamed.function);
   StreamOptions options;
   StreamCounts counts;
   Seen expected = collect(streamed, data, options, counts);
-  context.disableMultithreading();
   options.numThreads = 3;
   options.maxSegmentBytes = 1;
+  std::mutex mutex;
+  std::set<std::thread::id> threads;
+  context.registerActionHandler(
+      [&](llvm::function_ref<void()> run, const tracing::Action &action) {
+        if (isa<PassExecutionAction>(action)) {
+          std::lock_guard<std::mutex> lock(mutex);
+          threads.insert(std::this_thread::get_id());
+        }
+        run();
+      });
+  context.disableMultithreading();
   EXPECT_EQ(collect(streamed, data, options, counts), expected);
-  EXPECT_GT(counts.numSegments, 1u);
+  EXPECT_EQ(threads, std::set{std::this_thread::get_id()});
 }
 
 // What is kept is what crosses from one segment to the next: a branch and a
