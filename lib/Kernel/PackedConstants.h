@@ -22,6 +22,10 @@ inline constexpr double kMaxQuotient = 1 << 30;
 /// magnitude.
 inline constexpr llvm::StringLiteral kMagnitudeAttrName = "qtx.magnitude";
 
+/// The segment of an integer join whose scale is that of the whole sum, and
+/// whose seed is that of all segments.
+int64_t getFinestSegment(llvm::ArrayRef<int64_t> joinMultipliers);
+
 /// A constant of the elements `bytes`, without another copy in an attribute's
 /// uniquer.
 mlir::Value createResource(mlir::OpBuilder &builder, mlir::Location loc,

@@ -32,6 +32,17 @@ AffineParameters qtx::chooseParameters(Range range, bool isSymmetric,
   return {scale, std::clamp(int64_t(zeroPoint), qmin, qmax)};
 }
 
+AffineParameters qtx::chooseZeroPoint(Range range, bool isSymmetric,
+                                      float scale) {
+  if (isSymmetric)
+    return {scale, 0};
+  auto [qmin, qmax] = getIntegerRange(/*width=*/8, /*isSigned=*/true);
+  float middle = std::min(range.lo, 0.0f) / 2 + std::max(range.hi, 0.0f) / 2;
+  float zeroPoint =
+      std::nearbyint(float(qmin + qmax) / 2 - middle * (1.0f / scale));
+  return {scale, std::clamp(int64_t(zeroPoint), qmin, qmax)};
+}
+
 Range qtx::joinRanges(const ChannelRanges &ranges, ArrayRef<int64_t> channels) {
   Range joined{std::numeric_limits<float>::infinity(),
                -std::numeric_limits<float>::infinity()};

@@ -61,6 +61,7 @@ static void useQuantizedInput(LinearOp op) {
     op.getXScaleMutable().assign(input.getXScale());
   if (input.getXZeroPoint())
     op.getXZeroPointMutable().assign(input.getXZeroPoint());
+  op.setIntegerJoin(op.getSegments().size() > 1 && op.canJoinIntegers());
 }
 
 /// Replaces all of `operands` by what is dequantized, or none.

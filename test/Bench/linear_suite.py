@@ -76,9 +76,11 @@ def write_layer(shape, kind):
       %b = arith.constant dense<0.5> : {b}"""
     quantize = f"%q = qtx.quantize %x to {quant} : {x} -> {code}" if quantizes else ""
     block = f"block {block}" if block else ""
+    # As recipes write it: the scale of outliers is a multiple of the other.
+    join = "integer_join" if groups is not None and groups < 0 else ""
     return constants, f"""
         {quantize}
-        %y = qtx.linear {"%q" if quantizes else "%x"} as {quant}, %w scale(%s) {block} bias(%b)
+        %y = qtx.linear {"%q" if quantizes else "%x"} as {quant}, %w scale(%s) {block} bias(%b) {join}
             to !quant.uniform<i8:f32, 0.5:3> : ({code}, {w}, {s}, {b}) -> {y}""", x, y
 
 

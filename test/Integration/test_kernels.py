@@ -218,6 +218,11 @@ class IntegerLinear(NamedTuple):
     values: str = "random"
     scale: float = 1.0
     scaled: bool = False  # a scale_shift before the quantizer
+    join: bool = False  # of segments in int32, where they are static
+
+    @property
+    def joins_integers(self):
+        return self.join and not self.dynamic and not self.block
 
     @property
     def size(self):
@@ -280,6 +285,8 @@ def integer_linear(case, seed):
         clauses.append(f"as !qtx.grouped<{storage}:f32, axis=-1, {list(case.groups)}, ?>")
     else:
         scales, zero_points = rng.uniform(1e-3, 1, count), rng.integers(low, low + 256, count)
+        if case.joins_integers:
+            scales = rng.uniform(1e-3, 1) * rng.choice((1, 1, 3, 6, 30), count)
         clauses.append("as " + group_type(storage, case.groups, scales, zero_points))
     clauses.append(",")
 
@@ -333,6 +340,8 @@ def integer_linear(case, seed):
         segments = len(boundaries)
         seeds = rng.integers(-1000, 1000, (segments, outputs)).astype(np.int32)
         constant("seed", seeds, f"tensor<{segments}x{outputs}xi32>", "seed({})")
+    if case.joins_integers:
+        clauses.append("integer_join")
     text = f"""
     func.func @main({", ".join(arguments)}) -> {y_type} {{
       {"".join(line + chr(10) for line in constants)}
@@ -385,7 +394,7 @@ LINEARS = st.builds(
     activation=st.sampled_from(("none", "relu", "gelu", "gelu_tanh", "silu")),
     result=st.sampled_from(("f32", "tensor", "groups", "unsigned")),
     values=st.sampled_from(("random", "random", "low", "high")),
-    scale=st.sampled_from((1.0, 1.0, 1e30)), scaled=st.booleans())
+    scale=st.sampled_from((1.0, 1.0, 1e30)), scaled=st.booleans(), join=st.booleans())
 
 
 # Each example compiles a module of its own.
@@ -436,6 +445,8 @@ TILED = [
     IntegerLinear(64, (192,), 33, unsigned=True, result="groups", activation="gelu"),
     # Segments: equal ones, a small one, steps that read the next one.
     IntegerLinear(64, (64, 64, 64, 64), 64, bias="vector"),
+    IntegerLinear(64, (64, 64, 64, 64), 64, bias="vector", join=True),
+    IntegerLinear(75, (130, 12), 49, unsigned=True, result="groups", join=True),
     IntegerLinear(96, (130, 62), 48, bias="full", result="unsigned"),
     IntegerLinear(40, (65, 60, 70), 17, dynamic="zero_point", per_token=True),
     IntegerLinear(33, (100,), 32, dynamic="scale", weight="i4", seed=True),

@@ -138,6 +138,9 @@ getMicroKernels(AttentionOp op, const TargetFeatures &features);
 /// the parameter of its kernel.
 inline constexpr llvm::StringLiteral kNibblesAttrName = "qtx.nibbles";
 inline constexpr llvm::StringLiteral kNibblesParam = "nibbles";
+/// The parameter of a kernel whose segments join in int32: what the sum of each
+/// counts times.
+inline constexpr llvm::StringLiteral kJoinMultipliersParam = "join_multipliers";
 /// Channels in a word of nibbles.
 inline constexpr int64_t kNibbles = 8;
 

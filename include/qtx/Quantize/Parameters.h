@@ -36,6 +36,10 @@ struct AffineParameters {
 AffineParameters chooseParameters(Range range, bool isSymmetric,
                                   unsigned bits = 8);
 
+/// The same with a scale that is larger than the range asks for: what it has
+/// room for in addition lies on both sides.
+AffineParameters chooseZeroPoint(Range range, bool isSymmetric, float scale);
+
 /// The smallest range that holds those of `channels`.
 Range joinRanges(const ChannelRanges &ranges, llvm::ArrayRef<int64_t> channels);
 

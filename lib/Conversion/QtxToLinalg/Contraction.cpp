@@ -55,6 +55,8 @@ public:
         getQuantParams(op, op.getQuantEdges().front());
     if (!params)
       return contractFloat(dequantizeWeight(), sum);
+    if (op.getIntegerJoin())
+      return joinIntegers(*params, sum);
     for (auto [index, segment] : llvm::enumerate(op.getSegments())) {
       Value acc = contractSegment(segment, index, *params);
       sum = joinSegment(acc, segment, sum);
@@ -115,6 +117,36 @@ private:
           Value value = arith::SIToFPOp::create(b, b.getF32Type(), args[0]);
           Value multiplier = arith::MulFOp::create(b, args[1], args[2]);
           return math::FmaOp::create(b, value, multiplier, args[3]);
+        });
+  }
+
+  /// r = fma(f32(sum m_k * acc_k), s_x * s_w, r), with the smallest scale.
+  Value joinIntegers(const QuantParams &params, Value sum) {
+    Value total;
+    Segment finest;
+    for (auto [index, segment, multiplier] :
+         llvm::enumerate(op.getSegments(), op.getJoinMultipliers())) {
+      Value acc = contractSegment(segment, index, params);
+      total = addMultiple(acc, multiplier, total);
+      if (multiplier == 1)
+        finest = segment;
+    }
+    return joinSegment(total, finest, sum);
+  }
+
+  /// total + multiplier * acc
+  Value addMultiple(Value acc, int64_t multiplier, Value total) {
+    SmallVector<MappedTensor> inputs = {withIdentityMap(acc)};
+    if (total)
+      inputs.push_back(withIdentityMap(total));
+    return createElementwise(
+        builder, sizes, builder.getI32Type(), inputs,
+        [&](ImplicitLocOpBuilder &b, ValueRange args) -> Value {
+          Value product = arith::MulIOp::create(
+              b, args[0], arith::ConstantIntOp::create(b, multiplier, 32));
+          return args.size() > 1
+                     ? Value(arith::AddIOp::create(b, args[1], product))
+                     : product;
         });
   }
 

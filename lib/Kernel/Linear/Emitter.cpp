@@ -33,6 +33,9 @@ LinearEmitter::LinearEmitter(ImplicitLocOpBuilder &builder, KernelOp op,
       hasNibbles(op.getParams().contains(kNibblesParam)),
       stepSize(hasNibbles ? kNibbles : step), laneSize(hasNibbles ? 1 : step),
       sumType(row.getSumType(b.getContext())) {
+  if (auto multipliers =
+          op.getParams().getAs<DenseI64ArrayAttr>(kJoinMultipliersParam))
+    joinMultipliers = multipliers.asArrayRef();
   collectRuns();
   if (auto range = op.getParams().getAs<DenseI64ArrayAttr>("result_range"))
     resultRange = {range[0], range[1]};
@@ -102,15 +105,21 @@ void LinearEmitter::collectRuns() {
   int64_t channel = 0;
   for (auto [index, size] : llvm::enumerate(sizes.asArrayRef())) {
     int64_t group = groups ? groups[index] : 0;
-    if (!extendRun(size, group))
-      runs.push_back({int64_t(index), 1, size, channel, steps, group, 0});
+    int64_t multiplier = joinsIntegers() ? joinMultipliers[index] : 1;
+    if (!extendRun(size, group, multiplier))
+      runs.push_back(
+          {int64_t(index), 1, size, channel, steps, group, 0, multiplier});
     channel += size;
     steps += countSteps(size);
   }
 }
 
-bool LinearEmitter::extendRun(int64_t size, int64_t group) {
-  if (runs.empty() || runs.back().size != size)
+bool LinearEmitter::extendRun(int64_t size, int64_t group, int64_t multiplier) {
+  if (runs.empty() || runs.back().size != size ||
+      runs.back().multiplier != multiplier)
+    return false;
+  // Sums of tile registers join when all segments have theirs.
+  if (joinsIntegers() && row.getNumTileRows() > 0)
     return false;
   SegmentRun &run = runs.back();
   int64_t stride = group - run.group;

@@ -12,7 +12,8 @@
 //
 // The emitter's parts: Emitter.cpp has the loops, Stages.cpp tiles that end
 // beside the next ones, Tiles.cpp tile registers, Sums.cpp the sums of a tile,
-// Epilogue.cpp its end.
+// IntegerJoin.cpp those of segments that join in int32, Epilogue.cpp the end of
+// a tile.
 //
 //===----------------------------------------------------------------------===//
 
@@ -50,6 +51,8 @@ struct SegmentRun {
   /// Group of the first one, and how much it grows from one to the next.
   int64_t group;
   int64_t groupStride;
+  /// What their sums count times in an integer join.
+  int64_t multiplier;
 };
 
 /// A segment whose position may depend on a loop.
@@ -149,7 +152,7 @@ private:
   }
 
   /// Whether the last run takes another segment.
-  bool extendRun(int64_t size, int64_t group);
+  bool extendRun(int64_t size, int64_t group, int64_t multiplier);
 
   /// Segment `i` of a run.
   SegmentAt getSegmentAt(const SegmentRun &run, Value i);
@@ -200,6 +203,8 @@ private:
   //===--------------------------------------------------------------------===//
 
   void collectStages();
+  /// Stages of one segment, or of a long and a short one.
+  void pairRuns();
   bool canStage();
   int64_t countStages();
 
@@ -224,6 +229,10 @@ private:
                      Value i, PartBody other);
   void multiplySteps(const Panel &panel, Value first, const SegmentRun &run,
                      const SegmentAt &at, int64_t place, PartBody other);
+  SmallVector<Value> emitSegmentBeside(const Panel &panel, Value first,
+                                       const SegmentRun &run,
+                                       const SegmentAt &at,
+                                       SmallVector<Value> sums, PartBody other);
 
   /// Calls `multiply` for shares of `count` steps, each with a part of `other`
   /// behind it.
@@ -259,6 +268,39 @@ private:
                    llvm::ArrayRef<Value> values, int64_t place = 0);
   void forEachStaged(const Panel &panel, const TilePart &part, int64_t place,
                      llvm::function_ref<void(ValueRange)> body);
+
+  //===--------------------------------------------------------------------===//
+  // Integer join
+  //===--------------------------------------------------------------------===//
+
+  bool joinsIntegers() { return !joinMultipliers.empty(); }
+
+  /// Adds the products of a segment to `sums`.
+  using SegmentBody = llvm::function_ref<SmallVector<Value>(
+      const SegmentRun &, const SegmentAt &, SmallVector<Value>)>;
+
+  /// Sums of all segments, from the coarsest scale to the finest: what is summed
+  /// up is multiplied by how many times as coarse it is as the next one.
+  SmallVector<Value> emitJoinedSums(const Panel &panel, Value first,
+                                    SegmentBody body);
+
+  /// Runs from the coarsest to the finest.
+  SmallVector<const SegmentRun *> sortRuns();
+
+  /// The segment whose scale and seed those sums have.
+  SegmentAt getFinest();
+
+  /// The longest run.
+  const SegmentRun &getLongest();
+
+  void multiplyJoinedStage(const Panel &panel, Value first, PartBody other);
+
+  /// The same of sums that wait in memory, each with a place of its own.
+  SmallVector<Value> loadJoinedSums(const Panel &panel, const TilePart &part);
+
+  SmallVector<Value> multiply(llvm::ArrayRef<Value> sums, int64_t multiplier);
+  SmallVector<Value> addUp(llvm::ArrayRef<Value> lhs,
+                           llvm::ArrayRef<Value> rhs);
 
   //===--------------------------------------------------------------------===//
   // Tile registers
@@ -523,6 +565,7 @@ private:
   /// one lane of it.
   int64_t stepSize, laneSize;
   VectorType sumType;
+  llvm::ArrayRef<int64_t> joinMultipliers;
   SmallVector<SegmentRun> runs;
   SmallVector<Stage> stages;
   /// Rows of a staged tile, 0 if there are none, and of its parts.

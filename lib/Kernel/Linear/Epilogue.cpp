@@ -78,6 +78,8 @@ void LinearEmitter::createTiles() {
   size_t places = 0;
   for (const Stage &stage : stages)
     places = std::max(places, stage.runs.size());
+  if (joinsIntegers() && row.getNumTileRows() == 0)
+    places = 1;
   stagedSums = create(places * stagedRows, getWidth(), b.getI32Type());
   if (countStages() > 1)
     stagedJoined = create(stagedRows, getWidth(), b.getF32Type());

@@ -45,6 +45,8 @@ public:
     // Float inputs have one segment; blocks of the weight are dequantized.
     if (!input)
       segments = {{0, size, 0, 0}};
+    if (op.getIntegerJoin() && segments.size() > 1)
+      joinMultipliers = op.getJoinMultipliers();
   }
 
   /// The kernel that replaces the operation.
@@ -165,6 +167,8 @@ private:
       add(kPartitionParam, partition);
     if (input && input->isDynamic())
       add("groups", builder.getDenseI64ArrayAttr(groups));
+    if (!joinMultipliers.empty())
+      add(kJoinMultipliersParam, builder.getDenseI64ArrayAttr(joinMultipliers));
     if (hasDynamicZeroPoints() && getInputOffset() != 0)
       add("input_offset", builder.getI64IntegerAttr(getInputOffset()));
     if (auto params = getQuantParams(op, op.getQuantEdges()[1]))
@@ -425,18 +429,32 @@ private:
     std::vector<int64_t> weight = getIntegerWeight(), seed;
     if (op.getSeed())
       seed = ConstantTensor::get(op.getSeed())->getIntegers();
-    auto result = packInPanels<int32_t>([&](int64_t index, int64_t n) {
+    auto getOwn = [&](int64_t index, int64_t n) {
       const Segment &segment = segments[index];
       int64_t sum = 0;
       for (int64_t k = 0; k < segment.size; ++k)
         sum += weight[n * size + segment.offset + k];
       return uint32_t(getSumFactor() *
                       getSeed(seed, segment, sum, index * outputs + n));
+    };
+    auto result = packInPanels<int32_t>([&](int64_t index, int64_t n) {
+      return joinMultipliers.empty() ? getOwn(index, n)
+                                     : joinSeeds(getOwn, index, n);
     });
     if (llvm::all_of(result, [](int32_t value) { return value == 0; }))
       return {};
     return createTensor<int32_t>(builder, loc, {int64_t(result.size())},
                                  builder.getI32Type(), result);
+  }
+
+  /// In an integer join one segment has the seeds of all.
+  uint32_t joinSeeds(function_ref<uint32_t(int64_t, int64_t)> getOwn,
+                     int64_t index, int64_t n) {
+    uint32_t joined = 0;
+    if (index == getFinestSegment(joinMultipliers))
+      for (auto [other, multiplier] : llvm::enumerate(joinMultipliers))
+        joined += uint32_t(multiplier) * getOwn(other, n);
+    return joined;
   }
 
   /// The seed of one segment and output, whose weights add up to `sum`.
@@ -464,6 +482,8 @@ private:
   Location loc;
   int64_t size, outputs;
   SmallVector<Segment> segments;
+  /// Of each segment in an integer join; else empty.
+  SmallVector<int64_t> joinMultipliers;
   std::optional<QuantParams> input;
   /// Whether weights stay in nibbles.
   bool hasNibbles;

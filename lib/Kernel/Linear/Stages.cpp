@@ -23,6 +23,19 @@ static constexpr int64_t kMinStageSteps = 8;
 static constexpr int64_t kMinStageLanes = 16;
 
 void LinearEmitter::collectStages() {
+  if (joinsIntegers())
+    stages.push_back({llvm::to_vector(llvm::seq<int64_t>(0, runs.size())), 1,
+                      countSteps(getLongest().size) >= kMinStageSteps});
+  else
+    pairRuns();
+  if (!canStage())
+    return;
+  bool hasTiles = row.getNumTileRows() > 0;
+  stagedRows = hasTiles ? row.getNumTileRows() : config.getRows();
+  partRows = hasTiles ? config.getRows() : 1;
+}
+
+void LinearEmitter::pairRuns() {
   for (auto [i, run] : llvm::enumerate(runs)) {
     bool isLong = countSteps(run.size) >= kMinStageSteps;
     bool isPair = run.count == 1 && !stages.empty() &&
@@ -32,11 +45,6 @@ void LinearEmitter::collectStages() {
     stages.back().runs.push_back(i);
     stages.back().isLong |= isLong;
   }
-  if (!canStage())
-    return;
-  bool hasTiles = row.getNumTileRows() > 0;
-  stagedRows = hasTiles ? row.getNumTileRows() : config.getRows();
-  partRows = hasTiles ? config.getRows() : 1;
 }
 
 bool LinearEmitter::canStage() {
@@ -49,6 +57,8 @@ bool LinearEmitter::canStage() {
   // Storing sums costs more than a short end of a tile, or than to join what
   // registers hold: an `fma` and a quantizer are beside dot products anyway.
   bool isOne = countStages() == 1 && stages.front().isLong;
+  if (joinsIntegers())
+    return isOne && table && getLongest().count == 1;
   return isOne && (table || stages.front().runs.size() > 1);
 }
 
@@ -135,6 +145,8 @@ void LinearEmitter::emitPrevious(const PanelShape &shape, ValueRange previous,
 
 void LinearEmitter::multiplyStage(const Panel &panel, Value first,
                                   const Stage &stage, Value i, PartBody other) {
+  if (joinsIntegers() && row.getNumTileRows() == 0)
+    return multiplyJoinedStage(panel, first, other);
   const auto *longest =
       llvm::max_element(stage.runs, [&](int64_t lhs, int64_t rhs) {
         return runs[lhs].size < runs[rhs].size;
@@ -159,15 +171,21 @@ void LinearEmitter::multiplySteps(const Panel &panel, Value first,
                                   const SegmentRun &run, const SegmentAt &at,
                                   int64_t place, PartBody other) {
   llvm::SaveAndRestore rowsOfTile(tileRows, stagedRows);
-  SmallVector<Value> sums =
-      forEachShare(panel, run.size / stepSize, loadSeed(panel, first, at),
-                   other, [&](Value begin, int64_t count, ValueRange carried) {
-                     emitPrefetch(add(at.step, begin), count);
-                     return emitRange(panel, first, at, at.channel, 0, begin,
-                                      count, carried);
-                   });
-  sums = emitRest(panel, first, run, at, sums);
+  SmallVector<Value> sums = emitSegmentBeside(
+      panel, first, run, at, loadSeed(panel, first, at), other);
   storeStaged(stagedSums, panel, {index(0), index(0)}, sums, place);
+}
+
+SmallVector<Value> LinearEmitter::emitSegmentBeside(
+    const Panel &panel, Value first, const SegmentRun &run, const SegmentAt &at,
+    SmallVector<Value> sums, PartBody other) {
+  sums = forEachShare(panel, run.size / stepSize, std::move(sums), other,
+                      [&](Value begin, int64_t count, ValueRange carried) {
+                        emitPrefetch(add(at.step, begin), count);
+                        return emitRange(panel, first, at, at.channel, 0, begin,
+                                         count, carried);
+                      });
+  return emitRest(panel, first, run, at, std::move(sums));
 }
 
 SmallVector<Value> LinearEmitter::forEachShare(
@@ -213,6 +231,9 @@ SmallVector<Value> LinearEmitter::joinStage(const Panel &panel, Value first,
                                             const TilePart &part) {
   SmallVector<Value> result = loadJoined(panel, first, stage, i, part);
   Value firstOfPart = add(first, part.row);
+  if (joinsIntegers())
+    return join(panel, firstOfPart, getFinest(), loadJoinedSums(panel, part),
+                result);
   for (auto [place, number] : llvm::enumerate(stage.runs)) {
     SegmentAt at = getSegmentAt(runs[number], i);
     SmallVector<Value> sums =

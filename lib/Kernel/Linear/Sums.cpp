@@ -29,6 +29,15 @@ SmallVector<Value> LinearEmitter::emitFloatSums(const Panel &panel,
 
 SmallVector<Value> LinearEmitter::emitIntegerSums(const Panel &panel,
                                                   Value first) {
+  if (joinsIntegers()) {
+    SmallVector<Value> sums = emitJoinedSums(
+        panel, first,
+        [&](const SegmentRun &run, const SegmentAt &at,
+            SmallVector<Value> sums) {
+          return emitSegment(panel, first, run, at, std::move(sums));
+        });
+    return join(panel, first, getFinest(), sums, loadBias(panel, first));
+  }
   SmallVector<Value> result;
   for (const SegmentRun &run : runs) {
     if (run.count == 1) {

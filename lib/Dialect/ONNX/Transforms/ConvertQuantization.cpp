@@ -161,7 +161,7 @@ static void createLinear(CodedLinear &linear) {
       /*y_zero_point=*/Value(), /*x_quant=*/TypeAttr(),
       linear.weight.block == 0 ? IntegerAttr()
                                : builder.getI64IntegerAttr(linear.weight.block),
-      Activation::None, /*y_quant=*/TypeAttr());
+      /*integer_join=*/false, Activation::None, /*y_quant=*/TypeAttr());
   replace(builder, linear.y, op.getY());
   remark::passed(loc, kRemark)
       << (codes == linear.x ? "found qtx.linear with the model's weight codes"

@@ -55,7 +55,7 @@ Value Recognizer::createLinear(Location loc, Value x, const Weight &weight,
              /*x_zero_point=*/Value(), matrix, /*weight_scale=*/Value(), part,
              /*seed=*/Value(), /*y_scale=*/Value(), /*y_zero_point=*/Value(),
              /*x_quant=*/TypeAttr(), /*weight_block=*/IntegerAttr(),
-             Activation::None, /*y_quant=*/TypeAttr())
+             /*integer_join=*/false, Activation::None, /*y_quant=*/TypeAttr())
       .getY();
 }
 

@@ -9,6 +9,8 @@
 #include "qtx/Dialect/Qtx/IR/ContractionOps.h"
 #include "OpUtils.h"
 #include "mlir/IR/Builders.h"
+#include "llvm/Support/MathExtras.h"
+#include <cmath>
 
 using namespace mlir;
 using namespace qtx;
@@ -34,6 +36,9 @@ static LogicalResult verifyAccumulator(Operation *op,
 /// More segments than this are a mistake: each is a contraction of its own in
 /// the lowered code.
 static constexpr int64_t kMaxSegments = int64_t(1) << 16;
+
+/// More would leave an int32 accumulator no room.
+static constexpr int64_t kMaxMultiplier = int64_t(1) << 16;
 
 //===----------------------------------------------------------------------===//
 // LinearOp
@@ -62,6 +67,34 @@ SmallVector<Segment> LinearOp::getSegments() {
                           params ? params->getGroupSizes()
                                  : ArrayRef<int64_t>(),
                           getWeightBlocks(*this));
+}
+
+/// How many times `smaller` a scale is; 0 if it is no integer multiple.
+static int64_t getMultiple(float scale, float smaller) {
+  float multiple = std::round(scale / smaller);
+  // Multiples of decimal fractions are no multiples in fp32.
+  bool isClose = std::abs(multiple * smaller - scale) <= 0x1p-21f * scale;
+  return isClose && multiple <= kMaxMultiplier ? int64_t(multiple) : 0;
+}
+
+/// Groups of `params` by ascending scales.
+static SmallVector<int64_t> sortByScale(const QuantParams &params) {
+  auto order = llvm::to_vector(llvm::seq<int64_t>(0, params.getNumGroups()));
+  llvm::sort(order, [&](int64_t a, int64_t b) {
+    return std::pair(params.getScale(a), a) < std::pair(params.getScale(b), b);
+  });
+  return order;
+}
+
+SmallVector<int64_t> LinearOp::getJoinMultipliers() {
+  QuantParams params = *getQuantParams(*this, getQuantEdges().front());
+  SmallVector<int64_t> multipliers(params.getNumGroups(), 1);
+  SmallVector<int64_t> order = sortByScale(params);
+  for (auto [smaller, group] : llvm::zip(order, ArrayRef(order).drop_front()))
+    multipliers[group] = llvm::SaturatingMultiply<uint64_t>(
+        multipliers[smaller],
+        getMultiple(params.getScale(group), params.getScale(smaller)));
+  return multipliers;
 }
 
 static LogicalResult verifyLinearShapes(LinearOp op) {
@@ -147,6 +180,52 @@ static LogicalResult verifyBiasAndSeed(LinearOp op, bool isQuantized) {
   return success();
 }
 
+/// The largest magnitude of an integer weight.
+static int64_t getMaxWeight(LinearOp op) {
+  Type type = op.getWeight().getType().getElementType();
+  return -getIntegerRange(type.getIntOrFloatBitWidth(), /*isSigned=*/true)
+              .first;
+}
+
+/// Why segments cannot join in int32; empty if they can. A channel counts as
+/// often as its scale is a multiple of the smallest.
+static std::string findJoinObstacle(LinearOp op) {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  auto params = getQuantParams(op, op.getQuantEdges().front());
+  if (!params || params->isDynamic())
+    os << "expected static scales of 'x' for an integer join, found "
+       << (params ? "run-time scales" : "a float 'x'");
+  else if (op.getWeightBlock())
+    os << "expected no weight block for an integer join, found "
+       << *op.getWeightBlock();
+  if (!text.empty())
+    return text;
+  SmallVector<int64_t> order = sortByScale(*params);
+  for (auto [smaller, group] : llvm::zip(order, ArrayRef(order).drop_front()))
+    if (getMultiple(params->getScale(group), params->getScale(smaller)) == 0) {
+      os << "expected each scale of 'x' to be an integer multiple of the next "
+            "smaller one, at most "
+         << kMaxMultiplier << " times it, for an integer join, found "
+         << params->getScale(group) << " and " << params->getScale(smaller);
+      return text;
+    }
+  double channels = 0;
+  for (auto [segment, multiplier] :
+       llvm::zip_equal(op.getSegments(), op.getJoinMultipliers()))
+    channels += double(segment.size) * double(uint64_t(multiplier));
+  int64_t limit =
+      getAccumulatorLimit(getCenteredMagnitude(*params), getMaxWeight(op));
+  if (channels > double(limit))
+    os << "int32 accumulator may overflow: expected at most " << limit
+       << " channels, each as often as its scale is a multiple of the "
+          "smallest, found "
+       << uint64_t(channels);
+  return text;
+}
+
+bool LinearOp::canJoinIntegers() { return findJoinObstacle(*this).empty(); }
+
 LogicalResult LinearOp::verify() {
   QuantEdge x = getQuantEdges()[0], y = getQuantEdges()[1];
   if (failed(verifyLinearShapes(*this)) ||
@@ -158,16 +237,19 @@ LogicalResult LinearOp::verify() {
   std::optional<QuantParams> params = getQuantParams(*this, x);
   if (failed(verifyBiasAndSeed(*this, params.has_value())))
     return failure();
-  if (!params)
+  if (!params && !getIntegerJoin())
     return success();
   Type weightType = getWeight().getType().getElementType();
-  if (!weightType.isInteger())
+  if (params && !weightType.isInteger())
     return emitOpError() << "expected an integer weight for a quantized 'x', "
                             "found "
                          << weightType;
-  auto [min, max] = getIntegerRange(weightType.getIntOrFloatBitWidth(), true);
-  return verifyAccumulator(*this, getSegments(), getCenteredMagnitude(*params),
-                           -min);
+  if (!getIntegerJoin())
+    return verifyAccumulator(*this, getSegments(),
+                             getCenteredMagnitude(*params),
+                             getMaxWeight(*this));
+  std::string obstacle = findJoinObstacle(*this);
+  return obstacle.empty() ? success() : emitOpError(obstacle);
 }
 
 LogicalResult

@@ -73,7 +73,7 @@ public:
         sliceOutputs(op.getWeight(), 0), sliceWeightScale(), sliceBias(),
         op.getSeed() ? sliceOutputs(op.getSeed(), 1) : Value(), yScale,
         yZeroPoint, op.getXQuantAttr(), op.getWeightBlockAttr(),
-        op.getActivationAttr(), yQuant);
+        op.getIntegerJoinAttr(), op.getActivationAttr(), yQuant);
     return TilingResult{{tile}, {tile.getY()}, slices};
   }
 

@@ -89,6 +89,8 @@ static StringRef check(LinearOp first, LinearOp op) {
     return "the weights are stored in another way";
   if (bool(first.getSeed()) != bool(op.getSeed()))
     return "only one of them has a seed";
+  if (first.getIntegerJoin() != op.getIntegerJoin())
+    return "only one of them joins segments in integers";
   Channels result = getResult(first), other = getResult(op);
   if (result.params.has_value() != other.params.has_value())
     return "only one of the results is quantized";

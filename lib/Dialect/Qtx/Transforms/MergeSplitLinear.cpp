@@ -75,6 +75,8 @@ private:
       return "an input is not quantized";
     if (bool(producer.getSeed()) != bool(op.getSeed()))
       return "only one of them has a seed";
+    if (producer.getIntegerJoin() || op.getIntegerJoin())
+      return "one of them joins segments in integers";
     type = joinGroups(*first, producer.getContractedSize(), *second,
                       op.getContractedSize());
     return type ? "" : "no grouped type has the parameters of both inputs";

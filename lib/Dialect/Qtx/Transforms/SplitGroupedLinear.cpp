@@ -267,6 +267,9 @@ private:
       if (isInQuantizedForm(op))
         remark::missed(op.getLoc(), kRemark) << remark::reason(
             "slices exist in storage form only; run 'qtx-to-storage' first");
+      else if (edge == 0 && op.getIntegerJoin())
+        remark::missed(op.getLoc(), kRemark)
+            << remark::reason("its segments join in integers");
       else
         split(rewriter, op);
     }

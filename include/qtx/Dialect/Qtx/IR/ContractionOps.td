@@ -37,6 +37,12 @@ def Qtx_LinearOp : Qtx_QuantizableOp<"linear", [AttrSizedOperandSegments,
     accumulator. `seed`, when present, replaces the zero-point terms: `acc = seed +
     sum x * w`.
 
+    With `integer_join` the segments join in int32 instead: `r = fma(f32(sum m_k *
+    acc_k), s_x * s_w, bias)`, where `s_x` is the smallest scale of `x` and `m_k` the
+    multiple of it that the scale of segment `k` is. The scales are static and, from
+    the smallest to the largest, integer multiples of each other up to 4 ulp; the weight
+    has no blocks (two-level scales with integer factors, Dai et al. 2021, section 4).
+
     Float `x` with integer `weight` computes with dequantized weights.
 
     K is static; N may be dynamic, as in a tile of the output axis. Tiling is over
@@ -65,6 +71,7 @@ def Qtx_LinearOp : Qtx_QuantizableOp<"linear", [AttrSizedOperandSegments,
                        Optional<Qtx_I32Tensor>:$y_zero_point,
                        OptionalAttr<Qtx_QuantTypeAttr>:$x_quant,
                        OptionalAttr<I64Attr>:$weight_block,
+                       UnitAttr:$integer_join,
                        DefaultValuedAttr<Qtx_ActivationAttr, "::qtx::Activation::None">:$activation,
                        OptionalAttr<Qtx_QuantTypeAttr>:$y_quant);
   let results = (outs Qtx_QuantizableTensor:$y);
@@ -73,7 +80,7 @@ def Qtx_LinearOp : Qtx_QuantizableOp<"linear", [AttrSizedOperandSegments,
     (`as` $x_quant^)? `,`
     $weight (`scale` `(` $weight_scale^ `)`)? (`block` $weight_block^)?
     (`bias` `(` $bias^ `)`)? (`seed` `(` $seed^ `)`)?
-    (`activation` `` $activation^)?
+    (`integer_join` $integer_join^)? (`activation` `` $activation^)?
     (`out_scale` `(` $y_scale^ `)`)? (`out_zero_point` `(` $y_zero_point^ `)`)?
     (`to` $y_quant^)?
     attr-dict `:` functional-type(operands, results)
@@ -86,6 +93,10 @@ def Qtx_LinearOp : Qtx_QuantizableOp<"linear", [AttrSizedOperandSegments,
     int64_t getNumOutputs() { return getWeight().getType().getDimSize(0); }
     /// Segments of the contracted axis, in ascending order.
     ::llvm::SmallVector<::qtx::Segment> getSegments();
+    /// Whether the segments may join in int32.
+    bool canJoinIntegers();
+    /// What the sum of each segment counts times in an integer join.
+    ::llvm::SmallVector<int64_t> getJoinMultipliers();
   }];
 }
 

@@ -152,7 +152,8 @@ def QtxSplitGroupedLinearPass : Pass<"qtx-split-grouped-linear"> {
     the figure. Constant weights, scales and seeds are sliced here and not at run
     time.
 
-    It works in storage form; a linear in quantized form is a missed remark.
+    It works in storage form; a linear in quantized form is a missed remark, and so is
+    one whose segments join in integers.
 
     ```mlir
     %y = qtx.linear %x as !qtx.grouped<i8:f32, axis=-1, [6, 2], {0.02:3, 0.5}>, %w
