@@ -146,7 +146,8 @@ static constexpr int64_t kMaxNibbleChannels =
 static bool keepsNibbles(LinearOp op, const MicroKernel &row) {
   return op.getWeight().getType().getElementType().isInteger(4) &&
          !row.isFloat() && row.getNumTileRows() == 0 && !op.getSeed() &&
-         !op.getIntegerJoin() && llvm::all_of(op.getSegments(), [](const Segment &segment) {
+         !op.getIntegerJoin() &&
+         llvm::all_of(op.getSegments(), [](const Segment &segment) {
            return segment.size <= kMaxNibbleChannels;
          });
 }

@@ -193,7 +193,8 @@ LogicalResult Quantizer::chooseGroups(Edge &edge, ArrayRef<float> spans) {
 }
 
 /// Makes one of two scales larger so that one is an integer multiple of the
-/// other, and sums of both groups join in integers. `counts` are their channels.
+/// other, and sums of both groups join in integers. `counts` are their
+/// channels.
 static void alignScales(MutableArrayRef<AffineParameters> parameters,
                         ArrayRef<int64_t> counts) {
   bool isFirstFine = parameters[0].scale <= parameters[1].scale;
@@ -228,8 +229,7 @@ getParameters(const Edge &edge, const ChannelRanges &ranges) {
     return parameters;
   SmallVector<AffineParameters> aligned = parameters;
   alignScales(aligned, edge.groups.sizes);
-  for (auto [own, before, range] :
-       llvm::zip_equal(aligned, parameters, joined))
+  for (auto [own, before, range] : llvm::zip_equal(aligned, parameters, joined))
     if (own.scale != before.scale)
       own = chooseZeroPoint(range, edge.recipe.isSymmetric, own.scale);
   return aligned;

@@ -8,8 +8,10 @@
 
 #include "qtx/Conversion/ExpandRows/ExpandRows.h"
 #include "../QtxToLinalg/LoweringUtils.h"
+#include "ColumnRuns.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -20,6 +22,7 @@
 #include "qtx/Kernel/Target.h"
 #include "qtx/Kernel/Threads.h"
 #include "llvm/ADT/SetVector.h"
+#include "llvm/Support/FormatVariadic.h"
 #include <limits>
 
 namespace qtx {
@@ -131,12 +134,14 @@ private:
 class RowsEmitter {
 public:
   RowsEmitter(RowsOp op, unsigned lanes, RewriterBase &rewriter)
-      : op(op), analysis(op), lanes(lanes), builder(op.getLoc(), rewriter) {}
+      : op(op), analysis(op), columnRuns(op), lanes(lanes),
+        builder(op.getLoc(), rewriter) {}
 
   void emit() {
     zero = arith::ConstantIndexOp::create(builder, 0);
     one = arith::ConstantIndexOp::create(builder, 1);
     numColumns = getSize(op.getNumDims() - 1);
+    endColumn = numColumns;
     maxThreads = op.getNumDims() > 1 ? getMaxThreads(op) : 1;
     if (maxThreads > 1)
       return emitParts();
@@ -583,6 +588,8 @@ private:
     for (Stage &stage : stages)
       for (RowReduceOp reduction : stage.pass.reductions)
         sums.push_back(createIdentity(reduction.getKind()));
+    if (sums.empty() && columnRuns.areSeveral())
+      return emitRuns(stages);
     Value begin = zero;
     if (!sums.empty()) {
       SmallVector<Value> joint(sums);
@@ -602,6 +609,22 @@ private:
       for (RowReduceOp reduction : stage.pass.reductions)
         stage.row.scalars.map(reduction.getY(),
                               reduceLanes(reduction.getKind(), *sum++));
+  }
+
+  /// A pass without sums over each run of columns.
+  void emitRuns(MutableArrayRef<Stage> stages) {
+    for (const ColumnRuns::Run &run : columnRuns.getRuns()) {
+      currentRun = &run;
+      int64_t rest = (run.end - run.begin) % lanes;
+      Value begin = arith::ConstantIndexOp::create(builder, run.begin);
+      Value whole = arith::ConstantIndexOp::create(builder, run.end - rest);
+      endColumn = arith::ConstantIndexOp::create(builder, run.end);
+      emitColumns(stages, begin, whole, 1, {}, /*isMasked=*/false);
+      if (rest > 0)
+        emitColumns(stages, whole, endColumn, 1, {}, /*isMasked=*/true);
+    }
+    currentRun = nullptr;
+    endColumn = numColumns;
   }
 
   /// The largest multiple of `step` that is at most the number of columns.
@@ -655,7 +678,7 @@ private:
     currentColumn = column;
     mask = {};
     if (isMasked) {
-      Value rest = arith::SubIOp::create(builder, numColumns, column);
+      Value rest = arith::SubIOp::create(builder, endColumn, column);
       mask = vector::CreateMaskOp::create(
           builder, VectorType::get(lanes, builder.getI1Type()), rest);
     }
@@ -692,12 +715,16 @@ private:
     if (passLevel > analysis.getLevel(value) &&
         (keptInOutput.contains(value) || keptInBuffer.contains(value)))
       return load(getKeptBuffer(value), getKeptIndices(value));
+    if (Value constant = createConstant(value))
+      return constant;
     if (auto argument = dyn_cast<BlockArgument>(value))
       return load(op.getInputs()[argument.getArgNumber()],
                   getIndices(argument.getArgNumber(), currentColumn));
     Operation *nested = value.getDefiningOp();
     if (Value bounded = createBounded(nested))
       return bounded;
+    if (Value rounded = createRounded(nested))
+      return rounded;
     IRMapping mapping;
     for (Value operand : nested->getOperands())
       mapping.map(operand, getVector(operand));
@@ -706,21 +733,76 @@ private:
     return clone->getResult(0);
   }
 
+  /// What is the same in all columns of the current run; else null.
+  Value createConstant(Value value) {
+    auto argument = dyn_cast<BlockArgument>(value);
+    TypedAttr number =
+        argument && currentRun
+            ? columnRuns.getValue(argument.getArgNumber(), *currentRun)
+            : TypedAttr();
+    if (!number)
+      return {};
+    return arith::ConstantOp::create(
+        builder, DenseElementsAttr::get(getVectorType(number.getType()),
+                                        Attribute(number)));
+  }
+
   /// The larger or smaller of a value and a number, or the number where the
   /// value is NaN: one instruction, where LLVM makes four of `maxnum`. Null for
   /// other operations.
   Value createBounded(Operation *nested) {
-    APFloat number(0.0f);
-    if (!isa<arith::MaxNumFOp, arith::MinNumFOp>(nested) ||
-        !matchPattern(nested->getOperand(1), m_ConstantFloat(&number)) ||
-        number.isNaN())
+    if (!isBounded(nested))
       return {};
-    Value x = getVector(nested->getOperand(0));
-    Value bound = getVector(nested->getOperand(1));
+    return bound(nested, getVector(nested->getOperand(0)));
+  }
+
+  /// Whether `nested` is the larger or smaller of a value and a number.
+  static bool isBounded(Operation *nested) {
+    if (!isa_and_present<arith::MaxNumFOp, arith::MinNumFOp>(nested))
+      return false;
+    APFloat number(0.0f);
+    if (matchPattern(nested->getOperand(1), m_ConstantFloat(&number)))
+      return !number.isNaN();
+    return isIntegral(nested->getOperand(1));
+  }
+
+  static bool isIntegral(Value value) {
+    APFloat number(0.0f);
+    if (matchPattern(value, m_ConstantFloat(&number)))
+      return number.isInteger();
+    return isa_and_present<arith::SIToFPOp>(value.getDefiningOp());
+  }
+
+  Value bound(Operation *nested, Value x) {
+    Value limit = getVector(nested->getOperand(1));
     auto predicate = isa<arith::MaxNumFOp>(nested) ? arith::CmpFPredicate::OGT
                                                    : arith::CmpFPredicate::OLT;
-    Value isInside = arith::CmpFOp::create(builder, predicate, x, bound);
-    return arith::SelectOp::create(builder, isInside, x, bound);
+    Value isInside = arith::CmpFOp::create(builder, predicate, x, limit);
+    return arith::SelectOp::create(builder, isInside, x, limit);
+  }
+
+  /// The integer that a value is rounded to between two bounds. These are
+  /// integers, so that rounding may come last, where it is part of the
+  /// conversion. Null for other operations.
+  Value createRounded(Operation *nested) {
+    if (!isa<arith::FPToSIOp>(nested) ||
+        !nested->getResult(0).getType().isInteger(32))
+      return {};
+    Operation *upper = nested->getOperand(0).getDefiningOp();
+    Operation *lower =
+        isBounded(upper) ? upper->getOperand(0).getDefiningOp() : nullptr;
+    if (!isBounded(lower) || !isIntegral(upper->getOperand(1)) ||
+        !isIntegral(lower->getOperand(1)))
+      return {};
+    auto rounded = lower->getOperand(0).getDefiningOp<math::RoundEvenOp>();
+    if (!rounded || !rounded.getType().isF32())
+      return {};
+    Value x = bound(upper, bound(lower, getVector(rounded.getOperand())));
+    std::string name = llvm::formatv("llvm.lrint.v{0}i32.v{0}f32", lanes);
+    return LLVM::CallIntrinsicOp::create(builder,
+                                         getVectorType(builder.getI32Type()),
+                                         builder.getStringAttr(name), x)
+        .getResult(0);
   }
 
   Value getKeptBuffer(Value value) {
@@ -747,9 +829,7 @@ private:
   }
 
   void store(Value vector, Value buffer, ValueRange at) {
-    APInt size;
-    if (mask && matchPattern(numColumns, m_ConstantInt(&size)) &&
-        size.urem(lanes) == 1)
+    if (mask && isOneLaneLeft())
       // LLVM 22 makes four bytes of a masked store of one truncated lane.
       memref::StoreOp::create(
           builder, vector::ExtractOp::create(builder, vector, 0), buffer, at);
@@ -757,6 +837,15 @@ private:
       vector::MaskedStoreOp::create(builder, buffer, at, mask, vector);
     else
       vector::StoreOp::create(builder, vector, buffer, at);
+  }
+
+  /// Whether the last vector has one column.
+  bool isOneLaneLeft() {
+    if (currentRun)
+      return (currentRun->end - currentRun->begin) % lanes == 1;
+    APInt size;
+    return matchPattern(numColumns, m_ConstantInt(&size)) &&
+           size.urem(lanes) == 1;
   }
 
   void storeOutput(unsigned output, Value vector) {
@@ -835,9 +924,14 @@ private:
 
   RowsOp op;
   BodyAnalysis analysis;
+  ColumnRuns columnRuns;
   unsigned lanes;
   ImplicitLocOpBuilder builder;
   Value zero, one, numColumns;
+  /// Null unless columns are passed run by run.
+  const ColumnRuns::Run *currentRun = nullptr;
+  /// Behind the last column of the current pass.
+  Value endColumn;
   int64_t maxThreads = 1;
   scf::ParallelOp parts;
   SmallVector<Value> allocated;

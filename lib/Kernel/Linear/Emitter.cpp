@@ -295,6 +295,8 @@ int64_t LinearEmitter::getPanelSize(const Panel &panel) {
 }
 
 Ahead LinearEmitter::getNext(const Panel &panel) {
+  if (outputs <= getWidth())
+    return {};
   return {add(panel.weight, getPanelSize(panel)), getPanelSize(panel)};
 }
 
@@ -327,20 +329,23 @@ Prefetch LinearEmitter::getPrefetch(const Ahead &ahead, Value lines,
 void LinearEmitter::emitPrefetch(Value position, int64_t count) {
   if (!fetch.lines)
     return;
-  auto getShare = [&](Value stepsBefore) -> Value {
-    return arith::ShRUIOp::create(
-        b, arith::MulIOp::create(b, stepsBefore, fetch.rate), index(kRateBits));
+  auto round = [&](Value steps, int64_t bits) -> Value {
+    Value lines = arith::MulIOp::create(b, steps, fetch.rate);
+    return arith::ShRUIOp::create(b, add(lines, bits), index(kRateBits));
   };
-  loop(getShare(position), getShare(add(position, count)), 1, {},
-       [&](Value i, ValueRange) {
-         Value at =
-             arith::MinUIOp::create(b, add(fetch.first, mul(i, getLine())),
-                                    index(getWeightSize() - 1));
-         memref::PrefetchOp::create(b, view->getWeight(), at,
-                                    /*isWrite=*/false, /*localityHint=*/2,
-                                    /*isDataCache=*/true);
-         return SmallVector<Value>();
-       });
+  // All shares fetch as many lines, some of them again: what branches alike is
+  // foreseen.
+  Value lines = round(index(count), (1 << kRateBits) - 1);
+  Value size = mul(lines, getLine());
+  Value last = arith::SubIOp::create(b, index(getWeightSize()), size);
+  Value first = add(fetch.first, mul(round(position, 0), getLine()));
+  first = arith::MinUIOp::create(b, first, last);
+  loop(first, add(first, size), getLine(), {}, [&](Value at, ValueRange) {
+    memref::PrefetchOp::create(b, view->getWeight(), at,
+                               /*isWrite=*/false, /*localityHint=*/2,
+                               /*isDataCache=*/true);
+    return SmallVector<Value>();
+  });
 }
 
 LogicalResult qtx::emitLinear(ImplicitLocOpBuilder &builder, KernelOp op,

@@ -279,8 +279,8 @@ private:
   using SegmentBody = llvm::function_ref<SmallVector<Value>(
       const SegmentRun &, const SegmentAt &, SmallVector<Value>)>;
 
-  /// Sums of all segments, from the coarsest scale to the finest: what is summed
-  /// up is multiplied by how many times as coarse it is as the next one.
+  /// Sums of all segments, from the coarsest scale to the finest: what is
+  /// summed up is multiplied by how many times as coarse it is as the next one.
   SmallVector<Value> emitJoinedSums(const Panel &panel, Value first,
                                     SegmentBody body);
 

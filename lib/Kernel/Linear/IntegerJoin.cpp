@@ -57,11 +57,10 @@ SmallVector<Value> LinearEmitter::emitJoinedSums(const Panel &panel,
       sums = body(*run, getSegmentAt(*run, index(0)), std::move(sums));
       continue;
     }
-    sums = loop(index(0), index(run->count), 1, sums,
-                [&](Value i, ValueRange carried) {
-                  return body(*run, getSegmentAt(*run, i),
-                              llvm::to_vector(carried));
-                });
+    sums = loop(
+        index(0), index(run->count), 1, sums, [&](Value i, ValueRange carried) {
+          return body(*run, getSegmentAt(*run, i), llvm::to_vector(carried));
+        });
   }
   return sums;
 }
@@ -85,9 +84,8 @@ SmallVector<Value> LinearEmitter::loadJoinedSums(const Panel &panel,
     return loadStaged(stagedSums, sumType, panel, part);
   SmallVector<Value> joined;
   for (auto [place, run] : llvm::enumerate(runs)) {
-    SmallVector<Value> sums =
-        multiply(loadStaged(stagedSums, sumType, panel, part, place),
-                 run.multiplier);
+    SmallVector<Value> sums = multiply(
+        loadStaged(stagedSums, sumType, panel, part, place), run.multiplier);
     joined = joined.empty() ? sums : addUp(joined, sums);
   }
   return joined;

@@ -176,9 +176,10 @@ void LinearEmitter::multiplySteps(const Panel &panel, Value first,
   storeStaged(stagedSums, panel, {index(0), index(0)}, sums, place);
 }
 
-SmallVector<Value> LinearEmitter::emitSegmentBeside(
-    const Panel &panel, Value first, const SegmentRun &run, const SegmentAt &at,
-    SmallVector<Value> sums, PartBody other) {
+SmallVector<Value>
+LinearEmitter::emitSegmentBeside(const Panel &panel, Value first,
+                                 const SegmentRun &run, const SegmentAt &at,
+                                 SmallVector<Value> sums, PartBody other) {
   sums = forEachShare(panel, run.size / stepSize, std::move(sums), other,
                       [&](Value begin, int64_t count, ValueRange carried) {
                         emitPrefetch(add(at.step, begin), count);
