@@ -22,8 +22,7 @@ static constexpr int64_t kMinColumns = 32;
 static SmallVector<TypedAttr> getElements(RowsOp op, unsigned input) {
   auto type = cast<MemRefType>(op.getInputs()[input].getType());
   AffineMap map = op.getInputMap(input);
-  auto source =
-      op.getInputs()[input].getDefiningOp<memref::GetGlobalOp>();
+  auto source = op.getInputs()[input].getDefiningOp<memref::GetGlobalOp>();
   if (!source || type.getRank() != 1 || op.getIdsOf(input) ||
       !map.isFunctionOfDim(op.getNumDims() - 1))
     return {};

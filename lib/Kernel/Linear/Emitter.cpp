@@ -172,7 +172,8 @@ PartRange LinearEmitter::takeShare(Value numRows) {
 void LinearEmitter::emitPanels(Value begin, Value end) {
   Value left = begin;
   forEachShape([&](const PanelShape &shape, Value first, Value last) {
-    left = emitStagedPanels(shape, first, last, begin, end);
+    left = canOverlap() ? emitOverlappedPanels(shape, first, last, begin, end)
+                        : emitStagedPanels(shape, first, last, begin, end);
   });
   OpBuilder::InsertionGuard guard(b);
   enterIf(emitFewRows(left, end));
@@ -262,7 +263,7 @@ void LinearEmitter::forEachTile(const Ahead &ahead, Value begin, Value end,
   Value count = arith::SubIOp::create(b, end, begin);
   Value rest = arith::RemUIOp::create(b, count, index(config.getRows()));
   Value current = arith::SubIOp::create(b, end, rest);
-  if (stagedRows != config.getRows()) {
+  if (stagedRows != config.getRows() && !canOverlap()) {
     Value lines = countPrefetchedLines(ahead, count);
     loop(begin, current, config.getRows(), {}, [&](Value first, ValueRange) {
       fetch = getPrefetch(ahead, lines, arith::SubIOp::create(b, first, begin));

@@ -11,7 +11,8 @@
 // registers; segments of the contracted axis; its steps.
 //
 // The emitter's parts: Emitter.cpp has the loops, Stages.cpp tiles that end
-// beside the next ones, Tiles.cpp tile registers, Sums.cpp the sums of a tile,
+// beside the next ones, Overlap.cpp tiles that end between steps of the next,
+// Tiles.cpp tile registers, Sums.cpp the sums of a tile,
 // IntegerJoin.cpp those of segments that join in int32, Epilogue.cpp the end of
 // a tile.
 //
@@ -33,6 +34,9 @@
 
 namespace qtx {
 
+/// Lanes of AVX-512, which has 32 registers: 16 are full of a tile's sums, and
+/// ends of tiles beside others have no room.
+inline constexpr int64_t kMinStageLanes = 16;
 inline constexpr int64_t kLineBytes = 64;
 /// Rows that are multiplied faster than weights come from memory, and panels
 /// from which these come in turn: one place of memory alone does not keep all
@@ -282,7 +286,8 @@ private:
   /// Sums of all segments, from the coarsest scale to the finest: what is
   /// summed up is multiplied by how many times as coarse it is as the next one.
   SmallVector<Value> emitJoinedSums(const Panel &panel, Value first,
-                                    SegmentBody body);
+                                    SmallVector<Value> start, SegmentBody body);
+  SmallVector<Value> createZeroSums(const Panel &panel);
 
   /// Runs from the coarsest to the finest.
   SmallVector<const SegmentRun *> sortRuns();
@@ -301,6 +306,32 @@ private:
   SmallVector<Value> multiply(llvm::ArrayRef<Value> sums, int64_t multiplier);
   SmallVector<Value> addUp(llvm::ArrayRef<Value> lhs,
                            llvm::ArrayRef<Value> rhs);
+
+  //===--------------------------------------------------------------------===//
+  // Overlap
+  //===--------------------------------------------------------------------===//
+
+  bool canOverlap();
+
+  /// The run that a tile begins with, and its steps that stand beside the end
+  /// of the tile before.
+  const SegmentRun &getFirstRun();
+  int64_t countFirstSteps();
+
+  /// As `emitStagedPanels`.
+  Value emitOverlappedPanels(const PanelShape &shape, Value firstPanel,
+                             Value lastPanel, Value begin, Value end);
+
+  SmallVector<Value> emitFirstSteps(const Panel &panel, Value first);
+  SmallVector<Value> emitOtherSteps(const Panel &panel, Value first,
+                                    SmallVector<Value> sums);
+
+  /// Ends the tile at `first` of `panel`, and begins the one at `next` of
+  /// `nextPanel` where that is below `limit`, whose sums it returns.
+  SmallVector<Value> endBesideNext(const Panel &panel, Value first,
+                                   llvm::ArrayRef<Value> sums,
+                                   const Panel &nextPanel, Value next,
+                                   Value limit);
 
   //===--------------------------------------------------------------------===//
   // Tile registers

@@ -40,11 +40,15 @@ SegmentAt LinearEmitter::getFinest() {
           index(0)};
 }
 
+SmallVector<Value> LinearEmitter::createZeroSums(const Panel &panel) {
+  Value zero = arith::ConstantOp::create(b, b.getZeroAttr(sumType));
+  return SmallVector<Value>(tileRows * panel.vectors, zero);
+}
+
 SmallVector<Value> LinearEmitter::emitJoinedSums(const Panel &panel,
                                                  Value first,
+                                                 SmallVector<Value> sums,
                                                  SegmentBody body) {
-  Value zero = arith::ConstantOp::create(b, b.getZeroAttr(sumType));
-  SmallVector<Value> sums(tileRows * panel.vectors, zero);
   SmallVector<const SegmentRun *> sorted = sortRuns();
   int64_t multiplier = sorted.front()->multiplier;
   for (const SegmentRun *run : sorted) {
@@ -70,7 +74,7 @@ void LinearEmitter::multiplyJoinedStage(const Panel &panel, Value first,
   llvm::SaveAndRestore rowsOfTile(tileRows, stagedRows);
   const SegmentRun &longest = getLongest();
   SmallVector<Value> sums = emitJoinedSums(
-      panel, first,
+      panel, first, createZeroSums(panel),
       [&](const SegmentRun &run, const SegmentAt &at, SmallVector<Value> sums) {
         return emitSegmentBeside(panel, first, run, at, std::move(sums),
                                  &run == &longest ? other : nullptr);

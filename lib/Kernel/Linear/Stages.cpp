@@ -19,8 +19,6 @@ using namespace qtx;
 
 /// Steps of a segment that have room for the end of another one beside them.
 static constexpr int64_t kMinStageSteps = 8;
-/// Those of AVX-512, which has 32 registers: 16 are full of a tile's sums.
-static constexpr int64_t kMinStageLanes = 16;
 
 void LinearEmitter::collectStages() {
   if (joinsIntegers())

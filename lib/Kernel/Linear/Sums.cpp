@@ -31,7 +31,7 @@ SmallVector<Value> LinearEmitter::emitIntegerSums(const Panel &panel,
                                                   Value first) {
   if (joinsIntegers()) {
     SmallVector<Value> sums = emitJoinedSums(
-        panel, first,
+        panel, first, createZeroSums(panel),
         [&](const SegmentRun &run, const SegmentAt &at,
             SmallVector<Value> sums) {
           return emitSegment(panel, first, run, at, std::move(sums));
