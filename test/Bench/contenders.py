@@ -21,6 +21,11 @@ def load_qtx(recipe):
     return load
 
 
+def load_single_qtx(encoder, isa, _threads):
+    """The object of one thread, in turn with that of more: clocks change within minutes."""
+    return load_qtx("int8")(encoder, isa, 1)
+
+
 def load_static_qtx(encoder, isa, threads):
     """An object of its own for each length that goals name."""
     import qtx
@@ -90,10 +95,13 @@ def load_ctranslate2(encoder, _isa, threads):
 # Sequences, and which contender is made for each of them alone.
 STATIC_SIZES = (128, 384)
 STATIC = "qtx int8 static"
+# Beside the object of several threads.
+SINGLE = "qtx int8 on one thread"
 
 ENCODERS = {
     "qtx int8": load_qtx("int8"),
     STATIC: load_static_qtx,
+    SINGLE: load_single_qtx,
     "qtx none": load_qtx("none"),
     "OpenVINO NNCF int8": load_openvino(models.get_openvino_int8),
     "OpenVINO fp32": load_openvino(models.get_onnx, INFERENCE_PRECISION_HINT="f32"),

@@ -158,9 +158,11 @@ def list_shapes(options, isa, threads):
 
 
 def list_names(options, encoder, threads):
-    """Objects for one length are made where goals speak of them: of the small model."""
-    names = [name for name in contenders.ENCODERS
-             if name != contenders.STATIC or (encoder is models.MINILM and threads == 1)]
+    """Objects for one length are made where goals speak of them: of the small model. So is
+    that of one thread, beside more of them."""
+    is_small = encoder is models.MINILM
+    wanted = {contenders.STATIC: is_small and threads == 1, contenders.SINGLE: is_small and threads > 1}
+    names = [name for name in contenders.ENCODERS if wanted.get(name, True)]
     return tuple(name for name in names
                  if not options.only or any(part in name for part in options.only))
 
@@ -170,7 +172,8 @@ def describe_objects(encoder, isa, threads, rows):
     for row in rows:
         if row["name"].startswith("qtx ") and "missing" not in row:
             size = row["sequence"] if row["name"] == contenders.STATIC else None
-            path = models.get_object(encoder, row["name"].split()[1], isa, threads, size)
+            own_threads = 1 if row["name"] == contenders.SINGLE else threads
+            path = models.get_object(encoder, row["name"].split()[1], isa, own_threads, size)
             row["sha256"] = models.find_sha256(path)
             row["object_mib"] = path.stat().st_size / 2**20
 
@@ -234,7 +237,7 @@ def run_mode(encoder, isa, threads, options):
 def list_scored(job):
     """Every object of qtx that takes any length is scored; peers once, for their errors do
     not depend on threads."""
-    return tuple(name for name in job.names if name != contenders.STATIC and
+    return tuple(name for name in job.names if name not in (contenders.STATIC, contenders.SINGLE) and
                  (name.startswith("qtx") or (job.threads == 1 and job.isa != "avx2")))
 
 
@@ -244,6 +247,7 @@ def prepare(encoder, isa, threads, names):
               "qtx none": lambda: models.get_object(encoder, "none", isa, threads),
               contenders.STATIC: lambda: [models.get_object(encoder, "int8", isa, threads, size)
                                           for size in contenders.STATIC_SIZES],
+              contenders.SINGLE: lambda: models.get_object(encoder, "int8", isa, 1),
               "OpenVINO NNCF int8": lambda: models.get_openvino_int8(encoder),
               "ONNX Runtime dynamic int8": lambda: models.get_onnxruntime_int8(encoder),
               "CTranslate2 int8": lambda: models.get_ctranslate2_int8(encoder)}
