@@ -192,27 +192,6 @@ LogicalResult Quantizer::chooseGroups(Edge &edge, ArrayRef<float> spans) {
   return success();
 }
 
-/// Makes one of two scales larger so that one is an integer multiple of the
-/// other, and sums of both groups join in integers. `counts` are their
-/// channels.
-static void alignScales(MutableArrayRef<AffineParameters> parameters,
-                        ArrayRef<int64_t> counts) {
-  bool isFirstFine = parameters[0].scale <= parameters[1].scale;
-  float &fine = parameters[isFirstFine ? 0 : 1].scale;
-  float &coarse = parameters[isFirstFine ? 1 : 0].scale;
-  double ofFine = double(counts[isFirstFine ? 0 : 1]) * fine * fine;
-  double ofCoarse = double(counts[isFirstFine ? 1 : 0]) * coarse * coarse;
-  float ratio = coarse / fine, less = std::floor(ratio), more = less + 1;
-  if (ratio == less)
-    more = less;
-  // The errors of a group grow with the square of its scale.
-  bool growsFine = ofFine * std::pow(ratio / less, 2) + ofCoarse <
-                   ofFine + ofCoarse * std::pow(more / ratio, 2);
-  if (growsFine)
-    fine = coarse / less;
-  coarse = (growsFine ? less : more) * fine;
-}
-
 /// The parameters of each group.
 static SmallVector<AffineParameters>
 getParameters(const Edge &edge, const ChannelRanges &ranges) {

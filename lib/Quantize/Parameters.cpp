@@ -43,6 +43,24 @@ AffineParameters qtx::chooseZeroPoint(Range range, bool isSymmetric,
   return {scale, std::clamp(int64_t(zeroPoint), qmin, qmax)};
 }
 
+void qtx::alignScales(llvm::MutableArrayRef<AffineParameters> parameters,
+                      ArrayRef<int64_t> counts) {
+  bool isFirstFine = parameters[0].scale <= parameters[1].scale;
+  float &fine = parameters[isFirstFine ? 0 : 1].scale;
+  float &coarse = parameters[isFirstFine ? 1 : 0].scale;
+  double ofFine = double(counts[isFirstFine ? 0 : 1]) * fine * fine;
+  double ofCoarse = double(counts[isFirstFine ? 1 : 0]) * coarse * coarse;
+  float ratio = coarse / fine, less = std::floor(ratio), more = less + 1;
+  if (ratio == less)
+    more = less;
+  // The errors of a group grow with the square of its scale.
+  bool growsFine = ofFine * std::pow(ratio / less, 2) + ofCoarse <
+                   ofFine + ofCoarse * std::pow(more / ratio, 2);
+  if (growsFine)
+    fine = coarse / less;
+  coarse = (growsFine ? less : more) * fine;
+}
+
 Range qtx::joinRanges(const ChannelRanges &ranges, ArrayRef<int64_t> channels) {
   Range joined{std::numeric_limits<float>::infinity(),
                -std::numeric_limits<float>::infinity()};

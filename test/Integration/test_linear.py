@@ -10,7 +10,7 @@ import pytest
 import qtx
 from hypothesis import given
 from hypothesis import strategies as st
-from numerics import grouped_linear, quantize
+from numerics import grouped_linear, joined_linear, quantize
 
 # A hand-made example with an outlier channel: 3 tokens of 6 channels. Integers
 # below are unsigned, as PEG writes them; the code uses them minus 128.
@@ -158,6 +158,26 @@ def test_linear_bit_exact(case):
         quantized = f"!qtx.grouped<i8:f32, axis=-1, {[g[0] for g in groups]}, {{{parameters}}}>"
     (y,) = compile_linear(quantized, 7, 3).run("main", x, weight, weight_scale, bias)
     np.testing.assert_array_equal(y, grouped_linear(x, weight, groups, weight_scale, bias))
+
+
+@pytest.mark.parametrize("multiples", [(1, 21), (6, 1, 3), (1, 1, 1000), (4,)])
+def test_integer_join(multiples):
+    """The extremes of codes and weights among them, and scales that are decimal fractions."""
+    rng = np.random.default_rng(len(multiples))
+    groups = [(size, 0.02 * multiple, zero_point) for size, multiple, zero_point in
+              zip((20, 3, 9), multiples, (-128, 127, 5))]
+    size = sum(group[0] for group in groups)
+    parameters = ", ".join(f"{s:.9e}:{z}" for _, s, z in groups)
+    quantized = (f"!qtx.grouped<i8:f32, axis=-1, {[g[0] for g in groups]}, {{{parameters}}}>"
+                 if len(groups) > 1 else f"!quant.uniform<i8:f32, {parameters}>")
+    x = rng.integers(-128, 128, (19, size)).astype(np.int8)
+    x[:2] = np.int8([[-128], [127]])
+    weight = rng.integers(-127, 128, (33, size)).astype(np.int8)
+    weight[:2] = np.int8([[-127], [127]])
+    weight_scale, bias = rng.uniform(1e-3, 1, 33).astype(np.float32), rng.normal(size=33).astype(np.float32)
+    text = linear_ir(quantized, size, 33).replace("bias(%b)", "bias(%b) integer_join")
+    (y,) = qtx.compile_ir(text).run("main", x, weight, weight_scale, bias)
+    np.testing.assert_array_equal(y, joined_linear(x, weight, groups, weight_scale, bias))
 
 
 @pytest.mark.parametrize("opt_level", [0, 1, 2, 3])

@@ -202,7 +202,8 @@ func.func @two_activations(%a: tensor<2x3x4xf32>) -> tensor<2x3x3xf32> {
 
 // -----
 
-// Weights of 4 bits stay in nibbles, but for tile registers, seeds and floats.
+// Weights of 4 bits stay in nibbles, but for tile registers, seeds, floats and
+// integer joins.
 module attributes {llvm.target = #llvm.target<triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <["+avx512f", "+avx512bw", "+avx512vnni", "+amx-tile", "+amx-int8"]>>} {
 // CHECK-LABEL: func.func @nibbles
 // CHECK: "x86-avx512-vnni"
@@ -224,6 +225,7 @@ func.func @no_nibbles(%x: tensor<?x64xi8>, %f: tensor<?x64xf32>, %z: tensor<?x32
   %0 = qtx.linear %x as !quant.uniform<i8:f32, 0.5>, %w scale(%s) : (tensor<?x64xi8>, tensor<2x64xi4>, tensor<1xf32>) -> tensor<?x2xf32>
   %1 = qtx.linear %f, %w scale(%s) : (tensor<?x64xf32>, tensor<2x64xi4>, tensor<1xf32>) -> tensor<?x2xf32>
   %2 = qtx.linear %z as !quant.uniform<i8:f32, 0.5>, %v scale(%s) seed(%seed) : (tensor<?x32xi8>, tensor<2x32xi4>, tensor<1xf32>, tensor<1x2xi32>) -> tensor<?x2xf32>
+  %3 = qtx.linear %z as !qtx.grouped<i8:f32, axis=-1, [24, 8], {0.5, 1.0}>, %v scale(%s) integer_join : (tensor<?x32xi8>, tensor<2x32xi4>, tensor<1xf32>) -> tensor<?x2xf32>
   return
 }
 }

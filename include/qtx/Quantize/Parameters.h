@@ -40,6 +40,13 @@ AffineParameters chooseParameters(Range range, bool isSymmetric,
 /// room for in addition lies on both sides.
 AffineParameters chooseZeroPoint(Range range, bool isSymmetric, float scale);
 
+/// Makes the scale of one of two groups larger so that one is an integer
+/// multiple of the other, and sums of both join in integers. `counts` are their
+/// channels: of the two ways that is taken which adds less to the squared
+/// error.
+void alignScales(llvm::MutableArrayRef<AffineParameters> parameters,
+                 llvm::ArrayRef<int64_t> counts);
+
 /// The smallest range that holds those of `channels`.
 Range joinRanges(const ChannelRanges &ranges, llvm::ArrayRef<int64_t> channels);
 

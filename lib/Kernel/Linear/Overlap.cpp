@@ -20,7 +20,8 @@ using namespace qtx;
 
 /// Rows that end at once: as many sums as hide the latency of a dot product.
 static constexpr int64_t kRows = 2;
-/// Steps of the next tile behind the end of such rows, which take about as long.
+/// Steps of the next tile behind the end of such rows, which take about as
+/// long.
 static constexpr int64_t kMaxSteps = 4;
 
 const SegmentRun &LinearEmitter::getFirstRun() {
@@ -87,8 +88,8 @@ SmallVector<Value> LinearEmitter::emitFirstSteps(const Panel &panel,
                                                  Value first) {
   const SegmentRun &run = getFirstRun();
   SegmentAt at = getSegmentAt(run, index(0));
-  SmallVector<Value> sums = joinsIntegers() ? createZeroSums(panel)
-                                            : loadSeed(panel, first, at);
+  SmallVector<Value> sums =
+      joinsIntegers() ? createZeroSums(panel) : loadSeed(panel, first, at);
   for (int64_t step = 0; step < countFirstSteps(); ++step)
     sums = emitStep(panel, first, add(at.step, step), sums,
                     [&](Value rowIndex, int64_t offset) {
@@ -134,17 +135,15 @@ SmallVector<Value> LinearEmitter::endBesideNext(const Panel &panel, Value first,
                  join(panel, row, at,
                       sums.slice(r * panel.vectors, kRows * panel.vectors),
                       loadBias(panel, row)));
-    // All of these conditions hold, or none does. LLVM, which does not see that,
-    // keeps rows apart; it would end all of them first.
+    // All of these conditions hold, or none does. LLVM, which does not see
+    // that, keeps rows apart; it would end all of them first.
     Value nextRow = add(next, r);
     auto emitInto = [&](function_ref<SmallVector<Value>()> body) {
-      return [&, body](OpBuilder &, Location) {
-        scf::YieldOp::create(b, body());
-      };
+      return
+          [&, body](OpBuilder &, Location) { scf::YieldOp::create(b, body()); };
     };
     auto begun = scf::IfOp::create(
-        b,
-        arith::CmpIOp::create(b, arith::CmpIPredicate::ult, nextRow, limit),
+        b, arith::CmpIOp::create(b, arith::CmpIPredicate::ult, nextRow, limit),
         emitInto([&] { return emitFirstSteps(nextPanel, nextRow); }),
         emitInto([&] { return createZeroSums(nextPanel); }));
     llvm::append_range(nextSums, begun.getResults());

@@ -196,3 +196,78 @@ func.func @tables(%i: memref<?xi64>, %t: memref<9000x64xf32>, %b: memref<30000x6
   }
   return
 }
+
+// -----
+
+// Between bounds that are integers, rounding is part of the conversion. Groups
+// have loops of their own, with their parameters, and a vector for their rest.
+// CHECK-LABEL: func @groups(
+// CHECK-SAME: %[[X:.*]]: memref<?x81xf32>, %[[Y:.*]]: memref<?x81xi32>)
+// CHECK-DAG: %[[FINE:.*]] = arith.constant dense<2.000000e+00> : vector<16xf32>
+// CHECK-DAG: %[[COARSE:.*]] = arith.constant dense<5.000000e-01> : vector<16xf32>
+// CHECK-DAG: %[[LOW:.*]] = arith.constant dense<-3.000000e+00> : vector<16xf32>
+// CHECK-DAG: %[[ZERO:.*]] = arith.constant dense<0.000000e+00> : vector<16xf32>
+// CHECK-NOT: memref.get_global
+// CHECK: scf.for %[[ROW:.*]] = %c0
+// CHECK: scf.for %[[COLUMN:.*]] = %c0{{.*}} to %c32{{.*}} step %c16
+// CHECK: %[[V:.*]] = vector.load %[[X]][%[[ROW]], %[[COLUMN]]]
+// CHECK: %[[SCALED:.*]] = arith.mulf %[[V]], %[[FINE]]
+// CHECK: %[[ABOVE:.*]] = arith.cmpf ogt, %[[SCALED]], %[[LOW]]
+// CHECK: %[[MAX:.*]] = arith.select %[[ABOVE]], %[[SCALED]], %[[LOW]]
+// CHECK: arith.cmpf olt, %[[MAX]]
+// CHECK: llvm.call_intrinsic "llvm.lrint.v16i32.v16f32"
+// CHECK-NOT: roundeven
+// CHECK: vector.store
+// CHECK: vector.maskedload %[[X]]
+// CHECK: arith.mulf %{{.*}}, %[[FINE]]
+// CHECK: memref.store
+// CHECK: scf.for %{{.*}} = %c33{{.*}} to %c81{{.*}} step %c16
+// CHECK: arith.mulf %{{.*}}, %[[COARSE]]
+// CHECK: arith.cmpf ogt, %{{.*}}, %[[ZERO]]
+#full = affine_map<(b, c) -> (b, c)>
+#column = affine_map<(b, c) -> (c)>
+memref.global "private" constant @gain : memref<81xf32> = dense_resource<gain>
+memref.global "private" constant @zero_point : memref<81xi32> = dense_resource<zero_point>
+func.func @groups(%x: memref<?x81xf32>, %y: memref<?x81xi32>) {
+  %g = memref.get_global @gain : memref<81xf32>
+  %z = memref.get_global @zero_point : memref<81xi32>
+  qtx.rows ins(%x, %g, %z : memref<?x81xf32>, memref<81xf32>, memref<81xi32>) outs(%y : memref<?x81xi32>) maps [#full, #column, #column, #full] {
+  ^bb0(%a: f32, %gain: f32, %zero: i32):
+    %c0 = arith.constant 0 : i32
+    %high = arith.constant 7.0 : f32
+    %scaled = arith.mulf %a, %gain : f32
+    %rounded = math.roundeven %scaled : f32
+    %below = arith.subi %c0, %zero : i32
+    %low = arith.sitofp %below : i32 to f32
+    %0 = arith.maxnumf %rounded, %low : f32
+    %1 = arith.minnumf %0, %high : f32
+    %r = arith.fptosi %1 : f32 to i32
+    qtx.yield %r : i32
+  }
+  return
+}
+{-# dialect_resources: { builtin: {
+  gain: "0x040000000000004000000040000000400000004000000040000000400000004000000040000000400000004000000040000000400000004000000040000000400000004000000040000000400000004000000040000000400000004000000040000000400000004000000040000000400000004000000040000000400000004000000040000000400000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F0000003F",
+  zero_point: "0x04000000030000000300000003000000030000000300000003000000030000000300000003000000030000000300000003000000030000000300000003000000030000000300000003000000030000000300000003000000030000000300000003000000030000000300000003000000030000000300000003000000030000000300000003000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
+} } #-}
+
+// -----
+
+// A bound that is no integer keeps the rounding before it.
+// CHECK-LABEL: func @no_integers(
+// CHECK: math.roundeven
+// CHECK-NOT: lrint
+#map = affine_map<(c) -> (c)>
+func.func @no_integers(%x: memref<?xf32>, %y: memref<?xi32>) {
+  qtx.rows ins(%x : memref<?xf32>) outs(%y : memref<?xi32>) maps [#map, #map] {
+  ^bb0(%a: f32):
+    %low = arith.constant -2.5 : f32
+    %high = arith.constant 7.0 : f32
+    %rounded = math.roundeven %a : f32
+    %0 = arith.maxnumf %rounded, %low : f32
+    %1 = arith.minnumf %0, %high : f32
+    %r = arith.fptosi %1 : f32 to i32
+    qtx.yield %r : i32
+  }
+  return
+}

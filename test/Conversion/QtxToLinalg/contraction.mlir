@@ -16,3 +16,22 @@ func.func @linear(%x: tensor<?x8xi8>, %w: tensor<4x8xi8>, %s: tensor<4xf32>) -> 
       : (tensor<?x8xi8>, tensor<4x8xi8>, tensor<4xf32>) -> tensor<?x4xf32>
   return %y : tensor<?x4xf32>
 }
+
+// The sums of the coarse group count twenty times; one fma has the finest scale.
+// CHECK-LABEL: func @integer_join(
+// CHECK-DAG: %[[TWENTY:.*]] = arith.constant 20 : i32
+// CHECK-DAG: arith.constant dense<2.000000e-02>
+// CHECK-NOT: dense<4.000000e-01>
+// CHECK: tensor.extract_slice %{{.*}}[0, 0] [%{{.*}}, 2] [1, 1]
+// CHECK: linalg.generic {{.*}}"reduction"]
+// CHECK: arith.muli %{{.*}}, %[[TWENTY]]
+// CHECK: tensor.extract_slice %{{.*}}[0, 2] [%{{.*}}, 6] [1, 1]
+// CHECK: linalg.generic {{.*}}"reduction"]
+// CHECK-NOT: %[[TWENTY]]
+// CHECK: math.fma
+// CHECK-NOT: math.fma
+func.func @integer_join(%x: tensor<?x8xi8>, %w: tensor<4x8xi8>, %s: tensor<4xf32>) -> tensor<?x4xf32> {
+  %y = qtx.linear %x as !qtx.grouped<i8:f32, axis=-1, [2, 6], {0.4, 0.02:3}>, %w scale(%s) integer_join
+      : (tensor<?x8xi8>, tensor<4x8xi8>, tensor<4xf32>) -> tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}

@@ -120,6 +120,33 @@ TEST(Parameters, SeparatesOutliers) {
   EXPECT_TRUE(separateOutliers({1, 1}, 2.5f).isIdentity());
 }
 
+TEST(Parameters, AlignsScales) {
+  // 20.5 becomes 21, which costs a few channels little.
+  AffineParameters few[] = {{0.5f, 3}, {10.25f, -4}};
+  alignScales(few, {1000, 1});
+  EXPECT_EQ(few[0].scale, 0.5f);
+  EXPECT_EQ(few[1].scale, 10.5f);
+  // Nothing is left to do; the finer group may be the second one.
+  AffineParameters exact[] = {{1.5f, 0}, {0.5f, 0}};
+  alignScales(exact, {2, 2});
+  EXPECT_EQ(exact[0].scale, 1.5f);
+  EXPECT_EQ(exact[1].scale, 0.5f);
+  // Twice as much for most of the channels would be worse than 1.5 for some.
+  AffineParameters many[] = {{1.0f, 0}, {1.5f, 0}};
+  alignScales(many, {2, 90});
+  EXPECT_EQ(many[0].scale, 1.5f);
+  EXPECT_EQ(many[1].scale, 1.5f);
+}
+
+TEST(Parameters, ChoosesZeroPoints) {
+  EXPECT_EQ(chooseZeroPoint({0, 255}, false, 1.0f).zeroPoint, -128);
+  EXPECT_EQ(chooseZeroPoint({-255, 0}, false, 1.0f).zeroPoint, 127);
+  // Half of what is left over lies on each side.
+  EXPECT_EQ(chooseZeroPoint({0, 255}, false, 2.0f).zeroPoint, -64);
+  EXPECT_EQ(chooseZeroPoint({5, 255}, false, 1.0f).zeroPoint, -128);
+  EXPECT_EQ(chooseZeroPoint({-3, 5}, true, 1.0f).zeroPoint, 0);
+}
+
 TEST(Parameters, CountsSteps) {
   EXPECT_EQ(estimateSteps({384}), 96);
   EXPECT_EQ(estimateSteps({383}), 96);

@@ -51,6 +51,17 @@ func.func @linear_run_time(%x: tensor<?x8xi8>, %xs: tensor<?x2xf32>, %xz: tensor
   return %y : tensor<?x4xi8>
 }
 
+// Multiples up to rounding, in any order, and one group.
+// CHECK-LABEL: func @linear_integer_join(
+func.func @linear_integer_join(%x: tensor<?x8xi8>, %w: tensor<4x8xi8>, %s: tensor<4xf32>, %c: tensor<3x4xi32>) -> (tensor<?x4xf32>, tensor<?x4xf32>) {
+  // CHECK: qtx.linear %{{.*}} as !qtx.grouped<u8:f32, axis=-1, [2, 5, 1], {4.000000e-01:9, 2.000000e-02:3, 4.000000e-01}>, %{{.*}} scale(%{{.*}}) seed(%{{.*}}) integer_join activation relu : (tensor<?x8xi8>, tensor<4x8xi8>, tensor<4xf32>, tensor<3x4xi32>) -> tensor<?x4xf32>
+  %y = qtx.linear %x as !qtx.grouped<u8:f32, axis=-1, [2, 5, 1], {0.4:9, 0.02:3, 0.4}>, %w scale(%s) seed(%c) integer_join activation relu
+      : (tensor<?x8xi8>, tensor<4x8xi8>, tensor<4xf32>, tensor<3x4xi32>) -> tensor<?x4xf32>
+  // CHECK: qtx.linear %{{.*}} as !quant.uniform<{{.*}}>, %{{.*}} scale(%{{.*}}) integer_join :
+  %z = qtx.linear %x as !uniform, %w scale(%s) integer_join : (tensor<?x8xi8>, tensor<4x8xi8>, tensor<4xf32>) -> tensor<?x4xf32>
+  return %y, %z : tensor<?x4xf32>, tensor<?x4xf32>
+}
+
 // The outputs of a tile may be dynamic.
 // CHECK-LABEL: func @linear_tile(
 func.func @linear_tile(%x: tensor<?x8xi8>, %w: tensor<?x8xi8>, %s: tensor<?x3xf32>, %b: tensor<?xf32>, %c: tensor<3x?xi32>) -> tensor<?x?xi8> {

@@ -284,3 +284,65 @@ func.func @batch_accumulator(%a: tensor<4x33026xi8>, %b: tensor<33026x5xi8>) -> 
       : (tensor<4x33026xi8>, tensor<33026x5xi8>) -> tensor<4x5xf32>
   return %y : tensor<4x5xf32>
 }
+
+// -----
+
+func.func @join_float(%x: tensor<?x8xf32>, %w: tensor<4x8xi8>, %s: tensor<4xf32>) -> tensor<?x4xf32> {
+  // expected-error@+1 {{expected static scales of 'x' for an integer join, found a float 'x'}}
+  %y = qtx.linear %x, %w scale(%s) integer_join : (tensor<?x8xf32>, tensor<4x8xi8>, tensor<4xf32>) -> tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}
+
+// -----
+
+func.func @join_run_time(%x: tensor<?x8xi8>, %xs: tensor<2xf32>, %w: tensor<4x8xi8>, %s: tensor<4xf32>) -> tensor<?x4xf32> {
+  // expected-error@+1 {{expected static scales of 'x' for an integer join, found run-time scales}}
+  %y = qtx.linear %x scale(%xs) as !qtx.grouped<i8:f32, axis=-1, [6, 2], ?>, %w scale(%s) integer_join
+      : (tensor<?x8xi8>, tensor<2xf32>, tensor<4x8xi8>, tensor<4xf32>) -> tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}
+
+// -----
+
+func.func @join_blocks(%x: tensor<?x8xi8>, %w: tensor<4x8xi8>, %s: tensor<4x2xf32>) -> tensor<?x4xf32> {
+  // expected-error@+1 {{expected no weight block for an integer join, found 4}}
+  %y = qtx.linear %x as !qtx.grouped<i8:f32, axis=-1, [6, 2], {0.5, 1.0}>, %w scale(%s) block 4 integer_join
+      : (tensor<?x8xi8>, tensor<4x8xi8>, tensor<4x2xf32>) -> tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}
+
+// -----
+
+func.func @join_multiples(%x: tensor<?x8xi8>, %w: tensor<4x8xi8>, %s: tensor<4xf32>) -> tensor<?x4xf32> {
+  // expected-error@+1 {{expected each scale of 'x' to be an integer multiple of the next smaller one, at most 65536 times it, for an integer join, found 3.000000e+00 and 2.000000e+00}}
+  %y = qtx.linear %x as !qtx.grouped<i8:f32, axis=-1, [4, 2, 2], {2.0, 3.0, 1.0}>, %w scale(%s) integer_join
+      : (tensor<?x8xi8>, tensor<4x8xi8>, tensor<4xf32>) -> tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}
+
+// -----
+
+func.func @join_far(%x: tensor<?x8xi8>, %w: tensor<4x8xi8>, %s: tensor<4xf32>) -> tensor<?x4xf32> {
+  // expected-error@+1 {{at most 65536 times it, for an integer join, found 1.310720e+05 and 1.000000e+00}}
+  %y = qtx.linear %x as !qtx.grouped<i8:f32, axis=-1, [6, 2], {1.0, 131072.0}>, %w scale(%s) integer_join
+      : (tensor<?x8xi8>, tensor<4x8xi8>, tensor<4xf32>) -> tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}
+
+// -----
+
+func.func @join_accumulator(%x: tensor<?x8xi8>, %w: tensor<4x8xi8>, %s: tensor<4xf32>) -> tensor<?x4xf32> {
+  // expected-error@+1 {{int32 accumulator may overflow: expected at most 65793 channels, each as often as its scale is a multiple of the smallest, found 65794}}
+  %y = qtx.linear %x as !qtx.grouped<i8:f32, axis=-1, [6, 2], {1.0, 32894.0}>, %w scale(%s) integer_join
+      : (tensor<?x8xi8>, tensor<4x8xi8>, tensor<4xf32>) -> tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}
+
+// -----
+
+func.func @join_saturates(%x: tensor<?x8xi8>, %w: tensor<4x8xi8>, %s: tensor<4xf32>) -> tensor<?x4xf32> {
+  // expected-error@+1 {{int32 accumulator may overflow}}
+  %y = qtx.linear %x as !qtx.grouped<i8:f32, axis=-1, [1 * 8], {1.0e-12, 6.5536e-8, 4.294967296e-3, 2.81474976710656e2, 1.0e-12, 1.0e-12, 1.8446744073709552e7, 1.2089258196146292e12}>, %w scale(%s) integer_join
+      : (tensor<?x8xi8>, tensor<4x8xi8>, tensor<4xf32>) -> tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}

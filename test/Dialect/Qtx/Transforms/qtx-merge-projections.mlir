@@ -189,3 +189,16 @@ func.func @quantized_form(%x: tensor<1x4x3x!u>) -> (tensor<1x2x4x1x!v>, tensor<1
   %3 = qtx.split_heads %1 : tensor<1x4x2x!v> -> tensor<1x2x4x1x!v>
   return %2, %3 : tensor<1x2x4x1x!v>, tensor<1x2x4x1x!v>
 }
+
+// CHECK-LABEL: func.func @integer_joins
+// CHECK-COUNT-2: qtx.linear
+// REMARK: [Missed] {{.*}} Reason="only one of them joins segments in integers"
+func.func @integer_joins(%x: tensor<1x4x3xi8>) -> (tensor<1x2x4x1xf32>, tensor<1x2x4x1xf32>) {
+  %w = arith.constant dense<1> : tensor<2x3xi8>
+  %s = arith.constant dense<1.0> : tensor<1xf32>
+  %0 = qtx.linear %x as !u, %w scale(%s) : (tensor<1x4x3xi8>, tensor<2x3xi8>, tensor<1xf32>) -> tensor<1x4x2xf32>
+  %1 = qtx.linear %x as !u, %w scale(%s) integer_join : (tensor<1x4x3xi8>, tensor<2x3xi8>, tensor<1xf32>) -> tensor<1x4x2xf32>
+  %2 = qtx.split_heads %0 : tensor<1x4x2xf32> -> tensor<1x2x4x1xf32>
+  %3 = qtx.split_heads %1 : tensor<1x4x2xf32> -> tensor<1x2x4x1xf32>
+  return %2, %3 : tensor<1x2x4x1xf32>, tensor<1x2x4x1xf32>
+}

@@ -133,3 +133,17 @@ func.func @no_channels(%x: tensor<4x3xi8>, %s: tensor<1xf32>) -> tensor<4x2xf32>
       : (tensor<4x3xi8>, tensor<2x3xi8>, tensor<1xf32>, tensor<4x2xf32>) -> tensor<4x2xf32>
   return %y : tensor<4x2xf32>
 }
+
+// CHECK-LABEL: func.func @integer_join
+// CHECK-COUNT-2: qtx.linear
+// REMARK: [Missed] {{.*}} Reason="one of them joins segments in integers"
+func.func @integer_join(%x: tensor<4x6xi8>, %s: tensor<1xf32>) -> tensor<4x2xf32> {
+  %w = arith.constant dense<1> : tensor<2x3xi8>
+  %x0 = tensor.extract_slice %x[0, 0] [4, 3] [1, 1] : tensor<4x6xi8> to tensor<4x3xi8>
+  %x1 = tensor.extract_slice %x[0, 3] [4, 3] [1, 1] : tensor<4x6xi8> to tensor<4x3xi8>
+  %r = qtx.linear %x0 as !u, %w scale(%s) integer_join
+      : (tensor<4x3xi8>, tensor<2x3xi8>, tensor<1xf32>) -> tensor<4x2xf32>
+  %y = qtx.linear %x1 as !v, %w scale(%s) bias(%r)
+      : (tensor<4x3xi8>, tensor<2x3xi8>, tensor<1xf32>, tensor<4x2xf32>) -> tensor<4x2xf32>
+  return %y : tensor<4x2xf32>
+}

@@ -88,6 +88,14 @@ func.func @outputs(%x: tensor<?x2xi8>, %w: tensor<8x2xi8>, %s: tensor<8xf32>, %b
   return %y : tensor<?x8xi8>
 }
 
+// CHECK-LABEL: func.func @integer_join
+// CHECK-NOT: extract_slice
+// REMARK: [[@LINE+2]]:{{.*}}: remark: [Missed] SplitGroupedLinear | Category:qtx-split-grouped-linear | Reason="its segments join in integers"
+func.func @integer_join(%x: tensor<?x8xi8>, %w: tensor<2x8xi8>, %s: tensor<1xf32>) -> tensor<?x2xf32> {
+  %y = qtx.linear %x as !g, %w scale(%s) integer_join : (tensor<?x8xi8>, tensor<2x8xi8>, tensor<1xf32>) -> tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}
+
 // CHECK-LABEL: func.func @quantized_form
 // CHECK-NOT: extract_slice
 // REMARK: [[@LINE+2]]:{{.*}}: remark: [Missed] SplitGroupedLinear | Category:qtx-split-grouped-linear | Reason="slices exist in storage form only; run 'qtx-to-storage' first"
