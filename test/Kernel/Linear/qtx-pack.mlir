@@ -58,17 +58,17 @@ func.func @bytes(%x: tensor<?x5xi8>) -> tensor<?x1xi8> {
 // -----
 
 // Segments that join in integers: the finest has the seed of all,
-// -(4 * 2 * 6 - 3 * 9), and its scale is that of the sum.
+// -(4 * 2 * 6 + 3 * 9), and its scale is that of the sum.
 // CHECK-LABEL: func.func @integer_join
 // CHECK-DAG: arith.constant dense_resource<[[SEED:.*]]> : tensor<16xi32>
 // CHECK: qtx.kernel "qtx.linear"
 // CHECK-SAME: join_multipliers = array<i64: 4, 1>
 // CHECK-SAME: segments = array<i64: 3, 2>
-// CHECK-DAG: [[SEED]]: "0x40000000{{(00000000){8}}}EBFFFFFF{{(00000000)+}}"
+// CHECK-DAG: [[SEED]]: "0x40000000{{(00000000){8}}}B5FFFFFF{{(00000000)+}}"
 func.func @integer_join(%x: tensor<?x5xi8>) -> tensor<?x1xf32> {
   %w = arith.constant dense<[[1, 2, 3, 4, 5]]> : tensor<1x5xi8>
   %s = arith.constant dense<0.5> : tensor<1xf32>
-  %y = qtx.linear %x as !qtx.grouped<u8:f32, axis=-1, [3, 2], {2.0:2, 0.5:-3}>, %w scale(%s) integer_join
+  %y = qtx.linear %x as !qtx.grouped<u8:f32, axis=-1, [3, 2], {2.0:2, 0.5:3}>, %w scale(%s) integer_join
       {qtx.config = #qtx.micro_kernel<"x86-avx-vnni", rows = 6, vectors = 2, block = 96>}
       : (tensor<?x5xi8>, tensor<1x5xi8>, tensor<1xf32>) -> tensor<?x1xf32>
   return %y : tensor<?x1xf32>
