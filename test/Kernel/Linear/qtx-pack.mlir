@@ -64,7 +64,7 @@ func.func @bytes(%x: tensor<?x5xi8>) -> tensor<?x1xi8> {
 // CHECK: qtx.kernel "qtx.linear"
 // CHECK-SAME: join_multipliers = array<i64: 4, 1>
 // CHECK-SAME: segments = array<i64: 3, 2>
-// CHECK-DAG: [[SEED]]: "0x40000000{{(00000000){8}}}B5FFFFFF{{(00000000)+}}"
+// CHECK-DAG: [[SEED]]: "0x40000000{{(00000000)+}}B5FFFFFF{{(00000000)+}}"
 func.func @integer_join(%x: tensor<?x5xi8>) -> tensor<?x1xf32> {
   %w = arith.constant dense<[[1, 2, 3, 4, 5]]> : tensor<1x5xi8>
   %s = arith.constant dense<0.5> : tensor<1xf32>
