@@ -24,8 +24,6 @@ Value qtx::createResource(OpBuilder &builder, Location loc,
 }
 
 int64_t qtx::getFinestSegment(ArrayRef<int64_t> joinMultipliers) {
-  // Sums take the segments of one multiplier in their order, and get the seed
-  // with the last of the finest.
   for (int64_t segment = joinMultipliers.size() - 1; segment > 0; --segment)
     if (joinMultipliers[segment] == 1)
       return segment;

@@ -22,8 +22,8 @@ inline constexpr double kMaxQuotient = 1 << 30;
 /// magnitude.
 inline constexpr llvm::StringLiteral kMagnitudeAttrName = "qtx.magnitude";
 
-/// The segment of an integer join whose scale is that of the whole sum, and
-/// whose seed is that of all segments.
+/// The segment of an integer join that has the seed of all segments, and comes
+/// last among those that count once.
 int64_t getFinestSegment(llvm::ArrayRef<int64_t> joinMultipliers);
 
 /// A constant of the elements `bytes`, without another copy in an attribute's

@@ -96,7 +96,8 @@ std::string qtx::describeContraction(LinearOp op) {
            << llvm::join(llvm::map_range(
                              contraction.segments,
                              [](int64_t size) { return std::to_string(size); }),
-                         "+");
+                         "+")
+           << (op.getIntegerJoin() ? ", joined in integers" : "");
   if (op.getActivation() != Activation::None)
     stream << ", " << stringifyActivation(op.getActivation());
   if (op.getXScale())

@@ -192,9 +192,24 @@ LogicalResult Quantizer::chooseGroups(Edge &edge, ArrayRef<float> spans) {
   return success();
 }
 
+/// Whether the linears that read `edge` join the sums of two groups in
+/// integers.
+static bool joinsIntegers(const Recipe &recipe, const Edge &edge) {
+  if (edge.recipe.grouping != Grouping::Outliers ||
+      edge.groups.sizes.size() != 2 || !edge.feedsLinearsOnly ||
+      edge.recipe.form == GroupForm::Folded)
+    return false;
+  return llvm::all_of(edge.uses, [&](OpOperand *use) {
+    auto linear = cast<LinearOp>(use->getOwner());
+    WeightRecipe weight = recipe.getWeight(getEdgeName(linear.getY()));
+    return weight.bits == 8 && weight.block == 0;
+  });
+}
+
 /// The parameters of each group.
 static SmallVector<AffineParameters>
-getParameters(const Edge &edge, const ChannelRanges &ranges) {
+getParameters(const Recipe &recipe, const Edge &edge,
+              const ChannelRanges &ranges) {
   SmallVector<AffineParameters> parameters;
   SmallVector<qtx::Range> joined;
   ArrayRef<int64_t> order = edge.groups.order;
@@ -204,7 +219,7 @@ getParameters(const Edge &edge, const ChannelRanges &ranges) {
         chooseParameters(joined.back(), edge.recipe.isSymmetric));
     order = order.drop_front(size);
   }
-  if (edge.recipe.grouping != Grouping::Outliers || parameters.size() != 2)
+  if (!joinsIntegers(recipe, edge))
     return parameters;
   SmallVector<AffineParameters> aligned = parameters;
   alignScales(aligned, edge.groups.sizes);
@@ -282,7 +297,7 @@ void Quantizer::chooseScaling(Edge &edge, ChannelRanges &ranges) {
   // The steps depend on the shifts; a second round settles.
   for (int round = 0; round < 2; ++round) {
     auto steps = getSteps(
-        edge, getParameters(edge, applyScaling(ranges, *edge.scaling)));
+        edge, getParameters(recipe, edge, applyScaling(ranges, *edge.scaling)));
     for (auto [shift, middle, step] :
          llvm::zip_equal(edge.scaling->shift, middles, steps))
       shift = std::nearbyint(middle / step) * step;
@@ -358,7 +373,8 @@ LogicalResult Quantizer::choose(Edge &edge) {
     chooseScaling(edge, *ranges);
     scaled = applyScaling(*ranges, *edge.scaling);
   }
-  SmallVector<AffineParameters> parameters = getParameters(edge, scaled);
+  SmallVector<AffineParameters> parameters =
+      getParameters(recipe, edge, scaled);
   if (edge.groups.sizes.size() > 1 && edge.feedsLinearsOnly)
     chooseForm(edge, *ranges, parameters);
   edge.elementType =

@@ -19,11 +19,16 @@ using namespace qtx;
 using llvm::ArrayRef;
 using llvm::SmallVector;
 
+/// A range that holds zero, and whose width is a number above zero.
+static Range widen(Range range) {
+  constexpr float kLargest = std::numeric_limits<float>::max() / 2;
+  return {std::max(std::min(range.lo, 0.0f), -kLargest),
+          std::min(std::max(range.hi, 1e-8f), kLargest)};
+}
+
 AffineParameters qtx::chooseParameters(Range range, bool isSymmetric,
                                        unsigned bits) {
-  constexpr float kLargest = std::numeric_limits<float>::max() / 2;
-  float lo = std::max(std::min(range.lo, 0.0f), -kLargest);
-  float hi = std::min(std::max(range.hi, 1e-8f), kLargest);
+  auto [lo, hi] = widen(range);
   auto [qmin, qmax] = getIntegerRange(bits, /*isSigned=*/true);
   if (isSymmetric)
     return {std::max(-lo, hi) / float(qmax), 0};
@@ -37,7 +42,8 @@ AffineParameters qtx::chooseZeroPoint(Range range, bool isSymmetric,
   if (isSymmetric)
     return {scale, 0};
   auto [qmin, qmax] = getIntegerRange(/*width=*/8, /*isSigned=*/true);
-  float middle = std::min(range.lo, 0.0f) / 2 + std::max(range.hi, 0.0f) / 2;
+  auto [lo, hi] = widen(range);
+  float middle = lo / 2 + hi / 2;
   float zeroPoint =
       std::nearbyint(float(qmin + qmax) / 2 - middle * (1.0f / scale));
   return {scale, std::clamp(int64_t(zeroPoint), qmin, qmax)};
@@ -51,6 +57,10 @@ void qtx::alignScales(llvm::MutableArrayRef<AffineParameters> parameters,
   double ofFine = double(counts[isFirstFine ? 0 : 1]) * fine * fine;
   double ofCoarse = double(counts[isFirstFine ? 1 : 0]) * coarse * coarse;
   float ratio = coarse / fine, less = std::floor(ratio), more = less + 1;
+  // Sums so far apart have no room in one integer.
+  constexpr float kMaxRatio = 1 << 16;
+  if (!(ratio < kMaxRatio))
+    return;
   if (ratio == less)
     more = less;
   // The errors of a group grow with the square of its scale.

@@ -61,7 +61,10 @@ static void useQuantizedInput(LinearOp op) {
     op.getXScaleMutable().assign(input.getXScale());
   if (input.getXZeroPoint())
     op.getXZeroPointMutable().assign(input.getXZeroPoint());
-  op.setIntegerJoin(op.getSegments().size() > 1 && op.canJoinIntegers());
+  // Weights of 4 bits would be unpacked at compile time.
+  bool areBytes = op.getWeight().getType().getElementType().isInteger(8);
+  op.setIntegerJoin(areBytes && op.getSegments().size() > 1 &&
+                    op.canJoinIntegers());
 }
 
 /// Replaces all of `operands` by what is dequantized, or none.

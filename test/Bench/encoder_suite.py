@@ -167,13 +167,16 @@ def list_names(options, encoder, threads):
                  if not options.only or any(part in name for part in options.only))
 
 
-def describe_objects(encoder, isa, threads, rows):
+def count_threads(row):
+    return 1 if row["name"] == contenders.SINGLE else row["threads"]
+
+
+def describe_objects(encoder, isa, rows):
     """Hash and size of qtx's files, and the time that qtx-bench finds for them."""
     for row in rows:
         if row["name"].startswith("qtx ") and "missing" not in row:
             size = row["sequence"] if row["name"] == contenders.STATIC else None
-            own_threads = 1 if row["name"] == contenders.SINGLE else threads
-            path = models.get_object(encoder, row["name"].split()[1], isa, own_threads, size)
+            path = models.get_object(encoder, row["name"].split()[1], isa, count_threads(row), size)
             row["sha256"] = models.find_sha256(path)
             row["object_mib"] = path.stat().st_size / 2**20
 
@@ -199,7 +202,7 @@ def add_shares(rows, peaks):
             continue
         peak = max(rate for name, rate in gops.items()
                    if name not in machine.NARROWED[row["isa"]])
-        row["percent_of_peak"] = 100 * row["gop"] / (row["min_ms"] * 1e-3) / (peak * row["threads"])
+        row["percent_of_peak"] = 100 * row["gop"] / (row["min_ms"] * 1e-3) / (peak * count_threads(row))
 
 
 def run(options):
@@ -223,7 +226,7 @@ def run_mode(encoder, isa, threads, options):
     # Files are made here first: the process that times them stands on few cores.
     prepare(encoder, isa, threads, job.names)
     rows = in_process(run_job, job)
-    describe_objects(encoder, isa, threads, rows)
+    describe_objects(encoder, isa, rows)
     add_bench_times(encoder, isa, threads, rows, options)
     if encoder is models.MINILM and not options.no_scores:
         texts = 20 if options.quick else models.EVALUATION_TEXTS

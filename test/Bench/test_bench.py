@@ -135,7 +135,7 @@ def test_goal_of_long_attention():
 
 def test_narrow_instructions_have_their_own_peak():
     """A wider instruction's peak is not what narrower code is held to."""
-    rows = [{"isa": isa, "median_ms": 1.0, "min_ms": 1.0, "gop": 1e-3, "threads": 1}
+    rows = [{"name": "qtx int8", "isa": isa, "median_ms": 1.0, "min_ms": 1.0, "gop": 1e-3, "threads": 1}
             for isa in ("avx2", "avx512")]
     encoder_suite.add_shares(rows, {"peak_gops": {"avx512vnni": 400.0, "avx2": 100.0, "fma": 50.0}})
     assert [row["percent_of_peak"] for row in rows] == pytest.approx([1000 / 1000, 1000 / 4000])

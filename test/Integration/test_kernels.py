@@ -286,7 +286,8 @@ def integer_linear(case, seed):
     else:
         scales, zero_points = rng.uniform(1e-3, 1, count), rng.integers(low, low + 256, count)
         if case.joins_integers:
-            scales = rng.uniform(1e-3, 1) * rng.choice((1, 1, 3, 6, 30), count)
+            # Multiples up to rounding, of which the smallest counts.
+            scales = rng.uniform(1e-3, 1) * rng.choice((1, 1 + 2e-7, 3, 6, 30), count)
         clauses.append("as " + group_type(storage, case.groups, scales, zero_points))
     clauses.append(",")
 

@@ -73,8 +73,8 @@ def QtxPackPass : Pass<"qtx-pack"> {
     attribute `qtx.nibbles` the weight is words of eight channels of 4 bits, the
     parameter `zero_point` is what all weights of an output are multiplied by for its
     seed, and `sum_factor`, if there, what sums have to be divided by. With an integer
-    join, `join_multipliers` is what the sum of each segment counts times; the last
-    segment that counts once has the seed of all, and the scale of the sum.
+    join, `join_multipliers` is what the sum of each segment counts times; all have
+    the smallest scale, and the last one that counts once has the seed of all.
   }];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect",

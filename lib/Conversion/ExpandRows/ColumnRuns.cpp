@@ -9,6 +9,7 @@
 #include "ColumnRuns.h"
 #include "../../Dialect/Qtx/Transforms/ConstantUtils.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "llvm/ADT/bit.h"
 
 using namespace mlir;
 using namespace qtx;
@@ -18,8 +19,9 @@ static constexpr size_t kMaxRuns = 8;
 /// Columns that a run has at least, on average: two vectors of AVX-512.
 static constexpr int64_t kMinColumns = 32;
 
-/// The elements of a constant that has one for each column; empty for others.
-static SmallVector<TypedAttr> getElements(RowsOp op, unsigned input) {
+/// The bits of a constant that has an f32 or i32 for each column; empty for
+/// others.
+static SmallVector<uint32_t> getElements(RowsOp op, unsigned input) {
   auto type = cast<MemRefType>(op.getInputs()[input].getType());
   AffineMap map = op.getInputMap(input);
   auto source = op.getInputs()[input].getDefiningOp<memref::GetGlobalOp>();
@@ -31,22 +33,20 @@ static SmallVector<TypedAttr> getElements(RowsOp op, unsigned input) {
   auto constant = global && global.getConstant()
                       ? ConstantTensor::get(global.getInitialValueAttr())
                       : std::nullopt;
-  Builder builder(op.getContext());
   if (constant && type.getElementType().isF32())
-    return llvm::map_to_vector(constant->getFloats(), [&](float value) {
-      return TypedAttr(builder.getF32FloatAttr(value));
+    return llvm::map_to_vector(constant->getFloats(), [](float value) {
+      return llvm::bit_cast<uint32_t>(value);
     });
   if (constant && type.getElementType().isInteger(32))
-    return llvm::map_to_vector(constant->getIntegers(), [&](int64_t value) {
-      return TypedAttr(builder.getI32IntegerAttr(int32_t(value)));
-    });
+    return llvm::map_to_vector(constant->getIntegers(),
+                               [](int64_t value) { return uint32_t(value); });
   return {};
 }
 
 ColumnRuns::ColumnRuns(RowsOp op) {
   SmallVector<bool> isBegin;
   for (unsigned input = 0; input < op.getInputs().size(); ++input) {
-    SmallVector<TypedAttr> elements = getElements(op, input);
+    SmallVector<uint32_t> elements = getElements(op, input);
     SmallVector<bool> changes(elements.size(), false);
     for (size_t i = 1; i < elements.size(); ++i)
       changes[i] = elements[i] != elements[i - 1];
@@ -56,6 +56,8 @@ ColumnRuns::ColumnRuns(RowsOp op) {
     for (auto [begin, change] : llvm::zip_equal(isBegin, changes))
       begin |= change;
     inputs[input] = std::move(elements);
+    types[input] =
+        cast<MemRefType>(op.getInputs()[input].getType()).getElementType();
   }
   int64_t size = isBegin.size();
   if (!inputs.empty())
@@ -71,5 +73,11 @@ ColumnRuns::ColumnRuns(RowsOp op) {
 
 TypedAttr ColumnRuns::getValue(unsigned input, const Run &run) const {
   auto elements = inputs.find(input);
-  return elements == inputs.end() ? TypedAttr() : elements->second[run.begin];
+  if (elements == inputs.end())
+    return {};
+  uint32_t bits = elements->second[run.begin];
+  Type type = types.lookup(input);
+  if (type.isF32())
+    return FloatAttr::get(type, llvm::bit_cast<float>(bits));
+  return IntegerAttr::get(type, int32_t(bits));
 }

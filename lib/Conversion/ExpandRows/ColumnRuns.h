@@ -32,7 +32,9 @@ public:
 
 private:
   llvm::SmallVector<Run> runs;
-  llvm::DenseMap<unsigned, llvm::SmallVector<mlir::TypedAttr>> inputs;
+  /// The bits of the elements of inputs that are the same for runs of columns.
+  llvm::DenseMap<unsigned, llvm::SmallVector<uint32_t>> inputs;
+  llvm::DenseMap<unsigned, mlir::Type> types;
 };
 
 } // namespace qtx

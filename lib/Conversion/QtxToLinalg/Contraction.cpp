@@ -55,7 +55,7 @@ public:
         getQuantParams(op, op.getQuantEdges().front());
     if (!params)
       return contractFloat(dequantizeWeight(), sum);
-    if (op.getIntegerJoin())
+    if (op.getIntegerJoin() && op.getSegments().size() > 1)
       return joinIntegers(*params, sum);
     for (auto [index, segment] : llvm::enumerate(op.getSegments())) {
       Value acc = contractSegment(segment, index, *params);
@@ -123,15 +123,16 @@ private:
   /// r = fma(f32(sum m_k * acc_k), s_x * s_w, r), with the smallest scale.
   Value joinIntegers(const QuantParams &params, Value sum) {
     Value total;
-    Segment finest;
+    SmallVector<Segment> segments = op.getSegments();
     for (auto [index, segment, multiplier] :
-         llvm::enumerate(op.getSegments(), op.getJoinMultipliers())) {
-      Value acc = contractSegment(segment, index, params);
-      total = addMultiple(acc, multiplier, total);
-      if (multiplier == 1)
-        finest = segment;
-    }
-    return joinSegment(total, finest, sum);
+         llvm::enumerate(segments, op.getJoinMultipliers()))
+      total = addMultiple(contractSegment(segment, index, params), multiplier,
+                          total);
+    const Segment *finest =
+        llvm::min_element(segments, [&](const Segment &a, const Segment &b) {
+          return params.getScale(a.group) < params.getScale(b.group);
+        });
+    return joinSegment(total, *finest, sum);
   }
 
   /// total + multiplier * acc

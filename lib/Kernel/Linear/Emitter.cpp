@@ -338,7 +338,8 @@ void LinearEmitter::emitPrefetch(Value position, int64_t count) {
   // foreseen.
   Value lines = round(index(count), (1 << kRateBits) - 1);
   Value size = mul(lines, getLine());
-  Value last = arith::SubIOp::create(b, index(getWeightSize()), size);
+  Value last = arith::MaxSIOp::create(
+      b, arith::SubIOp::create(b, index(getWeightSize()), size), index(0));
   Value first = add(fetch.first, mul(round(position, 0), getLine()));
   first = arith::MinUIOp::create(b, first, last);
   loop(first, add(first, size), getLine(), {}, [&](Value at, ValueRange) {

@@ -105,6 +105,7 @@ SmallVector<Value> LinearEmitter::emitOtherSteps(const Panel &panel,
   int64_t done = countFirstSteps();
   auto emitFirst = [&](const SegmentRun &run, SmallVector<Value> sums) {
     SegmentAt at = getSegmentAt(run, index(0));
+    emitPrefetch(at.step, done);
     sums = emitSteps(panel, first, at, add(at.channel, done * stepSize), done,
                      run.size / stepSize - done, std::move(sums));
     return emitRest(panel, first, run, at, std::move(sums));

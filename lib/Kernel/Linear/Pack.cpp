@@ -45,8 +45,10 @@ public:
     // Float inputs have one segment; blocks of the weight are dequantized.
     if (!input)
       segments = {{0, size, 0, 0}};
-    if (op.getIntegerJoin() && segments.size() > 1)
+    if (op.getIntegerJoin() && segments.size() > 1) {
       joinMultipliers = op.getJoinMultipliers();
+      hasNibbles = false;
+    }
   }
 
   /// The kernel that replaces the operation.
@@ -392,9 +394,19 @@ private:
     return packInPanels<float>([&](int64_t index, int64_t n) {
       const Segment &segment = segments[index];
       float scale = getWeightScale(scales, n, segment.block);
-      return input->isDynamic() ? scale
-                                : input->getScale(segment.group) * scale;
+      if (input->isDynamic())
+        return scale;
+      return scale * (joinMultipliers.empty() ? input->getScale(segment.group)
+                                              : getSmallestScale());
     });
+  }
+
+  /// That of the whole sum in an integer join.
+  float getSmallestScale() {
+    float smallest = input->getScale(0);
+    for (int64_t group = 1; group < input->getNumGroups(); ++group)
+      smallest = std::min(smallest, input->getScale(group));
+    return smallest;
   }
 
   Value packScales() {

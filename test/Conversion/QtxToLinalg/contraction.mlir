@@ -17,6 +17,25 @@ func.func @linear(%x: tensor<?x8xi8>, %w: tensor<4x8xi8>, %s: tensor<4xf32>) -> 
   return %y : tensor<?x4xf32>
 }
 
+// Equal but for rounding: the scale of the sum is the smallest.
+// CHECK-LABEL: func @nearly_equal(
+// CHECK: arith.constant dense<1.000000e+00> : tensor<f32>
+// CHECK-NOT: dense<1.0000003{{.*}}>
+// CHECK: return
+func.func @nearly_equal(%x: tensor<?x8xi8>, %w: tensor<4x8xi8>, %s: tensor<4xf32>) -> tensor<?x4xf32> {
+  %y = qtx.linear %x as !qtx.grouped<i8:f32, axis=-1, [4, 4], {1.0, 1.0000004}>, %w scale(%s) integer_join
+      : (tensor<?x8xi8>, tensor<4x8xi8>, tensor<4xf32>) -> tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}
+
+// A contraction of nothing is the bias.
+// CHECK-LABEL: func @no_channels(
+func.func @no_channels(%x: tensor<?x0xi8>, %w: tensor<4x0xi8>, %s: tensor<4xf32>) -> tensor<?x4xf32> {
+  %y = qtx.linear %x as !quant.uniform<i8:f32, 0.5>, %w scale(%s) integer_join
+      : (tensor<?x0xi8>, tensor<4x0xi8>, tensor<4xf32>) -> tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
+}
+
 // The sums of the coarse group count twenty times; one fma has the finest scale.
 // CHECK-LABEL: func @integer_join(
 // CHECK-DAG: %[[TWENTY:.*]] = arith.constant 20 : i32

@@ -76,6 +76,23 @@ func.func @integer_join(%x: tensor<?x5xi8>) -> tensor<?x1xf32> {
 
 // -----
 
+// Nibbles make larger sums, for which an integer join has no room.
+// CHECK-LABEL: func.func @integer_join_of_nibbles
+// CHECK: tensor<128xi8>
+// CHECK: qtx.kernel "qtx.linear"
+// CHECK-NOT: nibbles
+// CHECK-SAME: segments = array<i64: 8, 8>}
+func.func @integer_join_of_nibbles(%x: tensor<?x16xi8>) -> tensor<?x1xf32> {
+  %w = arith.constant dense<3> : tensor<1x16xi4>
+  %s = arith.constant dense<0.5> : tensor<1xf32>
+  %y = qtx.linear %x as !qtx.grouped<u8:f32, axis=-1, [8, 8], {0.5:2, 1.0:3}>, %w scale(%s) integer_join
+      {qtx.nibbles, qtx.config = #qtx.micro_kernel<"x86-avx-vnni", rows = 6, vectors = 2, block = 96>}
+      : (tensor<?x16xi8>, tensor<1x16xi4>, tensor<1xf32>) -> tensor<?x1xf32>
+  return %y : tensor<?x1xf32>
+}
+
+// -----
+
 // The input is widened once, weights as they are loaded.
 // CHECK-LABEL: func.func @widened
 // CHECK-DAG: arith.constant dense_resource<{{.*}}> : tensor<32xi8>

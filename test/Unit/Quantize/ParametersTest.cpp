@@ -138,7 +138,17 @@ TEST(Parameters, AlignsScales) {
   EXPECT_EQ(many[1].scale, 1.5f);
 }
 
+TEST(Parameters, LeavesScalesThatAreFarApart) {
+  AffineParameters far[] = {{1e-10f, 0}, {1e30f, 0}};
+  alignScales(far, {2, 2});
+  EXPECT_EQ(far[0].scale, 1e-10f);
+  EXPECT_EQ(far[1].scale, 1e30f);
+}
+
 TEST(Parameters, ChoosesZeroPoints) {
+  float infinity = std::numeric_limits<float>::infinity();
+  EXPECT_EQ(chooseZeroPoint({-infinity, infinity}, false, 1e36f).zeroPoint, 0);
+  EXPECT_EQ(chooseZeroPoint({0, infinity}, false, 1.0f).zeroPoint, -128);
   EXPECT_EQ(chooseZeroPoint({0, 255}, false, 1.0f).zeroPoint, -128);
   EXPECT_EQ(chooseZeroPoint({-255, 0}, false, 1.0f).zeroPoint, 127);
   // Half of what is left over lies on each side.

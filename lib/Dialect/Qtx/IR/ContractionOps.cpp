@@ -9,6 +9,7 @@
 #include "qtx/Dialect/Qtx/IR/ContractionOps.h"
 #include "OpUtils.h"
 #include "mlir/IR/Builders.h"
+#include "llvm/Support/Format.h"
 #include "llvm/Support/MathExtras.h"
 #include <cmath>
 
@@ -37,7 +38,7 @@ static LogicalResult verifyAccumulator(Operation *op,
 /// the lowered code.
 static constexpr int64_t kMaxSegments = int64_t(1) << 16;
 
-/// More would leave an int32 accumulator no room.
+/// Sums of bytes that count more often than this have no room in int32.
 static constexpr int64_t kMaxMultiplier = int64_t(1) << 16;
 
 //===----------------------------------------------------------------------===//
@@ -211,16 +212,17 @@ static std::string findJoinObstacle(LinearOp op) {
       return text;
     }
   double channels = 0;
-  for (auto [segment, multiplier] :
-       llvm::zip_equal(op.getSegments(), op.getJoinMultipliers()))
-    channels += double(segment.size) * double(uint64_t(multiplier));
+  SmallVector<int64_t> multipliers = op.getJoinMultipliers();
+  for (const Segment &segment : op.getSegments())
+    channels +=
+        double(segment.size) * double(uint64_t(multipliers[segment.group]));
   int64_t limit =
       getAccumulatorLimit(getCenteredMagnitude(*params), getMaxWeight(op));
   if (channels > double(limit))
     os << "int32 accumulator may overflow: expected at most " << limit
        << " channels, each as often as its scale is a multiple of the "
           "smallest, found "
-       << uint64_t(channels);
+       << llvm::format("%.0f", channels);
   return text;
 }
 
