@@ -3,12 +3,14 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Linear layers alone: how far they are from the arithmetic limit, or that of memory.
 
-The layers of a shape run in turn, as linear.py has it, which looks closer at single
-micro-kernels. Codes are unsigned, as the producers of inputs store them.
+The layers of a shape are objects, as users have them, and run in turn; linear.py looks closer at
+single micro-kernels. Codes are unsigned, as the producers of inputs store them.
 """
 
+import ctypes
 import pathlib
 import tempfile
+import time
 
 import numpy as np
 
@@ -94,25 +96,48 @@ def write_float_layer(shape):
         %y = qtx.linear %x, %w bias(%b) : ({x}, {w}, {b}) -> {y}""", x, y
 
 
-def write_module(layer, row):
-    """`%n` times the same layer; of its result one element is read, lest it go away."""
-    import linear
-
+def write_function(layer):
     constants, body, x, y = layer
-    element = y[:-1].rpartition("x")[2]
-    join = "arith.maximumf" if element == "f32" else "arith.xori"
-    return linear.module_ir(ROWS[row], f"""
-    func.func @main(%x: {x}, %n: index) -> {element} {{{constants}
-      %c0 = arith.constant 0 : index
-      %c1 = arith.constant 1 : index
-      %init = arith.constant {"0.0" if element == "f32" else "0"} : {element}
-      %r = scf.for %i = %c0 to %n step %c1 iter_args(%a = %init) -> ({element}) {{{body}
-        %e = tensor.extract %y[%c0, %c0] : {y}
-        %j = {join} %a, %e : {element}
-        scf.yield %j : {element}
-      }}
-      return %r : {element}
-    }}""")
+    return f"func.func @main(%x: {x}) -> {y} {{{constants}{body}\n  return %y : {y}\n}}\n"
+
+
+def compile_layer(layer, row, path):
+    """Compiles a layer for the features of a row to what the suffix of `path` says."""
+    source = path.with_suffix(".mlir")
+    source.write_text(write_function(layer))
+    attributes = ",".join(f"+{feature}" for feature in ROWS[row].split())
+    emit = ["--emit=lib", "--name=layer"] if path.suffix == ".so" else []
+    models.run_qtxc([source, "-o", path, "--recipe=none", "-mcpu=x86-64", f"-mattr={attributes}", *emit])
+
+
+class ObjectTimer:
+    """The time of a layer in a shared library, called through C: code and weights lie in memory as
+    those of users do. A call from Python takes half a microsecond.
+    """
+
+    def __init__(self, layer, row, x, y, seconds=0.003):
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder) / "layer.so"
+            compile_layer(layer, row, path)
+            library = ctypes.CDLL(str(path))
+        size = ctypes.c_int64()
+        library.layer_workspace_size(None, ctypes.byref(size))
+        self.arrays = x, y, np.empty(size.value, np.uint8)
+        self.function = library.layer_run
+        self.arguments = [ctypes.c_void_p(x.ctypes.data), ctypes.c_void_p(y.ctypes.data), None,
+                          ctypes.c_void_p(self.arrays[2].ctypes.data), ctypes.c_size_t(size.value)]
+        # The first run takes longer: pages, caches.
+        self.count = 1
+        if status := self.function(*self.arguments):
+            raise RuntimeError(f"the layer returned {status}")
+        while self.run() * self.count < seconds:
+            self.count *= 2
+
+    def run(self):
+        start = time.thread_time()
+        for _ in range(self.count):
+            self.function(*self.arguments)
+        return (time.thread_time() - start) / self.count
 
 
 def analyse_loop(shape, row):
@@ -121,14 +146,9 @@ def analyse_loop(shape, row):
     import loops
 
     layer = write_float_layer(shape) if row.endswith("fma") else write_layer(shape, "per tensor")
-    constants, body, x, y = layer
-    text = f"func.func @main(%x: {x}) -> {y} {{{constants}{body}\n  return %y : {y}\n}}\n"
     with tempfile.TemporaryDirectory() as folder:
-        source = pathlib.Path(folder) / "layer.mlir"
-        source.write_text(text)
-        assembly = source.with_suffix(".s")
-        attributes = ",".join(f"+{feature}" for feature in ROWS[row].split())
-        models.run_qtxc([source, "-o", assembly, "--recipe=none", "-mcpu=x86-64", f"-mattr={attributes}"])
+        assembly = pathlib.Path(folder) / "layer.s"
+        compile_layer(layer, row, assembly)
         found = loops.list_hot_loops(assembly.read_text())
     if not found or row.startswith("amx"):
         return {}
@@ -139,15 +159,16 @@ def analyse_loop(shape, row):
 
 
 def make_timers(shape, row, kinds):
-    from linear import Timer
-
     rng = np.random.default_rng(0)
-    floats = rng.standard_normal(shape[:2]).astype(np.float32)
+    rows, size, outputs = shape
+    floats = rng.standard_normal((rows, size)).astype(np.float32)
+    codes = rng.integers(-128, 128, (rows, size)).astype(np.int8)
     if row.endswith("fma"):
-        return {"float": Timer(write_module(write_float_layer(shape), row), floats)}
-    codes = rng.integers(-128, 128, shape[:2]).astype(np.int8)
-    return {kind: Timer(write_module(write_layer(shape, kind), row),
-                        floats if KINDS[kind][2] else codes) for kind in kinds}
+        y = np.empty((rows, outputs), np.float32)
+        return {"float": ObjectTimer(write_float_layer(shape), row, floats, y)}
+    y = np.empty((rows, outputs), np.int8)
+    return {kind: ObjectTimer(write_layer(shape, kind), row, floats if KINDS[kind][2] else codes, y)
+            for kind in kinds}
 
 
 def time_layers(timers, limit, rounds):
@@ -214,10 +235,6 @@ def describe_layer(shape, row, kind, seconds, possible):
 
 
 def run(options):
-    import linear
-    import qtx
-
-    linear.keep_freed_memory()
     shapes, decode = (QUICK_SHAPES, QUICK_DECODE) if options.quick else (SHAPES, DECODE)
     names = [name for name in ROWS if not options.isa or name.startswith(options.isa)]
     rows = []
@@ -232,7 +249,7 @@ def run(options):
         for shape, kinds in jobs:
             try:
                 rows += measure(shape, name, kinds, options)
-            except (qtx.CompileError, qtx.RunError) as error:
+            except (models.CompileError, RuntimeError) as error:
                 rows.append({"isa": name, "shape": list(shape), "missing": str(error)})
             print(f"  {name} {'x'.join(map(str, shape))}", flush=True)
     return {"rows": rows}
