@@ -78,7 +78,7 @@ def write_layer(shape, kind):
       %b = arith.constant dense<0.5> : {b}"""
     quantize = f"%q = qtx.quantize %x to {quant} : {x} -> {code}" if quantizes else ""
     block = f"block {block}" if block else ""
-    # As recipes write it: the scale of outliers is a multiple of the other.
+    # The scale of outliers is a multiple of the other, as recipes have it where that costs little.
     join = "integer_join" if groups is not None and groups < 0 else ""
     return constants, f"""
         {quantize}

@@ -43,7 +43,7 @@ AffineParameters chooseZeroPoint(Range range, bool isSymmetric, float scale);
 /// Makes the scale of one of two groups larger so that one is an integer
 /// multiple of the other, and sums of both join in integers. `counts` are their
 /// channels: of the two ways that is taken which adds less to the squared
-/// error.
+/// error, and none where that is more than a fiftieth.
 void alignScales(llvm::MutableArrayRef<AffineParameters> parameters,
                  llvm::ArrayRef<int64_t> counts);
 

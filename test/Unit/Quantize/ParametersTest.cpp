@@ -138,6 +138,13 @@ TEST(Parameters, AlignsScales) {
   EXPECT_EQ(many[1].scale, 1.5f);
 }
 
+TEST(Parameters, LeavesScalesWhereErrorsWouldGrow) {
+  AffineParameters half[] = {{1.0f, 0}, {2.5f, 0}};
+  alignScales(half, {10, 10});
+  EXPECT_EQ(half[0].scale, 1.0f);
+  EXPECT_EQ(half[1].scale, 2.5f);
+}
+
 TEST(Parameters, LeavesScalesThatAreFarApart) {
   AffineParameters far[] = {{1e-10f, 0}, {1e30f, 0}};
   alignScales(far, {2, 2});
