@@ -67,7 +67,7 @@ void qtx::alignScales(llvm::MutableArrayRef<AffineParameters> parameters,
   double withFine = ofFine * std::pow(ratio / less, 2) + ofCoarse;
   double withCoarse = ofFine + ofCoarse * std::pow(more / ratio, 2);
   bool growsFine = withFine < withCoarse;
-  // With a tenth more, the worst of 2000 sentences loses half as much again.
+  // Beyond it the worst results suffer: docs/Recipes.md has figures.
   constexpr double kMaxGrowth = 1.02;
   if (std::min(withFine, withCoarse) > kMaxGrowth * (ofFine + ofCoarse))
     return;
