@@ -196,6 +196,25 @@ def test_opt_levels(opt_level):
     np.testing.assert_array_equal(y, grouped_linear(x, weight, groups, weight_scale, bias))
 
 
+@pytest.mark.parametrize("sizes", [(33, 48, 34), (64, 64), (97, 1, 1)])
+def test_quantize_in_groups(sizes):
+    """Each group is a run of columns with a tail, or too short for one."""
+    rng, width = np.random.default_rng(1), sum(sizes)
+    scales, zero_points = rng.uniform(0.01, 0.1, len(sizes)).astype(np.float32), rng.integers(-128, 128, len(sizes))
+    parameters = ", ".join(f"{s:.9e}:{z}" for s, z in zip(scales, zero_points))
+    code = f"tensor<?x{width}xi8>"
+    module = qtx.compile_ir(f"""
+      func.func @main(%x: tensor<?x{width}xf32>) -> {code} {{
+        %q = qtx.quantize %x to !qtx.grouped<i8:f32, axis=-1, {list(sizes)}, {{{parameters}}}>
+            : tensor<?x{width}xf32> -> {code}
+        return %q : {code}
+      }}""", fast=True)
+    x = (8 * rng.standard_normal((5, width))).astype(np.float32)
+    x[0, ::7], x[1, ::5], x[2, ::3] = np.nan, np.inf, -np.inf
+    (codes,) = module.run("main", x)
+    np.testing.assert_array_equal(codes, quantize(x, np.repeat(scales, sizes), np.repeat(zero_points, sizes)))
+
+
 @functools.lru_cache(maxsize=None)
 def compile_quantize():
     return qtx.compile_ir("""

@@ -40,8 +40,9 @@ def Qtx_LinearOp : Qtx_QuantizableOp<"linear", [AttrSizedOperandSegments,
     With `integer_join` the segments join in int32 instead: `r = fma(f32(sum m_k *
     acc_k), s_x * s_w, bias)`, where `s_x` is the smallest scale of `x` and `m_k` the
     multiple of it that the scale of segment `k` is. The scales are static and, from
-    the smallest to the largest, integer multiples of each other, up to a relative error
-    of 2^-21; the weight has no blocks (two-level scales with integer factors, Dai et al. 2021, section 4).
+    the smallest to the largest, integer multiples of each other, up to a relative
+    error of 2^-21; the weight has no blocks (scales with integer factors: VS-Quant,
+    Dai et al. 2021).
 
     Float `x` with integer `weight` computes with dequantized weights.
 
