@@ -48,7 +48,7 @@ def make_model(nodes, is_dynamic):
             constants.append(numpy_helper.from_array(np.int64(size), f"sizes{index}"))
         sizes = "sizes" if is_dynamic else f"sizes{index}"
         made.append(helper.make_node(
-            "Resize", ["x", "", "", sizes], [f"y{index}"], axes=[2, 3], **options))
+            "Resize", ["x", "", "", sizes], [f"y{index}"], axes=[2, -1], **options))
         outputs.append(helper.make_tensor_value_info(f"y{index}", TensorProto.FLOAT, [None] * 4))
     graph = helper.make_graph(made, "resize", inputs, outputs, constants)
     return helper.make_model(graph, ir_version=9, opset_imports=[helper.make_opsetid("", 19)])

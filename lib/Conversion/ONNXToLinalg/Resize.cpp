@@ -127,7 +127,9 @@ static FailureOr<SmallVector<ResizedAxis>> getAxes(NodeLowering &b) {
   Type type = isa<FloatType>(element) ? getComputeElement(element)
                                       : Type(b.getF32Type());
   SmallVector<ResizedAxis> result;
-  for (auto [at, axis] : llvm::enumerate(*axes)) {
+  for (auto [at, given] : llvm::enumerate(*axes)) {
+    // Counted from the end where negative; scales follow the order given.
+    int64_t axis = given < 0 ? given + b.input(0).rank() : given;
     auto scale = scales.empty() ? std::nullopt : std::optional(scales[at]);
     result.push_back(getAxis(b, axis, type, scale));
     if (!roi.empty()) {

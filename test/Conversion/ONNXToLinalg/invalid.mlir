@@ -61,7 +61,7 @@ func.func @resize_to_other_rank(%x: tensor<4x5xf32>) -> tensor<1x4x9xf32> {
 // How wide the kernel is follows from the sizes.
 // expected-error-re@+1 {{unsupported operators:{{.*}}Resize: 'antialias' of a dynamic size (y)}}
 func.func @antialias(%x: !x) -> tensor<4x5xf32> {
-  %0 = onnx.node "Resize"(%x) attributes {axes = [0 : si64], mode = "linear", antialias = 1 : si64} : (!x) -> tensor<4x5xf32> loc("y")
+  %0 = onnx.node "Resize"(%x) attributes {axes = [-2 : si64], mode = "linear", antialias = 1 : si64} : (!x) -> tensor<4x5xf32> loc("y")
   return %0 : tensor<4x5xf32>
 }
 
