@@ -10,6 +10,7 @@ and softmax lie within the bounds of docs/Numerics.md, section 14.
 
 import functools
 import os
+import re
 
 import numpy as np
 import pytest
@@ -394,6 +395,135 @@ def test_any_number_of_rows(width):
     expected, bound = layer_norm_reference(
         table[ids], np.ones(width), np.zeros(width), float(np.float32(1e-5)))
     assert np.all(np.abs(whole[0] - expected) <= bound)
+
+
+#===-- In place ---------------------------------------------------------------===#
+
+# Fewer rows than take turns, the fewest that do, and more.
+COUNTS = (1, 2, 3, 4, 5, 6, 7, 9)
+
+
+def compile_in_place(body, results, width, rows="?", inputs=1, places=1):
+    """The function `body` of `%p0` and so on: the arguments with their columns reversed, which
+    are not joined with it. `places` outputs take the place of these."""
+    row = f"tensor<{rows}x{width}xf32>"
+    arguments = ", ".join(f"%x{i}: {row}" for i in range(inputs))
+    reversals = "".join(f"%p{i} = qtx.permute %x{i} by %o : ({row}, tensor<{width}xi32>) -> {row}\n"
+                        for i in range(inputs))
+    text = qtx.run_passes(f"""
+      func.func @main({arguments}) -> ({", ".join(type for _, type in results)}) {{
+        %o = arith.constant dense<{list(range(width))[::-1]}> : tensor<{width}xi32>
+        {reversals}
+        {body}
+        return {", ".join(name for name, _ in results)} : {", ".join(type for _, type in results)}
+      }}""", ROWS)
+    ins, outs = re.findall(r"qtx.rows ins\((.*?) :.*outs\((.*?) :", text)[-1]
+    shared = set(ins.split(", ")) & set(outs.split(", "))
+    assert len(shared) == places, text
+    return qtx.compile_ir(text, opt_level=2)
+
+
+def norm_pair(width, rows="?"):
+    row = f"tensor<{rows}x{width}xf32>"
+    gamma = np.float32(np.linspace(-2, 3, width))
+    module = compile_in_place(f"""
+        %g = arith.constant dense<{[float(value) for value in gamma]}> : tensor<{width}xf32>
+        %y = qtx.layer_norm %p0 epsilon 1.0e-5 : ({row}) -> {row}
+        %z = qtx.layer_norm %p0 gamma(%g) epsilon 1.0e-5 : ({row}, tensor<{width}xf32>) -> {row}""",
+        [("%y", row), ("%z", row)], width, rows)
+    return module, gamma
+
+
+@pytest.mark.parametrize("width", [1, 7, 16, 17, 384, 385])
+def test_pair_of_norms_in_place(width):
+    dynamic, gamma = norm_pair(width)
+    for count in COUNTS:
+        x = np.float32(np.random.default_rng(count).standard_normal((count, width)) * 3 + 1)
+        argument = x.copy()
+        results = dynamic.run("main", argument)
+        np.testing.assert_array_equal(argument, x)
+        for result, factor in zip(results, (np.ones(width), gamma)):
+            expected, bound = layer_norm_reference(
+                x[:, ::-1], factor, np.zeros(width), float(np.float32(1e-5)))
+            assert np.all(np.abs(result - expected) <= bound)
+        # A known number of rows is no other computation.
+        for known, result in zip(norm_pair(width, count)[0].run("main", x), results):
+            np.testing.assert_array_equal(known, result)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_special_values_stay_in_their_row(value):
+    module, _ = norm_pair(17)
+    for count in COUNTS:
+        x = np.float32(np.random.default_rng(count).standard_normal((count, 17)))
+        clean = module.run("main", x)
+        for i in range(count):
+            special = x.copy()
+            special[i, 5] = value
+            for before, after in zip(clean, module.run("main", special)):
+                assert np.isnan(after[i]).all()
+                np.testing.assert_array_equal(np.delete(after, i, 0), np.delete(before, i, 0))
+
+
+@pytest.mark.parametrize("width", [1, 17, 385])
+def test_kept_values_in_place(width):
+    """Exponentials are kept for the last pass, which reads the input as well."""
+    row = f"tensor<?x{width}xf32>"
+    body = f"""
+        %s = qtx.softmax {{0}} : {row}
+        %y = qtx.add %s, {{0}} : ({row}, {row}) -> {row}"""
+    in_place = compile_in_place(body.format("%p0"), [("%y", row)], width)
+    _, apart = compile_both(f"""
+      func.func @main(%x: {row}) -> {row} {{
+        {body.format("%x")}
+        return %y : {row}
+      }}""")
+    for count in COUNTS:
+        x = np.float32(np.random.default_rng(count).standard_normal((count, width)))
+        (found,) = in_place.run("main", x)
+        np.testing.assert_array_equal(found, apart.run("main", x[:, ::-1].copy())[0])
+        # Sums in fp32, of differences that round as `x` does.
+        np.testing.assert_allclose((found - x[:, ::-1]).sum(-1), 1, atol=width * 2 * U)
+
+
+@pytest.mark.parametrize("width", [1, 17, 384])
+def test_results_of_every_pass_in_place(width):
+    """What an early pass knows and what the last one writes take the places of both inputs."""
+    row, codes = f"tensor<?x{width}xf32>", f"tensor<?x{width}xi8>"
+    module = compile_in_place(f"""
+        %s = qtx.add %p0, %p1 : ({row}, {row}) -> {row}
+        %y = qtx.layer_norm %s epsilon 1.0e-5 : ({row}) -> {row}
+        %q, %d, %z = qtx.dynamic_quantize %y to !qtx.grouped<i8:f32, axis=-1, [{width}], ?>
+            : ({row}) -> ({codes}, tensor<?x1xf32>, tensor<?x1xi32>)""",
+        [("%s", row), ("%y", row), ("%q", codes), ("%d", "tensor<?x1xf32>"), ("%z", "tensor<?x1xi32>")],
+        width, inputs=2, places=2)
+    for count in COUNTS:
+        a, b = np.float32(np.random.default_rng(count).standard_normal((2, count, width)))
+        s, y, q, scale, zero_point = module.run("main", a, b)
+        np.testing.assert_array_equal(s, (a + b)[:, ::-1])
+        expected, bound = layer_norm_reference(s, np.ones(width), np.zeros(width), float(np.float32(1e-5)))
+        assert np.all(np.abs(y - expected) <= bound)
+        # Half a step, and as much again for what the scale and the quotient round.
+        assert np.all(np.abs((q - zero_point) * scale - y) <= scale)
+
+
+@pytest.mark.parametrize("width", [1, 17, 384])
+def test_kept_values_of_several_passes(width):
+    """The place of a result keeps a value until the last pass that reads it."""
+    row, codes = f"tensor<?x{width}xf32>", f"tensor<?x{width}xi8>"
+    reference, fast = compile_both(f"""
+      func.func @main(%x: {row}) -> ({row}, {codes}, tensor<?x1xf32>, tensor<?x1xi32>) {{
+        %g = qtx.gelu %x : ({row}) -> {row}
+        %y = qtx.rms_norm %g epsilon 1.0e-5 : ({row}) -> {row}
+        %q, %d, %z = qtx.dynamic_quantize %y to !qtx.grouped<i8:f32, axis=-1, [{width}], ?>
+            : ({row}) -> ({codes}, tensor<?x1xf32>, tensor<?x1xi32>)
+        return %y, %q, %d, %z : {row}, {codes}, tensor<?x1xf32>, tensor<?x1xi32>
+      }}""")
+    x = np.float32(np.random.default_rng(width).standard_normal((5, width)))
+    y, q, scale, zero_point = fast.run("main", x)
+    # As in `test_rms_norm`, of both.
+    np.testing.assert_allclose(y, reference.run("main", x)[0], rtol=2 * (width + 8) * U)
+    assert np.all(np.abs((q - zero_point) * scale - y) <= scale)
 
 
 @pytest.mark.parametrize("width", [1, 3, 17, 40])

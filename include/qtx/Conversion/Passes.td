@@ -102,7 +102,10 @@ def QtxFuseRowsPass : Pass<"qtx-fuse-rows"> {
     Where a `qtx.rows` reads what another one over the same rows computes, both become
     one: a residual sum, the normalisation behind it and the quantization behind that
     pass over the data once. What others read too stays a result. Two
-    normalisations of one value share its mean and variance.
+    normalisations of one value become one operation, too, and share its mean and
+    variance.
+
+    Outputs take the places of inputs that nothing else reads.
   }];
 }
 
@@ -113,8 +116,9 @@ def QtxExpandRowsPass : Pass<"qtx-expand-rows", "::mlir::ModuleOp"> {
     pass over the columns for each reduction that depends on another and one to
     write. Each pass holds what it needs; a value of an earlier pass is computed
     again where that is cheap, and else kept in an output or in a buffer. Where none
-    is kept, one loop over the columns has the passes of a row and of the rows behind
-    it; rows of large tables are prefetched.
+    is kept, one loop over the columns has the passes of a row and of rows behind
+    it, between which lie rows whose sums are added up meanwhile; rows of large tables
+    are prefetched.
 
     Vectors have `vector-bits` bits, or what the features of the target allow; the last
     columns are masked. On memrefs whose columns are not dense it fails.

@@ -53,6 +53,10 @@ static constexpr unsigned kMaxTouchedRows = 1024;
 /// Tables of no more bytes stay in a cache.
 static constexpr int64_t kMaxCachedTable = int64_t(1) << 20;
 
+/// Fewer rows come one after the other: the first ones of many that take turns
+/// have passes of their own.
+static constexpr int64_t kMinRowsInTurns = 4;
+
 /// The largest row that is kept on the stack.
 static constexpr int64_t kMaxStackRow = 8192;
 
@@ -248,11 +252,14 @@ private:
     }
   }
 
+  /// Only the last pass writes where no pass may read any more.
   std::optional<unsigned>
   findFreeOutput(Value value, const llvm::SmallDenseSet<unsigned> &taken) {
     for (auto [number, yielded] : llvm::enumerate(op.getYield()->getOperands()))
       if (!taken.contains(number) && yielded.getType().isF32() &&
-          op.getOutputMap(number).isPermutation() && !op.getColumnsOf(number) &&
+          !isInPlace(number) && op.getOutputMap(number).isPermutation() &&
+          !op.getColumnsOf(number) &&
+          analysis.getLevel(yielded) + 1 == analysis.getNumPasses() &&
           analysis.getLevel(yielded) > analysis.getLevel(value))
         return number;
     return std::nullopt;
@@ -328,10 +335,7 @@ private:
   void emitRows(Value begin, Value end, function_ref<void(Value)> setRow) {
     if (analysis.getNumPasses() > 1 && analysis.getKept().empty())
       return emitRowsInTurns(begin, end, setRow);
-    auto loop = scf::ForOp::create(builder, begin, end, one);
-    builder.setInsertionPointToStart(loop.getBody());
-    setRow(loop.getInductionVar());
-    emitRow();
+    emitRowByRow(begin, end, setRow);
   }
 
   void emitRow() {
@@ -372,33 +376,136 @@ private:
   };
 
   /// One loop over the columns runs the last pass of a row beside the passes
-  /// before of the rows behind: a row alone would wait for its sums between
-  /// passes. The last rows come again where there is none behind, and what
-  /// becomes of that does not count.
+  /// before of rows behind: a row alone would wait for its sums between passes.
+  /// Every other row of these is in a pass; those between have their sums added
+  /// up and what follows from them computed, for which nothing waits. The last
+  /// rows come again where there is none behind, and what becomes of that does
+  /// not count.
   void emitRowsInTurns(Value begin, Value end,
                        function_ref<void(Value)> setRow) {
-    Value isSome =
-        arith::CmpIOp::create(builder, arith::CmpIPredicate::ult, begin, end);
-    auto guard = scf::IfOp::create(builder, isSome, /*withElseRegion=*/false);
-    builder.setInsertionPointToStart(guard.thenBlock());
+    Value count = arith::SubIOp::create(builder, end, begin);
+    Value areMany = arith::CmpIOp::create(
+        builder, arith::CmpIPredicate::sge, count,
+        arith::ConstantIndexOp::create(builder, kMinRowsInTurns));
+    auto branch = scf::IfOp::create(builder, areMany, /*withElseRegion=*/true);
+    builder.setInsertionPointToStart(branch.elseBlock());
+    emitRowByRow(begin, end, setRow);
+    builder.setInsertionPointToStart(branch.thenBlock());
     RowRange rows = {begin, end, arith::SubIOp::create(builder, end, one),
                      setRow};
     touchTables(rows);
     auto loop = scf::ForOp::create(builder, begin, end, one, startRows(rows));
     builder.setInsertionPointToStart(loop.getBody());
-    SmallVector<Stage, 0> stages =
-        enterStages(rows, loop.getInductionVar(), loop.getRegionIterArgs());
-    emitPasses(stages);
+    scf::YieldOp::create(builder, emitTurn(rows, loop.getInductionVar(),
+                                           loop.getRegionIterArgs()));
+  }
+
+  void emitRowByRow(Value begin, Value end, function_ref<void(Value)> setRow) {
+    OpBuilder::InsertionGuard guard(builder);
+    auto loop = scf::ForOp::create(builder, begin, end, one);
+    builder.setInsertionPointToStart(loop.getBody());
+    setRow(loop.getInductionVar());
+    emitRow();
+  }
+
+  /// How far behind the row in the last pass that one is which enters the pass
+  /// `level`.
+  unsigned getDistance(unsigned level) {
+    return 2 * (analysis.getNumPasses() - 1 - level);
+  }
+
+  /// The passes of one iteration; returns what the next one has to know.
+  SmallVector<Value> emitTurn(const RowRange &rows, Value number,
+                              ValueRange known) {
+    unsigned numPasses = analysis.getNumPasses();
+    SmallVector<Stage, 0> stages = {enterStage(rows, number, 0, known)};
+    SmallVector<SmallVector<Value>> ready(numPasses), earlier(numPasses);
+    for (unsigned level = 1; level < numPasses; ++level) {
+      stages.push_back(enterStage(rows, number, level, known));
+      startRowBehind(rows, number, getDistance(level) + 1);
+      takeCarried(level - 1, known);
+      Pass before = getPass(level - 1);
+      SmallVector<Value> sums = take(known, before.reductions.size());
+      finishSums(before, sums);
+      emitUniform(level);
+      ready[level] = getCarried(level);
+    }
+    if (hasLargeTable()) {
+      startRowBehind(rows, number, getDistance(0) + kRowsAhead);
+      loadUniform();
+      rowAhead = row;
+    }
+    SmallVector<Value> sums = sumUp(stages);
     rowAhead = Row();
-    SmallVector<Value> carried;
-    for (unsigned level = 1; level < stages.size(); ++level) {
-      row = stages[level - 1].row;
-      appendSums(level, carried);
+    SmallVector<Value> next;
+    ValueRange left = sums;
+    for (unsigned level = 1; level < numPasses; ++level) {
+      Stage &stage = stages[level - 1];
+      row = stage.row;
+      llvm::append_range(next, ready[level]);
+      llvm::append_range(next, getCarried(level - 1));
+      llvm::append_range(next, take(left, stage.pass.reductions.size()));
     }
     row = stages.back().row;
-    emitUniform(stages.size());
+    finishSums(stages.back().pass, llvm::to_vector(left));
+    emitUniform(numPasses);
     storeUniform();
-    scf::YieldOp::create(builder, carried);
+    return next;
+  }
+
+  /// The passes that the first rows have behind them when the loop starts;
+  /// returns what its first iteration has to know.
+  SmallVector<Value> startRows(const RowRange &rows) {
+    SmallVector<Value> known;
+    for (unsigned level = 1; level < analysis.getNumPasses(); ++level) {
+      startRowBehind(rows, rows.begin, getDistance(level));
+      emitPassesBefore(level);
+      llvm::append_range(known, getCarried(level));
+      startRowBehind(rows, rows.begin, getDistance(level) + 1);
+      emitPassesBefore(level - 1);
+      llvm::append_range(known, getCarried(level - 1));
+      Stage stage = {getPass(level - 1), row};
+      llvm::append_range(known, sumUp(stage));
+    }
+    return known;
+  }
+
+  /// The row that enters the pass `level`.
+  Stage enterStage(const RowRange &rows, Value number, unsigned level,
+                   ValueRange &known) {
+    startRowBehind(rows, number, getDistance(level));
+    takeCarried(level, known);
+    return {getPass(level), row};
+  }
+
+  /// The uniform values of a row that are known after `level` passes, and not
+  /// before the first.
+  SmallVector<Value> listCarried(unsigned level) {
+    SmallVector<Value> values;
+    for (Operation &nested : op.getBody().front().without_terminator())
+      if (nested.getNumResults() == 1) {
+        Value value = nested.getResult(0);
+        if (analysis.isUniform(value) && analysis.getLevel(value) > 0 &&
+            analysis.getLevel(value) <= level)
+          values.push_back(value);
+      }
+    return values;
+  }
+  SmallVector<Value> getCarried(unsigned level) {
+    return llvm::map_to_vector(listCarried(level), [&](Value value) {
+      return row.scalars.lookup(value);
+    });
+  }
+  void takeCarried(unsigned level, ValueRange &known) {
+    loadUniform();
+    emitUniform(0);
+    SmallVector<Value> values = listCarried(level);
+    row.scalars.map(values, take(known, values.size()));
+  }
+  static SmallVector<Value> take(ValueRange &values, size_t count) {
+    auto first = llvm::to_vector(values.take_front(count));
+    values = values.drop_front(count);
+    return first;
   }
 
   /// Starts with the row that comes `distance` behind another one.
@@ -407,43 +514,6 @@ private:
         builder, number, arith::ConstantIndexOp::create(builder, distance));
     row = Row();
     rows.setRow(arith::MinUIOp::create(builder, behind, rows.last));
-  }
-
-  /// The passes that the first rows have behind them when the loop starts;
-  /// returns their sums.
-  SmallVector<Value> startRows(const RowRange &rows) {
-    SmallVector<Value> sums;
-    for (unsigned level = 1; level < analysis.getNumPasses(); ++level) {
-      startRowBehind(rows, rows.begin, analysis.getNumPasses() - 1 - level);
-      emitPassesBefore(level);
-      appendSums(level, sums);
-    }
-    return sums;
-  }
-
-  /// One row for each pass, the first one for the last; sums of the passes
-  /// before are in `sums`.
-  SmallVector<Stage, 0> enterStages(const RowRange &rows, Value number,
-                                    ValueRange sums) {
-    SmallVector<Stage, 0> stages;
-    unsigned lastPass = analysis.getNumPasses() - 1;
-    for (unsigned level = 0; level <= lastPass; ++level) {
-      startRowBehind(rows, number, lastPass - level);
-      for (RowReduceOp reduction : getReductionsBefore(level)) {
-        row.scalars.map(reduction.getY(), sums.front());
-        sums = sums.drop_front();
-      }
-      loadUniform();
-      for (unsigned known = 0; known <= level; ++known)
-        emitUniform(known);
-      stages.push_back({getPass(level), row});
-    }
-    if (hasLargeTable()) {
-      startRowBehind(rows, number, lastPass + kRowsAhead);
-      loadUniform();
-      rowAhead = row;
-    }
-    return stages;
   }
 
   bool isLargeTable(unsigned input) {
@@ -500,18 +570,9 @@ private:
                                /*localityHint=*/3, /*isDataCache=*/true);
   }
 
-  SmallVector<RowReduceOp> getReductionsBefore(unsigned level) {
-    SmallVector<RowReduceOp> reductions;
-    for (auto reduction : op.getBody().getOps<RowReduceOp>())
-      if (analysis.getLevel(reduction.getX()) < level)
-        reductions.push_back(reduction);
-    return reductions;
-  }
-
-  /// What the current row has to know when it enters the pass `level`.
-  void appendSums(unsigned level, SmallVectorImpl<Value> &sums) {
-    for (RowReduceOp reduction : getReductionsBefore(level))
-      sums.push_back(row.scalars.lookup(reduction.getY()));
+  /// Whether an output is where an input is.
+  bool isInPlace(unsigned output) {
+    return llvm::is_contained(op.getInputs(), op.getOutputs()[output]);
   }
 
   bool hasColumn(unsigned operand) {
@@ -563,9 +624,11 @@ private:
     for (auto reduction : op.getBody().getOps<RowReduceOp>())
       if (analysis.getLevel(reduction.getX()) == level)
         pass.reductions.push_back(reduction);
+    // No pass reads what has been overwritten, nor does one come again.
+    bool isLast = level + 1 == analysis.getNumPasses();
     for (auto [number, yielded] : llvm::enumerate(op.getYield()->getOperands()))
       if (hasColumn(op.getInputs().size() + number) &&
-          analysis.getLevel(yielded) == level)
+          (isInPlace(number) ? isLast : analysis.getLevel(yielded) == level))
         pass.outputs.push_back(number);
     for (Value value : analysis.getKept())
       if (analysis.getLevel(value) == level)
@@ -578,18 +641,22 @@ private:
     Stage stage = {getPass(level), row};
     if (stage.pass.isEmpty())
       return;
-    emitPasses(stage);
+    SmallVector<Value> sums = sumUp(stage);
     row = stage.row;
+    finishSums(stage.pass, sums);
   }
 
-  /// Passes over different rows, beside each other.
-  void emitPasses(MutableArrayRef<Stage> stages) {
+  /// Passes over different rows, beside each other; returns a vector for each
+  /// of their sums.
+  SmallVector<Value> sumUp(ArrayRef<Stage> stages) {
     SmallVector<Value> sums;
-    for (Stage &stage : stages)
+    for (const Stage &stage : stages)
       for (RowReduceOp reduction : stage.pass.reductions)
-        sums.push_back(createIdentity(reduction.getKind()));
-    if (sums.empty() && columnRuns.areSeveral())
-      return emitRuns(stages);
+        sums.push_back(createIdentity(RowReduceOp(reduction).getKind()));
+    if (sums.empty() && columnRuns.areSeveral()) {
+      emitRuns(stages);
+      return sums;
+    }
     Value begin = zero;
     if (!sums.empty()) {
       SmallVector<Value> joint(sums);
@@ -603,16 +670,19 @@ private:
     }
     Value end = roundDown(lanes);
     sums = emitColumns(stages, begin, end, 1, sums, /*isMasked=*/false);
-    sums = emitColumns(stages, end, numColumns, 1, sums, /*isMasked=*/true);
-    auto sum = sums.begin();
-    for (Stage &stage : stages)
-      for (RowReduceOp reduction : stage.pass.reductions)
-        stage.row.scalars.map(reduction.getY(),
-                              reduceLanes(reduction.getKind(), *sum++));
+    return emitColumns(stages, end, numColumns, 1, sums, /*isMasked=*/true);
+  }
+
+  /// The sums of the current row, from vectors.
+  void finishSums(const Pass &pass, ArrayRef<Value> sums) {
+    for (auto [of, sum] : llvm::zip_equal(pass.reductions, sums)) {
+      RowReduceOp reduction = of;
+      row.scalars.map(reduction.getY(), reduceLanes(reduction.getKind(), sum));
+    }
   }
 
   /// A pass without sums over each run of columns.
-  void emitRuns(MutableArrayRef<Stage> stages) {
+  void emitRuns(ArrayRef<Stage> stages) {
     for (const ColumnRuns::Run &run : columnRuns.getRuns()) {
       currentRun = &run;
       int64_t rest = (run.end - run.begin) % lanes;
@@ -636,9 +706,9 @@ private:
 
   /// A loop over the columns from `begin` to `end`, `unroll` vectors at a time.
   /// Vectors that reach beyond the last column are masked.
-  SmallVector<Value> emitColumns(MutableArrayRef<Stage> stages, Value begin,
-                                 Value end, unsigned unroll,
-                                 ArrayRef<Value> sums, bool isMasked) {
+  SmallVector<Value> emitColumns(ArrayRef<Stage> stages, Value begin, Value end,
+                                 unsigned unroll, ArrayRef<Value> sums,
+                                 bool isMasked) {
     Value step = arith::ConstantIndexOp::create(builder, unroll * lanes);
     auto loop = scf::ForOp::create(builder, begin, end, step, sums);
     OpBuilder::InsertionGuard guard(builder);
@@ -657,7 +727,7 @@ private:
             arith::ConstantIndexOp::create(builder, i * lanes));
       if (!rowAhead.indices.empty() && !isMasked)
         prefetchTables(column, i);
-      for (Stage &stage : stages) {
+      for (const Stage &stage : stages) {
         size_t count = stage.pass.reductions.size();
         row = stage.row;
         emitVector(stage.pass, column, isMasked, known.take_front(count),
@@ -671,8 +741,8 @@ private:
   }
 
   /// One vector of columns.
-  void emitVector(Pass &pass, Value column, bool isMasked, ValueRange sums,
-                  SmallVectorImpl<Value> &updated) {
+  void emitVector(const Pass &pass, Value column, bool isMasked,
+                  ValueRange sums, SmallVectorImpl<Value> &updated) {
     vectors.clear();
     passLevel = pass.level;
     currentColumn = column;
@@ -684,11 +754,16 @@ private:
     }
     for (Value value : pass.kept)
       store(getVector(value), getKeptBuffer(value), getKeptIndices(value));
+    // All is read before an output overwrites it.
+    for (unsigned output : pass.outputs)
+      getVector(op.getYield()->getOperand(output));
     for (unsigned output : pass.outputs)
       storeOutput(output, getVector(op.getYield()->getOperand(output)));
-    for (auto [reduction, sum] : llvm::zip_equal(pass.reductions, sums))
+    for (auto [of, sum] : llvm::zip_equal(pass.reductions, sums)) {
+      RowReduceOp reduction = of;
       updated.push_back(
           accumulate(reduction.getKind(), getVector(reduction.getX()), sum));
+    }
   }
 
   //===--------------------------------------------------------------------===//

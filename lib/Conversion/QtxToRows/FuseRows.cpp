@@ -10,6 +10,7 @@
 #include "mlir/IR/Remarks.h"
 #include "mlir/Transforms/GreedyPatternRewriteDriver.h"
 #include "qtx/Conversion/QtxToRows/QtxToRows.h"
+#include "qtx/Dialect/Qtx/IR/KernelOps.h"
 #include "qtx/Dialect/Qtx/IR/RowOps.h"
 
 namespace qtx {
@@ -40,7 +41,8 @@ struct JointOperands {
   }
 };
 
-/// Joins `consumer` with `producer`, which computes its input `inputNumber`.
+/// Joins `consumer` with `producer`, which computes some of its inputs, or is
+/// another reader of one.
 class Joiner {
 public:
   Joiner(RowsOp producer, RowsOp consumer, PatternRewriter &rewriter)
@@ -224,6 +226,76 @@ struct FuseProducer : OpRewritePattern<RowsOp> {
   }
 };
 
+/// Whether all elements of `input` are read in their places.
+bool isReadInPlace(RowsOp op, OpOperand &input) {
+  unsigned number = input.getOperandNumber();
+  return op.isDpsInput(&input) && op.getInputMap(number).isIdentity() &&
+         !op.getIdsOf(number);
+}
+
+/// Rows before `later` that reduce what it reduces, too, and can be joined with
+/// it; or null.
+RowsOp findSibling(RowsOp later, PatternRewriter &rewriter) {
+  auto reduces = [](RowsOp op) {
+    return !op.getBody().getOps<RowReduceOp>().empty();
+  };
+  if (!reduces(later))
+    return nullptr;
+  for (OpOperand &input : later->getOpOperands()) {
+    if (!isReadInPlace(later, input))
+      continue;
+    for (OpOperand &use : input.get().getUses()) {
+      auto earlier = dyn_cast<RowsOp>(use.getOwner());
+      if (earlier && earlier != later && isReadInPlace(earlier, use) &&
+          reduces(earlier) && earlier->getBlock() == later->getBlock() &&
+          earlier->isBeforeInBlock(later) &&
+          Joiner(earlier, later, rewriter).canJoin())
+        return earlier;
+    }
+  }
+  return nullptr;
+}
+
+struct FuseSibling : OpRewritePattern<RowsOp> {
+  using OpRewritePattern::OpRewritePattern;
+
+  LogicalResult matchAndRewrite(RowsOp later,
+                                PatternRewriter &rewriter) const override {
+    RowsOp earlier = findSibling(later, rewriter);
+    if (!earlier)
+      return failure();
+    remark::passed(later.getLoc(),
+                   remark::RemarkOpts::name("fuse").category("qtx-fuse-rows"))
+        << remark::add("joined with rows that reduce the same values");
+    Joiner(earlier, later, rewriter).join();
+    return success();
+  }
+};
+
+/// The input in whose place `output` may be: its last reader is `op`. Null if
+/// there is none.
+Value findPlaceOf(RowsOp op, unsigned output) {
+  if (!op.getOutputMap(output).isIdentity() || op.getColumnsOf(output))
+    return {};
+  for (Value input : op.getInputs())
+    if (input.getType() == op.getOutputs()[output].getType() &&
+        !llvm::is_contained(op.getOutputs(), input) &&
+        canBecomeDestination(input, op) &&
+        llvm::all_of(input.getUses(), [&](OpOperand &use) {
+          return use.getOwner() != op || isReadInPlace(op, use);
+        }))
+      return input;
+  return {};
+}
+
+/// Outputs take the places of inputs where they can: fewer lines pass through
+/// the caches.
+void reuseInputs(RowsOp op) {
+  for (unsigned i = 0; i < op.getOutputs().size(); ++i)
+    if (Value place = findPlaceOf(op, i))
+      op.getOutputsMutable()[i].set(place);
+}
+
 struct QtxFuseRowsPass : qtx::impl::QtxFuseRowsPassBase<QtxFuseRowsPass> {
   void runOnOperation() override {
     // Sizes of what a producer computes would count as readers of it.
@@ -238,12 +310,13 @@ struct QtxFuseRowsPass : qtx::impl::QtxFuseRowsPassBase<QtxFuseRowsPass> {
     config.setUseTopDownTraversal();
     if (failed(
             applyPatternsGreedily(getOperation(), std::move(patterns), config)))
-      signalPassFailure();
+      return signalPassFailure();
+    getOperation()->walk(reuseInputs);
   }
 };
 
 } // namespace
 
 void qtx::populateFuseRowsPatterns(RewritePatternSet &patterns) {
-  patterns.add<FuseProducer>(patterns.getContext());
+  patterns.add<FuseProducer, FuseSibling>(patterns.getContext());
 }

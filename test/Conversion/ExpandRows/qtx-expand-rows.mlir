@@ -4,26 +4,45 @@
 #column = affine_map<(b, c) -> (c)>
 
 // One pass over the columns for the sum, with four sums at a time, and one to
-// write, both in one loop: the first for the row behind, or the last one again.
-// The first row has its sum before. The cheap subtraction is not kept.
+// write, both in one loop: the first for the row after the next one, or the last one
+// again. The sums of the next row are added up meanwhile. The first row has its sum
+// before, the second one its vectors. The cheap subtraction is not kept.
 // CHECK-LABEL: func @two_passes(
 // CHECK-SAME: %[[X:.*]]: memref<?x128xf32>, %{{.*}}: memref<128xf32>, %[[Y:.*]]: memref<?x128xf32>)
 // CHECK-NOT: memref.alloc
 // CHECK: %[[ROWS:.*]] = memref.dim %[[X]]
-// CHECK: scf.if
+// CHECK: %[[MANY:.*]] = arith.cmpi sge, %[[ROWS]], %c4
+// CHECK: scf.if %[[MANY]] {
 // CHECK: %[[LAST:.*]] = arith.subi %[[ROWS]], %c1
 // CHECK: scf.for %{{.*}} iter_args({{.*}}) -> (vector<16xf32>, vector<16xf32>, vector<16xf32>, vector<16xf32>)
 // CHECK-NOT: vector.store
+// CHECK: vector.load %[[X]][%c0,
 // CHECK: %[[FIRST:.*]] = vector.extract
-// CHECK: scf.for %[[ROW:.*]] = %c0 to %[[ROWS]] step %c1 iter_args(%{{.*}} = %[[FIRST]]) -> (f32)
-// CHECK: %[[NEXT:.*]] = arith.addi %[[ROW]], %c1
+// CHECK: %[[SECOND:.*]] = arith.minui %[[LAST]], %c1
+// CHECK: scf.for %{{.*}} iter_args({{.*}}) -> (vector<16xf32>, vector<16xf32>, vector<16xf32>, vector<16xf32>)
+// CHECK: vector.load %[[X]][%[[SECOND]],
+// CHECK-NOT: vector.{{store|shuffle|extract}}
+// CHECK: scf.for %[[ROW:.*]] = %c0 to %[[ROWS]] step %c1 iter_args(%[[OWN_SUM:.*]] = %[[FIRST]], %[[BETWEEN:.*]] = %{{.*}}) -> (f32, vector<16xf32>)
+// CHECK: %[[NEXT:.*]] = arith.addi %[[ROW]], %c2
 // CHECK: %[[BEHIND:.*]] = arith.minui %[[NEXT]], %[[LAST]]
+// CHECK: %[[OWN:.*]] = arith.minui %[[ROW]], %[[LAST]]
+// CHECK: vector.shuffle %[[BETWEEN]], %[[BETWEEN]]
+// CHECK: %[[SUM:.*]] = vector.extract
 // CHECK: scf.for %{{.*}} iter_args({{.*}}) -> (vector<16xf32>, vector<16xf32>, vector<16xf32>, vector<16xf32>)
 // CHECK: vector.load %[[X]][%[[BEHIND]],
-// CHECK: vector.load %[[X]][%[[OWN:.*]],
-// CHECK: arith.subf
+// CHECK: vector.load %[[X]][%[[OWN]],
+// CHECK: %[[KNOWN:.*]] = vector.broadcast %[[OWN_SUM]]
+// CHECK: arith.subf %{{.*}}, %[[KNOWN]]
 // CHECK: vector.store %{{.*}}, %[[Y]][%[[OWN]],
-// CHECK: scf.yield %{{.*}} : f32
+// CHECK-NOT: vector.{{shuffle|extract}}
+// CHECK: scf.yield %[[SUM]], %{{.*}} : f32, vector<16xf32>
+// Fewer rows come one after the other.
+// CHECK: } else {
+// CHECK: scf.for %[[ROW:.*]] = %c0 to %[[ROWS]] step %c1 {
+// CHECK: vector.load %[[X]][%[[ROW]],
+// CHECK: vector.extract
+// CHECK: vector.load %[[X]][%[[ROW]],
+// CHECK: vector.store %{{.*}}, %[[Y]][%[[ROW]],
 // CHECK-NOT: vector.mask
 func.func @two_passes(%x: memref<?x128xf32>, %g: memref<128xf32>, %y: memref<?x128xf32>) {
   qtx.rows ins(%x, %g : memref<?x128xf32>, memref<128xf32>) outs(%y : memref<?x128xf32>) maps [#full, #column, #full] {
@@ -180,7 +199,7 @@ func.func @scattered(%x: memref<?x24xf32>, %p: memref<24xi32>, %y: memref<?x24xf
 // CHECK-NEXT: memref.prefetch %[[BYTES]][%{{.*}}, %c63], read
 // CHECK-NOT: memref.prefetch
 // CHECK: scf.for %[[ROW:[a-z0-9_]+]] = %c0
-// CHECK: arith.addi %[[ROW]], %c5
+// CHECK: arith.addi %[[ROW]], %c6
 // CHECK: memref.prefetch %[[BYTES]]
 // CHECK-NOT: memref.prefetch %[[BYTES]]
 func.func @tables(%i: memref<?xi64>, %t: memref<9000x64xf32>, %b: memref<30000x64xi8>, %s: memref<100x64xf32>, %y: memref<?x64xf32>) {
@@ -268,6 +287,106 @@ func.func @no_integers(%x: memref<?xf32>, %y: memref<?xi32>) {
     %1 = arith.minnumf %0, %high : f32
     %r = arith.fptosi %1 : f32 to i32
     qtx.yield %r : i32
+  }
+  return
+}
+
+// -----
+
+// An output in the place of an input keeps nothing: the input is read again.
+#full = affine_map<(b, c) -> (b, c)>
+// CHECK-LABEL: func @kept_in_place(
+// CHECK-SAME: %[[X:.*]]: memref<?x32xf32>)
+// CHECK: %[[BUFFER:.*]] = memref.alloca() : memref<32xf32>
+// CHECK: vector.load %[[X]]
+// CHECK-NOT: vector.store {{.*}}, %[[X]]
+// CHECK: vector.store %{{.*}}, %[[BUFFER]]
+// CHECK: vector.load %[[BUFFER]]
+// CHECK: vector.load %[[X]]
+// CHECK: vector.store {{.*}}, %[[X]]
+func.func @kept_in_place(%x: memref<?x32xf32>) {
+  qtx.rows ins(%x : memref<?x32xf32>) outs(%x : memref<?x32xf32>) maps [#full, #full] {
+  ^bb0(%a: f32):
+    %0 = arith.mulf %a, %a : f32
+    %1 = arith.mulf %0, %a : f32
+    %2 = arith.mulf %1, %a : f32
+    %3 = arith.mulf %2, %a : f32
+    %4 = arith.mulf %3, %a : f32
+    %5 = arith.mulf %4, %a : f32
+    %6 = arith.mulf %5, %a : f32
+    %sum = qtx.row_reduce sum %6 : f32
+    %7 = arith.divf %6, %sum : f32
+    %8 = arith.addf %7, %a : f32
+    qtx.yield %8 : f32
+  }
+  return
+}
+
+// -----
+
+// The sum is known in the first pass, but written in the last one: both passes read
+// what lies there. All is read before something is written.
+#full = affine_map<(b, c) -> (b, c)>
+// CHECK-LABEL: func @early_in_place(
+// CHECK-SAME: %[[X:.*]]: memref<?x16xf32>, %[[R:.*]]: memref<?x16xf32>)
+// CHECK-NOT: vector.store
+// CHECK: scf.for %{{.*}} iter_args(%{{.*}}, %{{.*}}) -> (f32, vector<16xf32>)
+// CHECK: vector.load %[[X]]
+// CHECK-NEXT: vector.load %[[R]]
+// CHECK-NEXT: arith.addf
+// CHECK-NEXT: arith.addf
+// CHECK-NEXT: vector.load %[[X]]
+// CHECK-NEXT: vector.load %[[R]]
+// CHECK-NEXT: %[[SUM:.*]] = arith.addf
+// CHECK-NEXT: vector.broadcast
+// CHECK-NEXT: %[[C:.*]] = arith.subf %[[SUM]]
+// CHECK-NEXT: vector.store %[[SUM]], %[[R]]
+// CHECK-NEXT: vector.store %[[C]], %[[X]]
+// CHECK: } else {
+// CHECK: scf.for
+// CHECK-NOT: vector.store
+// CHECK: %[[C:.*]] = arith.subf %[[SUM:.*]], %{{.*}}
+// CHECK-NEXT: vector.store %[[SUM]], %[[R]]
+// CHECK-NEXT: vector.store %[[C]], %[[X]]
+func.func @early_in_place(%x: memref<?x16xf32>, %r: memref<?x16xf32>) {
+  qtx.rows ins(%x, %r : memref<?x16xf32>, memref<?x16xf32>) outs(%r, %x : memref<?x16xf32>, memref<?x16xf32>)
+      maps [#full, #full, #full, #full] {
+  ^bb0(%a: f32, %b: f32):
+    %0 = arith.addf %a, %b : f32
+    %sum = qtx.row_reduce sum %0 : f32
+    %1 = arith.subf %0, %sum : f32
+    qtx.yield %0, %1 : f32, f32
+  }
+  return
+}
+
+// -----
+
+// What an early pass writes keeps nothing for a later one.
+#full = affine_map<(b, c) -> (b, c)>
+// CHECK-LABEL: func @kept_longer(
+// CHECK-SAME: %{{.*}}: memref<?x32xf32>, %[[Y:.*]]: memref<?x32xf32>, %[[Z:.*]]: memref<?x32xf32>)
+// CHECK-NOT: memref.alloc
+// CHECK: vector.store %{{.*}}, %[[Z]]
+// CHECK: vector.store %{{.*}}, %[[Y]]
+// CHECK-NOT: vector.store %{{.*}}, %[[Y]]
+// CHECK: vector.load %[[Z]]
+// CHECK: vector.store %{{.*}}, %[[Z]]
+func.func @kept_longer(%x: memref<?x32xf32>, %y: memref<?x32xf32>, %z: memref<?x32xf32>) {
+  qtx.rows ins(%x : memref<?x32xf32>) outs(%y, %z : memref<?x32xf32>, memref<?x32xf32>) maps [#full, #full, #full] {
+  ^bb0(%a: f32):
+    %0 = arith.mulf %a, %a : f32
+    %1 = arith.mulf %0, %a : f32
+    %2 = arith.mulf %1, %a : f32
+    %3 = arith.mulf %2, %a : f32
+    %4 = arith.mulf %3, %a : f32
+    %5 = arith.mulf %4, %a : f32
+    %6 = arith.mulf %5, %a : f32
+    %sum = qtx.row_reduce sum %6 : f32
+    %7 = arith.divf %6, %sum : f32
+    %max = qtx.row_reduce max %7 : f32
+    %8 = arith.divf %6, %max : f32
+    qtx.yield %7, %8 : f32, f32
   }
   return
 }

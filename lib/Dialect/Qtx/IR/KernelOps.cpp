@@ -18,6 +18,20 @@ using namespace qtx;
 #define GET_OP_CLASSES
 #include "qtx/Dialect/Qtx/IR/KernelOps.cpp.inc"
 
+bool qtx::canBecomeDestination(Value value, Operation *op) {
+  Operation *producer = value.getDefiningOp();
+  // What others make, such as constants and reshapes, may be the memory of an
+  // argument or read-only.
+  if (!producer || producer->getBlock() != op->getBlock() ||
+      !(isa<DestinationStyleOpInterface>(producer) ||
+        isa_and_present<QtxDialect>(producer->getDialect())))
+    return false;
+  return llvm::all_of(value.getUsers(), [&](Operation *user) {
+    return user == op ||
+           (user->getBlock() == op->getBlock() && user->isBeforeInBlock(op));
+  });
+}
+
 void KernelOp::getEffects(
     SmallVectorImpl<SideEffects::EffectInstance<MemoryEffects::Effect>>
         &effects) {
@@ -27,7 +41,7 @@ void KernelOp::getEffects(
     if (isDpsInit(&operand))
       effects.emplace_back(MemoryEffects::Write::get(), &operand,
                            SideEffects::DefaultResource::get());
-    else
+    if (!isDpsInit(&operand) || accumulates())
       effects.emplace_back(MemoryEffects::Read::get(), &operand,
                            SideEffects::DefaultResource::get());
   }
@@ -39,7 +53,7 @@ void KernelOp::getEffects(
 
 bool KernelOp::bufferizesToMemoryRead(OpOperand &operand,
                                       const AnalysisState &) {
-  return !isDpsInit(&operand);
+  return !isDpsInit(&operand) || accumulates();
 }
 
 bool KernelOp::bufferizesToMemoryWrite(OpOperand &operand,

@@ -306,6 +306,18 @@ bool RowsOp::bufferizesToMemoryWrite(OpOperand &operand,
   return isDpsInit(&operand);
 }
 
+bool RowsOp::bufferizesToElementwiseAccess(const AnalysisState &,
+                                           ArrayRef<OpOperand *> operands) {
+  return llvm::all_of(operands, [&](OpOperand *operand) {
+    unsigned number = operand->getOperandNumber();
+    if (isDpsInit(operand)) {
+      number -= getInputs().size();
+      return getOutputMap(number).isIdentity() && !getColumnsOf(number);
+    }
+    return getInputMap(number).isIdentity() && !getIdsOf(number);
+  });
+}
+
 AliasingValueList RowsOp::getAliasingValues(OpOperand &operand,
                                             const AnalysisState &) {
   return getLeafAliases(cast<DestinationStyleOpInterface>(getOperation()),

@@ -40,3 +40,37 @@ func.func @strided(%x: tensor<4x8xf32>, %init: tensor<4x2xf32>) -> tensor<4x2xf3
   %y = qtx.kernel "qtx.gelu"(%s) outs(%init) {} : (tensor<4x2xf32>, tensor<4x2xf32>) -> tensor<4x2xf32>
   return %y : tensor<4x2xf32>
 }
+
+// What is added to is read: in place, unless somebody reads it later.
+// BUFFER-LABEL: func.func @accumulate(
+// BUFFER-SAME: %[[X:.*]]: memref<4x8xf32>, %[[INIT:.*]]: memref<4x8xf32>
+// BUFFER-NOT: memref.{{alloc|copy}}
+// BUFFER: qtx.kernel "qtx.linear"(%[[X]]) outs(%[[INIT]]) {accumulate}
+// BUFFER-NEXT: return %[[INIT]]
+func.func @accumulate(%x: tensor<4x8xf32>, %init: tensor<4x8xf32>) -> tensor<4x8xf32> {
+  %y = qtx.kernel "qtx.linear"(%x) outs(%init) {accumulate} : (tensor<4x8xf32>, tensor<4x8xf32>) -> tensor<4x8xf32>
+  return %y : tensor<4x8xf32>
+}
+
+// BUFFER-LABEL: func.func @accumulate_read_later(
+// BUFFER-SAME: %[[X:[a-z0-9]+]]: memref<4x8xf32>, %[[INIT:[a-z0-9]+]]: memref<4x8xf32>
+// BUFFER: %[[COPY:.*]] = memref.alloc
+// BUFFER: memref.copy %[[INIT]], %[[COPY]]
+// BUFFER: qtx.kernel "qtx.linear"(%[[X]]) outs(%[[COPY]]) {accumulate}
+// BUFFER: qtx.kernel "qtx.gelu"(%[[INIT]])
+func.func @accumulate_read_later(%x: tensor<4x8xf32>, %init: tensor<4x8xf32>, %e: tensor<4x8xf32>) -> (tensor<4x8xf32>, tensor<4x8xf32>) {
+  %y = qtx.kernel "qtx.linear"(%x) outs(%init) {accumulate} : (tensor<4x8xf32>, tensor<4x8xf32>) -> tensor<4x8xf32>
+  %z = qtx.kernel "qtx.gelu"(%init) outs(%e) {} : (tensor<4x8xf32>, tensor<4x8xf32>) -> tensor<4x8xf32>
+  return %y, %z : tensor<4x8xf32>, tensor<4x8xf32>
+}
+
+// A linear reads a row after it has written some of it.
+// BUFFER-LABEL: func.func @accumulate_to_input(
+// BUFFER-SAME: %[[X:.*]]: memref<4x8xf32>
+// BUFFER: %[[COPY:.*]] = memref.alloc
+// BUFFER: memref.copy %[[X]], %[[COPY]]
+// BUFFER: qtx.kernel "qtx.linear"(%[[X]]) outs(%[[COPY]]) {accumulate}
+func.func @accumulate_to_input(%x: tensor<4x8xf32>) -> tensor<4x8xf32> {
+  %y = qtx.kernel "qtx.linear"(%x) outs(%x) {accumulate} : (tensor<4x8xf32>, tensor<4x8xf32>) -> tensor<4x8xf32>
+  return %y : tensor<4x8xf32>
+}

@@ -1,5 +1,6 @@
 // RUN: qtx-opt %s | qtx-opt | FileCheck %s
 // RUN: qtx-opt %s --emit-bytecode | qtx-opt | FileCheck %s
+// RUN: qtx-opt %s --one-shot-bufferize="bufferize-function-boundaries function-boundary-type-conversion=identity-layout-map" | FileCheck %s --check-prefix=BUFFER
 
 #full = affine_map<(b, c) -> (b, c)>
 #column = affine_map<(b, c) -> (c)>
@@ -66,4 +67,73 @@ func.func @columns(%x: tensor<?x8xf32>, %p: tensor<8xi32>, %e: tensor<?x8xf32>) 
     qtx.yield %a : f32
   } -> tensor<?x8xf32>
   return %y : tensor<?x8xf32>
+}
+
+// A row is written after all of it has been read: it may take the place of one that
+// nothing else reads.
+// BUFFER-LABEL: func.func @in_place(
+// BUFFER-SAME: %[[X:.*]]: memref<?x8xf32>
+// BUFFER-NOT: memref.{{alloc|copy}}
+// BUFFER: qtx.rows ins(%[[X]] : {{.*}}) outs(%[[X]] :
+// BUFFER: return %[[X]]
+func.func @in_place(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
+  %y = qtx.rows ins(%x : tensor<?x8xf32>) outs(%x : tensor<?x8xf32>) maps [#full, #full] {
+  ^bb0(%a: f32):
+    %sum = qtx.row_reduce sum %a : f32
+    %0 = arith.subf %a, %sum : f32
+    qtx.yield %0 : f32
+  } -> tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}
+
+// BUFFER-LABEL: func.func @read_later(
+// BUFFER-SAME: %[[X:.*]]: memref<?x8xf32>
+// BUFFER: %[[Y:.*]] = memref.alloc
+// BUFFER: qtx.rows ins(%[[X]] : {{.*}}) outs(%[[Y]] :
+// BUFFER: return %[[Y]], %[[X]]
+func.func @read_later(%x: tensor<?x8xf32>) -> (tensor<?x8xf32>, tensor<?x8xf32>) {
+  %y = qtx.rows ins(%x : tensor<?x8xf32>) outs(%x : tensor<?x8xf32>) maps [#full, #full] {
+  ^bb0(%a: f32):
+    qtx.yield %a : f32
+  } -> tensor<?x8xf32>
+  return %y, %x : tensor<?x8xf32>, tensor<?x8xf32>
+}
+
+// Rows of another order, and rows of a table, are read after others are written.
+// BUFFER-LABEL: func.func @other_rows(
+// BUFFER-SAME: %[[X:.*]]: memref<4x4xf32>
+// BUFFER: %[[Y:.*]] = memref.alloc
+// BUFFER: qtx.rows ins(%[[X]] : {{.*}}) outs(%[[Y]] :
+#first = affine_map<(b, c) -> (0, c)>
+func.func @other_rows(%x: tensor<4x4xf32>) -> tensor<4x4xf32> {
+  %y = qtx.rows ins(%x : tensor<4x4xf32>) outs(%x : tensor<4x4xf32>) maps [#first, #full] {
+  ^bb0(%a: f32):
+    qtx.yield %a : f32
+  } -> tensor<4x4xf32>
+  return %y : tensor<4x4xf32>
+}
+
+// BUFFER-LABEL: func.func @table_in_place(
+// BUFFER-SAME: %{{.*}}: memref<?xi64>, %[[T:.*]]: memref<?x8xf32>
+// BUFFER: %[[Y:.*]] = memref.alloc
+// BUFFER: qtx.rows ins(%{{.*}}, %[[T]] : {{.*}}) outs(%[[Y]] :
+func.func @table_in_place(%ids: tensor<?xi64>, %t: tensor<?x8xf32>) -> tensor<?x8xf32> {
+  %y = qtx.rows ins(%ids, %t : tensor<?xi64>, tensor<?x8xf32>) outs(%t : tensor<?x8xf32>) maps [#row, #table, #full] row_ids [-1, 0] {
+  ^bb0(%id: i64, %a: f32):
+    qtx.yield %a : f32
+  } -> tensor<?x8xf32>
+  return %y : tensor<?x8xf32>
+}
+
+// Columns that move overwrite others that are still to be read.
+// BUFFER-LABEL: func.func @columns_in_place(
+// BUFFER-SAME: %[[X:.*]]: memref<?x4xf32>
+// BUFFER: %[[Y:.*]] = memref.alloc
+// BUFFER: qtx.rows ins(%[[X]], %{{.*}}) outs(%[[Y]] :
+func.func @columns_in_place(%x: tensor<?x4xf32>, %p: tensor<4xi32>) -> tensor<?x4xf32> {
+  %y = qtx.rows ins(%x, %p : tensor<?x4xf32>, tensor<4xi32>) outs(%x : tensor<?x4xf32>) maps [#full, #column, #full] column_ids [1] {
+  ^bb0(%a: f32, %place: i32):
+    qtx.yield %a : f32
+  } -> tensor<?x4xf32>
+  return %y : tensor<?x4xf32>
 }

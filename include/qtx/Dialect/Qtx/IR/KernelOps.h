@@ -45,6 +45,10 @@ private:
   typename OpTy::Adaptor adaptor;
 };
 
+/// Whether `op`, a reader of `value`, may as well write there: another
+/// operation has computed it in the same block, and nothing reads it later.
+bool canBecomeDestination(mlir::Value value, mlir::Operation *op);
+
 } // namespace qtx
 
 #endif // QTX_DIALECT_QTX_IR_KERNELOPS_H

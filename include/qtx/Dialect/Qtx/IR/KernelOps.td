@@ -31,8 +31,9 @@ def Qtx_KernelOp : Op<Qtx_Dialect, "kernel", [
     (`qtx-fuse-kernels`).
 
     On tensors it has value semantics and no effects; every element of `outs` is
-    overwritten and none is read. On memrefs it has no results. Inputs and
-    destinations do not overlap, and the last dimension of each is dense.
+    overwritten, and none is read unless `params` has `accumulate`: then what the
+    operation computes is added to it, in fp32. On memrefs it has no results. Inputs
+    and destinations do not overlap, and the last dimension of each is dense.
 
     Example:
 
@@ -50,6 +51,10 @@ def Qtx_KernelOp : Op<Qtx_Dialect, "kernel", [
   }];
   let extraClassDeclaration = [{
     ::mlir::MutableOperandRange getDpsInitsMutable() { return getOutsMutable(); }
+
+    /// The parameter of a kernel that adds to its destination.
+    static constexpr ::llvm::StringLiteral kAccumulateParam = "accumulate";
+    bool accumulates() { return getParams().contains(kAccumulateParam); }
   }];
 }
 

@@ -26,8 +26,8 @@ class Qtx_LeafOp<string mnemonic, list<Trait> traits = []>
         DeclareOpInterfaceMethods<ConditionallySpeculatable>,
         DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface, ["reifyResultShapes"]>,
         DeclareOpInterfaceMethods<BufferizableOpInterface, [
-          "bufferizesToMemoryRead", "bufferizesToMemoryWrite", "getAliasingValues",
-          "bufferize"]>])>;
+          "bufferizesToMemoryRead", "bufferizesToMemoryWrite",
+          "bufferizesToElementwiseAccess", "getAliasingValues", "bufferize"]>])>;
 
 //===----------------------------------------------------------------------===//
 // Rows
@@ -52,6 +52,9 @@ def Qtx_RowsOp : Qtx_LeafOp<"rows", [AttrSizedOperandSegments]> {
     An output with an entry in `column_ids` other than -1 is stored in another order:
     the entry is the number of the input that says at which column of the output each
     column goes. These numbers must be a permutation of the columns.
+
+    An output may be where an input is if both have the identity as their map: a row is
+    written after all of it has been read.
 
     `convert-qtx-to-rows` makes these operations, `qtx-fuse-rows` joins them, and
     `qtx-expand-rows` turns them into loops over vectors after bufferization.
