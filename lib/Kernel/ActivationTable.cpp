@@ -52,12 +52,13 @@ static Cubic interpolate(Function function, double center, double step) {
 }
 
 static float evaluate(const ActivationTable &table, float x) {
-  float magnitude = std::min(std::abs(x), table.getLast());
-  int64_t interval = std::lrint(magnitude / table.step);
+  float argument = x / table.step;
+  float magnitude = std::min(std::abs(argument), ActivationTable::kLast);
+  int64_t interval = std::lrint(magnitude);
   float result = table.coefficients[3][interval];
   for (int power = 2; power >= 0; --power)
     result = std::fma(result, magnitude, table.coefficients[power][interval]);
-  return std::max(x, 0.0f) + result;
+  return (std::max(argument, 0.0f) + result) * table.step;
 }
 
 static float evaluate(const ActivationPower &power, float x) {
@@ -110,9 +111,10 @@ static ActivationTable create(Function function, float step) {
                          : interpolate(function, center, step);
     cubic[1] -= 1;
     for (int power = 0; power < 4; ++power)
-      table.coefficients[power][i] = cubic[power];
+      table.coefficients[power][i] =
+          cubic[power] * std::pow(double(step), power - 1);
   }
-  table.error = measure(table, table.getLast(), function);
+  table.error = measure(table, ActivationTable::kLast * step, function);
   return table;
 }
 
@@ -150,13 +152,17 @@ const ActivationPower *ActivationPower::get(Activation activation) {
   return select(activation, ofGelu, ofGeluTanh, ofSilu);
 }
 
-bool qtx::isTabulated(Activation activation, const MicroKernel &row,
-                      double codesPerUnit) {
+std::optional<float> qtx::findActivationUnit(Activation activation,
+                                             const MicroKernel &row,
+                                             double codesPerUnit) {
   auto isAccurate = [&](const auto *approximation) {
     return approximation &&
            approximation->error * codesPerUnit <= kMaxErrorOfCode;
   };
-  if (row.getTableSize() == ActivationTable::kIntervals)
-    return isAccurate(ActivationTable::get(activation));
-  return isAccurate(ActivationPower::get(activation));
+  if (row.getTableSize() == ActivationTable::kIntervals) {
+    const ActivationTable *table = ActivationTable::get(activation);
+    return isAccurate(table) ? std::optional(table->step) : std::nullopt;
+  }
+  return isAccurate(ActivationPower::get(activation)) ? std::optional(1.0f)
+                                                      : std::nullopt;
 }

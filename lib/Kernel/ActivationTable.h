@@ -20,22 +20,24 @@
 #include "qtx/Dialect/Qtx/IR/ContractionOps.h"
 #include "qtx/Kernel/MicroKernel.h"
 #include <array>
+#include <optional>
 
 namespace qtx {
 
-/// Interval `i` is centred at `i * step`. From the centre of the last one on,
-/// the activation is `max(x, 0)`.
+/// Polynomials on intervals. The unit of the argument and of the result is the
+/// step from one interval to the next: interval `i` is centred at `i`, and from
+/// the centre of the last one on, the activation is `max(x, 0)`.
 struct ActivationTable {
   static constexpr int64_t kIntervals = 16;
+  /// The centre of the last interval.
+  static constexpr float kLast = kIntervals - 1;
 
   float step;
   /// Coefficients by power of the argument, for each interval.
   std::array<std::array<float, kIntervals>, 4> coefficients;
-  /// The largest difference from the function, rounding included.
+  /// The largest difference from the function, rounding included. Its unit is
+  /// 1, not a step.
   double error;
-
-  /// The centre of the last interval.
-  float getLast() const { return (kIntervals - 1) * step; }
 
   /// Null for activations that take few operations anyway.
   static const ActivationTable *get(Activation activation);
@@ -55,11 +57,13 @@ struct ActivationPower {
   static const ActivationPower *get(Activation activation);
 };
 
-/// Whether a kernel may take the activation from a table, or as a power where
-/// `row` has no lookups: codes hardly change. At most `codesPerUnit` codes are
-/// a unit of the activation.
-bool isTabulated(Activation activation, const MicroKernel &row,
-                 double codesPerUnit);
+/// The unit in which a kernel takes the activation from a table, the step, or
+/// 1 for the power that it is nearly where `row` has no lookups: codes hardly
+/// change. Absent where they might, or no approximation exists. At most
+/// `codesPerUnit` codes are a unit of the activation.
+std::optional<float> findActivationUnit(Activation activation,
+                                        const MicroKernel &row,
+                                        double codesPerUnit);
 
 } // namespace qtx
 

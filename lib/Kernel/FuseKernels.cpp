@@ -98,10 +98,49 @@ static bool isPlain(ScaleShiftOp scale) {
 }
 
 /// Whether the kernel quantizes already.
-static bool hasQuantizer(Epilogue &epilogue) {
-  DictionaryAttr params = epilogue.kernel.getParams();
+static bool hasQuantizer(KernelOp kernel) {
+  DictionaryAttr params = kernel.getParams();
   return params.contains("y_quant") || params.contains("result_range") ||
          params.contains("scaled");
+}
+
+/// The linear whose result `op` adds to `other`, if that can take its place.
+static KernelOp matchResidual(AddOp op, Value linear, Value other) {
+  auto kernel = getOnlyProducer<KernelOp>(linear);
+  bool isPlain = kernel && kernel.getOp() == "qtx.linear" &&
+                 !hasQuantizer(kernel) && !kernel.accumulates();
+  if (!isPlain || kernel->getBlock() != op->getBlock() ||
+      linear.getType() != op.getY().getType() ||
+      other.getType() != op.getY().getType() ||
+      !canBecomeDestination(other, op))
+    return {};
+  return kernel;
+}
+
+/// A residual sum: the linear before it adds to the other operand where that
+/// is. Then what comes next reads one operand instead of two, and the sum costs
+/// nothing beside products.
+static void accumulateInto(AddOp op) {
+  if (!op.getY().getType().getElementType().isF32())
+    return;
+  for (auto [linear, other] : {std::pair(op.getRhs(), op.getLhs()),
+                               std::pair(op.getLhs(), op.getRhs())}) {
+    KernelOp kernel = matchResidual(op, linear, other);
+    if (!kernel)
+      continue;
+    remark::passed(op.getLoc(), kRemark)
+        << remark::add("added up by '{0}'", kernel.getOp());
+    NamedAttrList params(kernel.getParams());
+    OpBuilder builder(op);
+    params.set(KernelOp::kAccumulateParam, builder.getUnitAttr());
+    auto sum = KernelOp::create(builder, kernel.getLoc(), other.getType(),
+                                kernel.getOpAttr(), kernel.getInputs(), other,
+                                params.getDictionary(builder.getContext()));
+    op.getY().replaceAllUsesWith(sum.getResult(0));
+    op.erase();
+    kernel.erase();
+    return;
+  }
 }
 
 namespace {
@@ -147,11 +186,21 @@ private:
                                              epilogue.params.getStorageMax()}));
     if (isBounded()) {
       params.set("bounded", builder.getUnitAttr());
-      if (hasTable())
-        params.set(kTabulatedAttrName, builder.getUnitAttr());
+      if (std::optional<float> found = findUnit())
+        changeUnit(*found);
     }
-    inputs.push_back(packReciprocals(builder, loc, epilogue.params));
+    inputs.push_back(packReciprocals(builder, loc, epilogue.params, unit));
     inputs.push_back(packZeroPoints(builder, loc, epilogue.params));
+  }
+
+  /// The activation comes from a table, whose unit it has from here on.
+  void changeUnit(float found) {
+    params.set(kTabulatedAttrName, builder.getUnitAttr());
+    unit = found;
+    KernelView<LinearOp> view(kernel);
+    for (Value &input : inputs)
+      if (input == view->getWeightScale() || input == view->getBias())
+        input = packInUnits(builder, loc, input, unit);
   }
 
   /// Gain and shift from an activation to its code: where it comes from a
@@ -165,7 +214,7 @@ private:
     SmallVector<float> gains, shifts;
     for (auto [channel, group] : llvm::enumerate(groups)) {
       float reciprocal = 1.0f / epilogue.params.getScale(group);
-      gains.push_back(gain[channel] * reciprocal);
+      gains.push_back(gain[channel] * reciprocal * unit);
       shifts.push_back(std::fma(float(shift[channel]), reciprocal,
                                 float(epilogue.params.getZeroPoint(group))));
     }
@@ -175,8 +224,8 @@ private:
           builder, loc, DenseElementsAttr::get(type, values)));
   }
 
-  /// Whether the activation may come from a table, gain and scale considered.
-  bool hasTable() {
+  /// The unit of the table that is accurate enough, gain and scale considered.
+  std::optional<float> findUnit() {
     double gain = 1, codes = 0;
     if (epilogue.scale)
       gain = getLargest(*ConstantTensor::get(epilogue.scale.getGain()));
@@ -184,8 +233,8 @@ private:
       codes = std::max(codes, gain / epilogue.params.getScale(group));
     KernelView<LinearOp> view(kernel);
     auto config = kernel.getParams().getAs<MicroKernelAttr>("config");
-    return isTabulated(view->getActivation(),
-                       *lookupMicroKernel(config.getKernel()), codes);
+    return findActivationUnit(view->getActivation(),
+                              *lookupMicroKernel(config.getKernel()), codes);
   }
 
   /// As for a quantizer that the operation had before, see `qtx-pack`.
@@ -248,6 +297,8 @@ private:
   Location loc;
   NamedAttrList params;
   SmallVector<Value> inputs;
+  /// Of what enters and leaves the activation.
+  float unit = 1;
 };
 
 struct QtxFuseKernelsPass
@@ -257,11 +308,16 @@ struct QtxFuseKernelsPass
     getOperation()->walk([&](QuantizeOp op) { ops.push_back(op); });
     for (QuantizeOp op : ops)
       tryToFuse(op);
+    SmallVector<AddOp> sums;
+    getOperation()->walk([&](AddOp op) { sums.push_back(op); });
+    for (AddOp op : sums)
+      accumulateInto(op);
   }
 
   static void tryToFuse(QuantizeOp op) {
     std::optional<Epilogue> epilogue = match(op);
-    if (!epilogue || !areShapesKnown(*epilogue) || hasQuantizer(*epilogue) ||
+    if (!epilogue || !areShapesKnown(*epilogue) ||
+        hasQuantizer(epilogue->kernel) || epilogue->kernel.accumulates() ||
         (epilogue->scale && !isPlain(epilogue->scale)))
       return;
     StringRef reason = check(*epilogue);

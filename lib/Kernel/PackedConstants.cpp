@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "PackedConstants.h"
+#include "../Dialect/Qtx/Transforms/ConstantUtils.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/IR/AsmState.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
@@ -44,10 +45,10 @@ static Value packParams(OpBuilder &builder, Location loc, Type type,
 }
 
 Value qtx::packReciprocals(OpBuilder &builder, Location loc,
-                           const QuantParams &params) {
+                           const QuantParams &params, float unit) {
   return packParams<float>(
       builder, loc, builder.getF32Type(), params,
-      [&](int64_t group) { return 1.0f / params.getScale(group); });
+      [&](int64_t group) { return unit / params.getScale(group); });
 }
 
 Value qtx::packZeroPoints(OpBuilder &builder, Location loc,
@@ -55,4 +56,16 @@ Value qtx::packZeroPoints(OpBuilder &builder, Location loc,
   return packParams<int32_t>(
       builder, loc, builder.getI32Type(), params,
       [&](int64_t group) { return int32_t(params.getZeroPoint(group)); });
+}
+
+Value qtx::packInUnits(OpBuilder &builder, Location loc, Value value,
+                       float unit) {
+  if (!value || unit == 1)
+    return value;
+  auto constant = ConstantTensor::get(value);
+  std::vector<float> values = constant->getFloats();
+  for (float &element : values)
+    element /= unit;
+  return createTensor<float>(builder, loc, constant->getType().getShape(),
+                             builder.getF32Type(), values);
 }

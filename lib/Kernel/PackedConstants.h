@@ -41,12 +41,16 @@ mlir::Value createTensor(mlir::OpBuilder &builder, mlir::Location loc,
   return createResource(builder, loc, type, {data, values.size() * sizeof(T)});
 }
 
-/// The reciprocal scales and the zero points of a result: one value, or one per
-/// channel where they differ.
+/// The reciprocal scales and the zero points of a result in units of `unit`:
+/// one value, or one per channel where they differ.
 mlir::Value packReciprocals(mlir::OpBuilder &builder, mlir::Location loc,
-                            const QuantParams &params);
+                            const QuantParams &params, float unit = 1);
 mlir::Value packZeroPoints(mlir::OpBuilder &builder, mlir::Location loc,
                            const QuantParams &params);
+
+/// The elements of the constant `value` in units of `unit`; null for null.
+mlir::Value packInUnits(mlir::OpBuilder &builder, mlir::Location loc,
+                        mlir::Value value, float unit);
 
 } // namespace qtx
 

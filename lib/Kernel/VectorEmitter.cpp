@@ -68,6 +68,15 @@ Value VectorEmitter::convert(Value vector) {
   return arith::SIToFPOp::create(b, floats, vector);
 }
 
+Value VectorEmitter::roundToInteger(Value vector) {
+  // The operation of the dialect takes scalars alone.
+  std::string name =
+      ("llvm.lrint.v" + Twine(lanes) + "i32.v" + Twine(lanes) + "f32").str();
+  return LLVM::CallIntrinsicOp::create(b, words, b.getStringAttr(name),
+                                       ValueRange{vector})
+      .getResult(0);
+}
+
 SmallVector<Value>
 VectorEmitter::loop(Value lower, Value upper, int64_t stride,
                     ValueRange carried,
@@ -120,6 +129,26 @@ Value VectorEmitter::loadWords(Value buffer, Value position) {
 
 void VectorEmitter::storeWords(Value vector, Value buffer, Value position) {
   vector::StoreOp::create(b, toWords(vector), buffer, position);
+}
+
+void VectorEmitter::storeHalves(Value vector, Value buffer,
+                                ValueRange position) {
+  auto type = cast<VectorType>(vector.getType());
+  if (type.getNumElements() * type.getElementTypeBitWidth() != 512) {
+    vector::StoreOp::create(b, vector, buffer, position);
+    return;
+  }
+  int64_t size = type.getNumElements() / 2;
+  for (int64_t half : {0, 1}) {
+    // No instruction: LLVM would join the halves again.
+    if (half > 0)
+      LLVM::FenceOp::create(b, LLVM::AtomicOrdering::acq_rel, "singlethread");
+    Value part = vector::ExtractStridedSliceOp::create(
+        b, vector, ArrayRef(half * size), ArrayRef(size), ArrayRef<int64_t>(1));
+    SmallVector<Value> at(position);
+    at.back() = add(at.back(), half * size);
+    vector::StoreOp::create(b, part, buffer, at);
+  }
 }
 
 Value VectorEmitter::larger(Value x, Value y) {

@@ -44,6 +44,10 @@ protected:
   Value toWords(Value vector);
   Value convert(Value vector);
 
+  /// The nearest integers, ties to even, of numbers that fit 32 bits: one
+  /// instruction, where `math.roundeven` and a conversion are three.
+  Value roundToInteger(Value vector);
+
   /// Runs `body` in a loop with values that it carries along.
   SmallVector<Value>
   loop(Value lower, Value upper, int64_t stride, ValueRange carried,
@@ -62,6 +66,10 @@ protected:
   Value loadFloats(Value buffer, Value position) {
     return toFloats(loadWords(buffer, position));
   }
+
+  /// Stores a vector in two parts where it has 512 bits: on cores of the Zen 4
+  /// class a whole one keeps more dot products from starting.
+  void storeHalves(Value vector, Value buffer, ValueRange position);
 
   /// The larger one; the second if the first is NaN.
   Value larger(Value x, Value y);

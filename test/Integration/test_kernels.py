@@ -655,3 +655,119 @@ def test_seed_behind_a_quantizer(row):
     x = (3 * rng.standard_normal((9, 70))).astype(np.float32)
     reference, fast = run_both(text, row, x)
     np.testing.assert_array_equal(reference, fast)
+
+
+#===-- Residual sums ----------------------------------------------------------===#
+
+# One row, rows that no tile takes whole, several tiles and a rest.
+RESIDUAL_ROWS = (1, 2, 7, 8, 9, 33, 75)
+PACKED = "builtin.module(qtx-to-storage,any(qtx-configure),qtx-pack,qtx-fuse-kernels)"
+
+
+def add_residual(text, outputs, before="%y"):
+    """What `text` returns and `relu(%r)`, which is computed here, added up."""
+    y = f"tensor<?x{outputs}xf32>"
+    text = re.sub(r"(func.func @main\(.*)\) ->", rf"\1, %r: {y}) ->", text)
+    return text.replace(f"return %y : {y}", f"""%s = qtx.relu %r : ({y}) -> {y}
+      %z = qtx.add {"%s, %y" if before == "%s" else "%y, %s"} : ({y}, {y}) -> {y}
+      return %z : {y}""")
+
+
+def count_residuals(text, row):
+    fast = f"module attributes {{{cpus.target(cpus.MICRO_KERNELS[row])}}} {{ {text} }}"
+    return qtx.run_passes(fast, PACKED).count("{accumulate")
+
+
+def make_residual(rows, outputs):
+    return np.float32(np.random.default_rng(rows).standard_normal((rows, outputs)))
+
+
+@pytest.mark.parametrize("row", FLOAT_ROWS)
+@pytest.mark.parametrize("size, outputs, bias, activation",
+                         [(5, 1, "none", "none"), (33, 17, "vector", "none"), (16, 24, "full", "relu"),
+                          (33, 49, "none", "gelu"), (300, 113, "vector", "none")])
+def test_float_residual(row, size, outputs, bias, activation):
+    text, weight = float_linear(size, outputs, bias, activation)
+    text = add_residual(text, outputs, before="%s" if outputs == 17 else "%y")
+    assert count_residuals(text, row) == 1
+    for rows in RESIDUAL_ROWS:
+        rng = np.random.default_rng(rows)
+        x = np.float32(rng.standard_normal((rows, size)))
+        shape = {"none": 0, "vector": outputs, "full": (rows, outputs)}[bias]
+        b = np.float32(rng.standard_normal(shape))
+        r = make_residual(rows, outputs)
+        reference, fast = run_both(text, row, x, *([b] if shape else []), r)
+        # Slopes are below 1.13; each path rounds the sum once.
+        bound = 1.13 * float_bound(x, weight, b if shape else 0) + 4 * UNIT
+        assert np.all(np.abs(reference - fast) <= bound + UNIT * np.abs(reference))
+        if activation == "none":
+            exact = x @ weight.T.astype(np.float64) + (b if shape else 0) + np.maximum(r, 0)
+            assert np.all(np.abs(exact - fast) <= bound + UNIT * np.abs(exact))
+
+
+RESIDUALS = [
+    IntegerLinear(0, (5,), 1),
+    IntegerLinear(0, (64,), 17, bias="vector"),
+    IntegerLinear(0, (64, 32, 7), 49, bias="constant", activation="relu"),
+    IntegerLinear(0, (129,), 32, bias="full", activation="gelu"),
+    IntegerLinear(0, (64, 64), 96, dynamic="zero_point", per_token=True),
+    IntegerLinear(0, (100,), 33, weight="i4", block=32, unsigned=True),
+]
+
+
+@pytest.mark.parametrize("row", INTEGER_ROWS)
+@pytest.mark.parametrize("number", range(len(RESIDUALS)))
+def test_integer_linear_residual(row, number):
+    """Both paths add up the same two numbers, in which order does not count: no bound is needed.
+    A product of two NaN may have the sign of either."""
+    for rows in RESIDUAL_ROWS:
+        case = RESIDUALS[number]._replace(rows=rows)
+        text, arrays = integer_linear(case, number)
+        text = add_residual(text, case.outputs, before="%s" if number % 2 else "%y")
+        assert rows > 1 or count_residuals(text, row) == 1
+        r = make_residual(rows, case.outputs)
+        reference, fast = run_both(text, row, *arrays, r)
+        np.testing.assert_array_equal(fast, reference)
+
+
+@functools.lru_cache(maxsize=None)
+def compile_streams(row, threads):
+    """Sums in turn, of which one is read later; and one with an argument, which stays."""
+    weights = np.float32(np.random.default_rng(5).integers(-3, 4, (3, 24, 24)))
+    y, w = "tensor<?x24xf32>", "tensor<24x24xf32>"
+    constants = "".join(f"%w{i} = arith.constant {dense(weight)} : {w}\n" for i, weight in enumerate(weights))
+    text = f"""
+    func.func @main(%x: {y}, %v: tensor<?x1x24xf32>) -> ({y}, {y}, {y}) {{
+      {constants}
+      %r = qtx.relu %x : ({y}) -> {y}
+      %a = qtx.linear %r, %w0 : ({y}, {w}) -> {y}
+      %s = qtx.add %r, %a : ({y}, {y}) -> {y}
+      %b = qtx.linear %s, %w1 : ({y}, {w}) -> {y}
+      %t = qtx.add %b, %s : ({y}, {y}) -> {y}
+      %c = qtx.linear %t, %w2 : ({y}, {w}) -> {y}
+      %u = qtx.add %c, %t : ({y}, {y}) -> {y}
+      %k = tensor.collapse_shape %v [[0, 1], [2]] : tensor<?x1x24xf32> into {y}
+      %d = qtx.linear %x, %w2 : ({y}, {w}) -> {y}
+      %m = qtx.add %d, %k : ({y}, {y}) -> {y}
+      return %t, %u, %m : {y}, {y}, {y}
+    }}"""
+    target = cpus.target(cpus.MICRO_KERNELS[row])
+    module = f"module attributes {{{target}, qtx.threads = {threads} : i64}} {{ {text} }}"
+    assert qtx.run_passes(module, PACKED).count("{accumulate") == 2
+    return qtx.compile_ir(module, fast=True), weights
+
+
+@pytest.mark.parametrize("row", FLOAT_ROWS)
+@pytest.mark.parametrize("threads", [1, 3])
+def test_streams(row, threads):
+    """Integers that floats hold: exact."""
+    module, weights = compile_streams(row, threads)
+    rng = np.random.default_rng(6)
+    for rows in RESIDUAL_ROWS:
+        x, v = np.float32(rng.integers(-9, 10, (2, rows, 24)))
+        found = module.run("main", x, v[:, None])
+        s = np.maximum(x, 0)
+        s = s + s @ weights[0].T
+        t = s + s @ weights[1].T
+        for expected, result in zip((t, t + t @ weights[2].T, v + x @ weights[2].T), found):
+            np.testing.assert_array_equal(result, expected)

@@ -27,7 +27,9 @@ inline constexpr llvm::StringLiteral kScaledAttrName = "scaled";
 
 /// The parameter of a kernel whose activation comes from a table, or is nearly
 /// a power of a polynomial where the micro-kernel has none: its result is
-/// quantized so coarsely that codes hardly change.
+/// quantized so coarsely that codes hardly change. With a table the scales and
+/// the bias are those of an argument in steps of it, and the activation is in
+/// steps, too.
 inline constexpr llvm::StringLiteral kTabulatedAttrName = "tabulated";
 
 /// The emitter of kernels for the operation named `op`; null if there is none.

@@ -110,7 +110,7 @@ def QtxPackAttentionPass : Pass<"qtx-pack-attention"> {
 }
 
 def QtxFuseKernelsPass : Pass<"qtx-fuse-kernels"> {
-  let summary = "scale, shift and quantize the results of kernels in them";
+  let summary = "scale, shift, quantize and add up the results of kernels in them";
   let description = [{
     Joins `qtx.quantize`, and a `qtx.scale_shift` before it, to the kernel of a
     `qtx.linear` or `qtx.attention` in f32 that it alone reads:
@@ -130,6 +130,10 @@ def QtxFuseKernelsPass : Pass<"qtx-fuse-kernels"> {
 
     A quantizer with run-time parameters, of other than 8 bits, or with groups that
     a kernel does not take stays, and a missed remark says so.
+
+    A `qtx.add` in f32 of a linear, which it alone reads, and of what nothing reads
+    later joins the linear: that takes the other operand as its destination, with the
+    parameter `accumulate`.
   }];
   let dependentDialects = [
     "::mlir::arith::ArithDialect", "::mlir::tensor::TensorDialect"

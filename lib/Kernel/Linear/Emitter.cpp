@@ -12,11 +12,10 @@
 using namespace mlir;
 using namespace qtx;
 
+/// A step of a tile of fewer rows would have to fetch more than one line.
 static constexpr int64_t kMinPrefetchingTiles = 4;
 /// x86 has 16 vector registers of up to so many lanes, and 32 longer ones.
 static constexpr int64_t kLanesOfFewRegisters = 8;
-/// Bits behind the point of lines to fetch in a step.
-static constexpr int64_t kRateBits = 16;
 
 static int64_t getLanes(KernelOp op) {
   auto config = op.getParams().getAs<MicroKernelAttr>("config");
@@ -264,9 +263,10 @@ void LinearEmitter::forEachTile(const Ahead &ahead, Value begin, Value end,
   Value rest = arith::RemUIOp::create(b, count, index(config.getRows()));
   Value current = arith::SubIOp::create(b, end, rest);
   if (stagedRows != config.getRows() && !canOverlap()) {
-    Value lines = countPrefetchedLines(ahead, count);
+    Value stride = getPrefetchStride(ahead, count);
     loop(begin, current, config.getRows(), {}, [&](Value first, ValueRange) {
-      fetch = getPrefetch(ahead, lines, arith::SubIOp::create(b, first, begin));
+      fetch =
+          getPrefetch(ahead, stride, arith::SubIOp::create(b, first, begin));
       tileRows = config.getRows();
       body(first);
       fetch = {};
@@ -301,53 +301,42 @@ Ahead LinearEmitter::getNext(const Panel &panel) {
   return {add(panel.weight, getPanelSize(panel)), getPanelSize(panel)};
 }
 
-Value LinearEmitter::countPrefetchedLines(const Ahead &ahead, Value count) {
+Value LinearEmitter::getPrefetchStride(const Ahead &ahead, Value count) {
   if (!ahead.first)
     return {};
-  int64_t lines =
-      llvm::divideCeil(ahead.elements * getElementBytes(), kLineBytes);
   Value tiles = arith::DivUIOp::create(b, count, index(config.getRows()));
   Value enough = arith::CmpIOp::create(b, arith::CmpIPredicate::uge, tiles,
                                        index(kMinPrefetchingTiles));
-  Value divisor = arith::MaxUIOp::create(b, tiles, index(1));
+  Value divisor = mul(arith::MaxUIOp::create(b, tiles, index(1)), steps);
   return arith::SelectOp::create(
-      b, enough, arith::CeilDivUIOp::create(b, index(lines), divisor),
+      b, enough, arith::CeilDivUIOp::create(b, index(ahead.elements), divisor),
       index(0));
 }
 
-Prefetch LinearEmitter::getPrefetch(const Ahead &ahead, Value lines,
+Prefetch LinearEmitter::getPrefetch(const Ahead &ahead, Value stride,
                                     Value row) {
-  if (!lines)
+  if (!stride)
     return {};
   Value tile = arith::DivUIOp::create(b, row, index(config.getRows()));
-  Value first =
-      add(ahead.first, mul(arith::MulIOp::create(b, tile, lines), getLine()));
-  Value rate = arith::CeilDivUIOp::create(
-      b, arith::ShLIOp::create(b, lines, index(kRateBits)), index(steps));
-  return {first, lines, rate};
+  Value size = mul(stride, steps);
+  Value first = add(ahead.first, mul(tile, size));
+  Value last =
+      arith::MaxSIOp::create(b, sub(index(getWeightSize()), size), index(0));
+  return {arith::MinUIOp::create(b, first, last), stride};
 }
 
-void LinearEmitter::emitPrefetch(Value position, int64_t count) {
-  if (!fetch.lines)
-    return;
-  auto round = [&](Value steps, int64_t bits) -> Value {
-    Value lines = arith::MulIOp::create(b, steps, fetch.rate);
-    return arith::ShRUIOp::create(b, add(lines, bits), index(kRateBits));
-  };
-  // All shares fetch as many lines, some of them again: what branches alike is
-  // foreseen.
-  Value lines = round(index(count), (1 << kRateBits) - 1);
-  Value size = mul(lines, getLine());
-  Value last = arith::MaxSIOp::create(
-      b, arith::SubIOp::create(b, index(getWeightSize()), size), index(0));
-  Value first = add(fetch.first, mul(round(position, 0), getLine()));
-  first = arith::MinUIOp::create(b, first, last);
-  loop(first, add(first, size), getLine(), {}, [&](Value at, ValueRange) {
-    memref::PrefetchOp::create(b, view->getWeight(), at,
+int64_t LinearEmitter::getPrefetchPeriod(const Panel &panel) {
+  int64_t bytes = getPanelSize(panel) * getElementBytes();
+  return std::max<int64_t>(kMinPrefetchingTiles * kLineBytes * steps / bytes,
+                           1);
+}
+
+void LinearEmitter::emitPrefetch(Value position) {
+  if (fetch.first)
+    memref::PrefetchOp::create(b, view->getWeight(),
+                               add(fetch.first, mul(position, fetch.stride)),
                                /*isWrite=*/false, /*localityHint=*/2,
                                /*isDataCache=*/true);
-    return SmallVector<Value>();
-  });
 }
 
 LogicalResult qtx::emitLinear(ImplicitLocOpBuilder &builder, KernelOp op,

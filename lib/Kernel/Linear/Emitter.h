@@ -112,13 +112,11 @@ struct Ahead {
   int64_t elements;
 };
 
-/// Lines of weights that a tile fetches for later, and the first of them; null
-/// if there are none.
+/// Weights that a tile fetches for later: the first one, and how far each step
+/// moves on. Null if there are none.
 struct Prefetch {
   Value first;
-  Value lines;
-  /// Lines in a step, as a fixed-point number.
-  Value rate;
+  Value stride;
 };
 
 /// The matrices of one call, each with rows first.
@@ -265,6 +263,8 @@ private:
 
   /// Sums that wait in memory; those of the segments of a stage below each
   /// other.
+  Value swapHalves(Value value);
+
   SmallVector<Value> loadStaged(Value memref, VectorType type,
                                 const Panel &panel, const TilePart &part,
                                 int64_t place = 0);
@@ -366,19 +366,20 @@ private:
 
   Ahead getNext(const Panel &panel);
 
-  /// Lines that each tile in `count` rows fetches. Even small weights come from
-  /// far: other layers ran since the last call. Few tiles would wait for them.
-  Value countPrefetchedLines(const Ahead &ahead, Value count);
+  /// Weights that each step of a tile in `count` rows fetches. Even small ones
+  /// come from far: other layers ran since the last call. Few tiles would wait
+  /// for them.
+  Value getPrefetchStride(const Ahead &ahead, Value count);
 
   /// What the tile that begins `row` rows behind the first one fetches.
-  Prefetch getPrefetch(const Ahead &ahead, Value lines, Value row);
+  Prefetch getPrefetch(const Ahead &ahead, Value stride, Value row);
 
-  /// Elements of a line of weights.
-  int64_t getLine() { return kLineBytes / getElementBytes(); }
+  /// Steps of which one has to fetch a line, however few tiles there are.
+  int64_t getPrefetchPeriod(const Panel &panel);
 
-  /// Fetches the share of `count` steps of a tile. All lines at once would hold
-  /// up the loads of the tile.
-  void emitPrefetch(Value position, int64_t count);
+  /// Fetches a line, mostly one that an earlier step has fetched: loops and
+  /// conditions would cost more.
+  void emitPrefetch(Value position);
 
   //===--------------------------------------------------------------------===//
   // A tile
@@ -574,9 +575,6 @@ private:
 
   /// A code as a byte.
   Value narrow(Value stored);
-
-  /// One instruction, where `math.roundeven` and a conversion are three.
-  Value roundToInteger(Value value);
 
   /// What cannot overflow in 32 bits saturates as it is narrowed.
   Value saturate(Value stored);

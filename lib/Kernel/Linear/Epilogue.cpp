@@ -130,6 +130,8 @@ void LinearEmitter::finish(const Panel &panel, Value rowIndex, int64_t v,
     value = narrow(roundToInteger(value));
   else if (resultRange)
     value = quantize(value, params[v]);
+  if (op.accumulates())
+    value = arith::AddFOp::create(b, loadRow(m.y, rowIndex, panel, v), value);
   store(panel, rowIndex, v, value);
 }
 
@@ -178,10 +180,9 @@ static Value limit(ImplicitLocOpBuilder &b, arith::CmpFPredicate predicate,
 
 Value LinearEmitter::lookUpActivation(Value value) {
   Value magnitude = limit(b, arith::CmpFPredicate::OLT,
-                          math::AbsFOp::create(b, value), table->getLast());
+                          math::AbsFOp::create(b, value), table->kLast);
   // The number of an interval ends the bits of a sum with 1.5 * 2^23.
-  Value number = math::FmaOp::create(b, magnitude, splat(1 / table->step),
-                                     splat(12582912.0f));
+  Value number = arith::AddFOp::create(b, magnitude, splat(12582912.0f));
   Value bits = vector::BitCastOp::create(
       b, VectorType::get(lanes, b.getI32Type()), number);
   auto lookUp = [&](int64_t power) {
@@ -230,15 +231,6 @@ Value LinearEmitter::clamp(Value scaled, const ResultParams &params) {
   Value below =
       arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, scaled, params.upper);
   return arith::SelectOp::create(b, below, scaled, params.upper);
-}
-
-Value LinearEmitter::roundToInteger(Value value) {
-  auto integers = VectorType::get(lanes, b.getI32Type());
-  std::string name =
-      ("llvm.lrint.v" + Twine(lanes) + "i32.v" + Twine(lanes) + "f32").str();
-  return LLVM::CallIntrinsicOp::create(b, integers, b.getStringAttr(name),
-                                       ValueRange{value})
-      .getResult(0);
 }
 
 Value LinearEmitter::saturate(Value stored) {

@@ -61,12 +61,12 @@ Value LinearEmitter::emitOverlappedPanels(const PanelShape &shape,
   loop(firstPanel, lastPanel, 1, sums, [&](Value number, ValueRange outer) {
     Panel panel = getPanel(shape, number);
     Ahead ahead = getNext(panel);
-    Value lines = countPrefetchedLines(ahead, count);
+    Value stride = getPrefetchStride(ahead, count);
     return loop(
         begin, last, config.getRows(), outer,
         [&](Value first, ValueRange carried) {
-          fetch =
-              getPrefetch(ahead, lines, arith::SubIOp::create(b, first, begin));
+          fetch = getPrefetch(ahead, stride,
+                              arith::SubIOp::create(b, first, begin));
           auto sums = emitOtherSteps(panel, first, llvm::to_vector(carried));
           fetch = {};
           Value next = add(first, config.getRows());
@@ -105,7 +105,6 @@ SmallVector<Value> LinearEmitter::emitOtherSteps(const Panel &panel,
   int64_t done = countFirstSteps();
   auto emitFirst = [&](const SegmentRun &run, SmallVector<Value> sums) {
     SegmentAt at = getSegmentAt(run, index(0));
-    emitPrefetch(at.step, done);
     sums = emitSteps(panel, first, at, add(at.channel, done * stepSize), done,
                      run.size / stepSize - done, std::move(sums));
     return emitRest(panel, first, run, at, std::move(sums));

@@ -65,11 +65,16 @@ public:
     add(hasDynamicZeroPoints() ? op.getXZeroPoint() : Value());
     add(row.isFloat() ? packWeight(getFloatWeight())
                       : packWeight(getIntegerWeight()));
-    add(packScales());
-    add(op.getBias());
+    isBounded = isResultBounded();
+    if (isBounded)
+      activationUnit =
+          findActivationUnit(op.getActivation(), row, getCodesPerUnit());
+    float unit = activationUnit.value_or(1);
+    add(packInUnits(builder, loc, packScales(), unit));
+    add(packInUnits(builder, loc, op.getBias(), unit));
     add(packSeed());
     auto result = getQuantParams(op, op.getQuantEdges()[1]);
-    add(result ? packReciprocals(builder, loc, *result) : Value());
+    add(result ? packReciprocals(builder, loc, *result, unit) : Value());
     add(result ? packZeroPoints(builder, loc, *result) : Value());
     auto kernel =
         KernelOp::create(builder, loc, op.getY().getType(), "qtx.linear",
@@ -177,11 +182,10 @@ private:
       add("result_range",
           builder.getDenseI64ArrayAttr(
               {params->getStorageMin(), params->getStorageMax()}));
-    if (isResultBounded()) {
+    if (isBounded)
       add("bounded", builder.getUnitAttr());
-      if (isTabulated(op.getActivation(), row, getCodesPerUnit()))
-        add(kTabulatedAttrName, builder.getUnitAttr());
-    }
+    if (activationUnit)
+      add(kTabulatedAttrName, builder.getUnitAttr());
     if (hasNibbles)
       addNibbleParams(add);
     return builder.getDictionaryAttr(attrs);
@@ -499,6 +503,9 @@ private:
   std::optional<QuantParams> input;
   /// Whether weights stay in nibbles.
   bool hasNibbles;
+  bool isBounded = false;
+  /// Absent if the activation is computed in full.
+  std::optional<float> activationUnit;
 };
 
 struct QtxPackPass : qtx::impl::QtxPackPassBase<QtxPackPass> {

@@ -80,11 +80,12 @@ Value LinearEmitter::emitStagedPanels(const PanelShape &shape, Value firstPanel,
       firstPanel, lastPanel, 1, state, [&](Value number, ValueRange outer) {
         Panel panel = getPanel(shape, number);
         Ahead ahead = row.getNumTileRows() > 0 ? Ahead() : getNext(panel);
-        Value lines = countPrefetchedLines(ahead, count);
+        Value stride = getPrefetchStride(ahead, count);
         return loop(begin, last, stagedRows, outer,
                     [&](Value first, ValueRange previous) {
-                      fetch = getPrefetch(
-                          ahead, lines, arith::SubIOp::create(b, first, begin));
+                      fetch =
+                          getPrefetch(ahead, stride,
+                                      arith::SubIOp::create(b, first, begin));
                       emitStagedTile(panel, first, shape, previous);
                       fetch = {};
                       return SmallVector<Value>{index(1), first, number};
@@ -180,7 +181,6 @@ LinearEmitter::emitSegmentBeside(const Panel &panel, Value first,
                                  SmallVector<Value> sums, PartBody other) {
   sums = forEachShare(panel, run.size / stepSize, std::move(sums), other,
                       [&](Value begin, int64_t count, ValueRange carried) {
-                        emitPrefetch(add(at.step, begin), count);
                         return emitRange(panel, first, at, at.channel, 0, begin,
                                          count, carried);
                       });
@@ -264,6 +264,13 @@ SmallVector<Value> LinearEmitter::loadJoined(const Panel &panel, Value first,
   return bias;
 }
 
+Value LinearEmitter::swapHalves(Value value) {
+  SmallVector<int64_t> order;
+  for (int64_t lane = 0; lane < lanes; ++lane)
+    order.push_back((lane + lanes / 2) % lanes);
+  return vector::ShuffleOp::create(b, value, value, order);
+}
+
 SmallVector<Value> LinearEmitter::loadStaged(Value memref, VectorType type,
                                              const Panel &panel,
                                              const TilePart &part,
@@ -279,7 +286,7 @@ void LinearEmitter::storeStaged(Value memref, const Panel &panel,
                                 const TilePart &part, ArrayRef<Value> values,
                                 int64_t place) {
   forEachStaged(panel, part, place, [&](ValueRange indices) {
-    vector::StoreOp::create(b, values.front(), memref, indices);
+    storeHalves(values.front(), memref, indices);
     values = values.drop_front();
   });
 }

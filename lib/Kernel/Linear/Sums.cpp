@@ -12,9 +12,6 @@
 using namespace mlir;
 using namespace qtx;
 
-/// Steps of a tile for which weights are fetched at once.
-static constexpr int64_t kStepsOfPrefetch = 96;
-
 void LinearEmitter::emitTile(const Panel &panel, Value first) {
   SmallVector<Value> sums = row.isFloat() ? emitFloatSums(panel, first)
                                           : emitIntegerSums(panel, first);
@@ -137,20 +134,7 @@ SmallVector<Value> LinearEmitter::emitSteps(const Panel &panel, Value first,
                                             const SegmentAt &at, Value channel,
                                             int64_t begin, int64_t count,
                                             SmallVector<Value> sums) {
-  int64_t share = fetch.lines ? kStepsOfPrefetch : std::max<int64_t>(count, 1);
-  int64_t full = count / share, rest = count % share;
-  auto emitShare = [&](Value from, int64_t size, ValueRange carried) {
-    emitPrefetch(add(add(at.step, begin), from), size);
-    return emitRange(panel, first, at, channel, begin, from, size, carried);
-  };
-  if (full > 1)
-    sums = loop(index(0), index(full), 1, sums,
-                [&](Value number, ValueRange carried) {
-                  return emitShare(mul(number, share), share, carried);
-                });
-  else if (full == 1)
-    sums = emitShare(index(0), share, sums);
-  return rest > 0 ? emitShare(index(full * share), rest, sums) : sums;
+  return emitRange(panel, first, at, channel, begin, index(0), count, sums);
 }
 
 SmallVector<Value> LinearEmitter::emitRange(const Panel &panel, Value first,
@@ -161,10 +145,14 @@ SmallVector<Value> LinearEmitter::emitRange(const Panel &panel, Value first,
   // over are too few to be worth the time that compiling long loops takes.
   bool isLeftOver = tileRows < config.getRows() && panel.panels == 1;
   int64_t turns = hasNibbles || isLeftOver ? 1 : row.getUnrolledSteps();
+  int64_t turn = 0;
   return loopInTurns(
       from, index(count), turns, sums, [&](Value k, ValueRange carried) {
         Value current = add(channel, stepSize == 1 ? k : mul(k, stepSize));
-        return emitStep(panel, first, add(add(at.step, begin), k), carried,
+        Value position = add(add(at.step, begin), k);
+        if (turn++ % getPrefetchPeriod(panel) == 0)
+          emitPrefetch(position);
+        return emitStep(panel, first, position, carried,
                         [&](Value rowIndex, int64_t offset) {
                           return loadInput(rowIndex, add(current, offset));
                         });
