@@ -134,6 +134,24 @@ def test_rows_without_keys(clauses, cpu_row):
         assert np.any(result[1] != Y.zero_point[0])
 
 
+# Codes of zero that are a number of their own, too.
+@pytest.mark.parametrize("probs", (UNSIGNED, SIGNED_PROBS, PROBS_OFF_ZERO))
+@pytest.mark.parametrize("clauses", ({"unnormalised": True}, {"clip": (-0.03, 1.0)}, {"causal": True}))
+def test_padding(clauses, probs, cpu_row):
+    """Keys behind the last one that the mask shows are left out, whatever a longer sequence of the
+    batch left in their place; a hole before it is not."""
+    attention = Attention(query=Q, key=K, value=V, probs=probs, mask="i1", **clauses)
+    lengths = np.array([83, 1, 17, 0, 64, 83])
+    values = attention.inputs(np.random.default_rng(18), len(lengths), 20, lengths.max())
+    values["mask"] = (np.arange(lengths.max()) < lengths[:, None])[:, None, None]
+    values["mask"][4, ..., 20:50] = False
+    expected, bound = attention.expect(values)
+    # A code that is one step off moves a result by one step of it.
+    bound = bound + probs.scale[0] * V.scale[0] * 255
+    assert np.all(np.abs(attention.run(values) - expected) <= bound)
+    assert not np.any(expected[3])
+
+
 # Integer scores, floats, and both of them beside codes or values of the other kind.
 @pytest.mark.parametrize("clauses", (
     {"query": Q, "key": K, "value": V, "probs": UNSIGNED},

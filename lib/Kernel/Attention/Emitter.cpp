@@ -53,6 +53,8 @@ void AttentionEmitter::emit() {
   loop(first, last, 1, {}, [&](Value head, ValueRange) {
     at.batch = arith::DivUIOp::create(b, head, index(numKeyHeads));
     at.keyHead = arith::RemUIOp::create(b, head, index(numKeyHeads));
+    if (skipsPadding())
+      setKeys(zero, countKeysInMask());
     Value before = mul(head, perHead);
     Value begin = arith::MaxUIOp::create(b, blocks.begin, before);
     Value end = arith::MinUIOp::create(b, blocks.end, add(before, perHead));
@@ -110,6 +112,42 @@ void AttentionEmitter::setKeys(Value first, Value count) {
   lastKey = sub(numKeys, index(1));
   groupedKeys =
       sub(numKeys, arith::RemUIOp::create(b, numKeys, index(getGroupSize())));
+}
+
+bool AttentionEmitter::skipsPadding() {
+  // What is no number counts in floats, even where it is multiplied by zero.
+  APFloat gamma = view->getGamma();
+  return hasIntegerRows && view->getMask() &&
+         (gamma.isZero() || gamma.isNegative());
+}
+
+Value AttentionEmitter::countKeysInMask() {
+  Value mask = view->getMask();
+  auto isPadding = [&](Value count) -> Value {
+    SmallVector<Value> indices = {at.batch, zero, zero, sub(count, index(1))};
+    if (cast<MemRefType>(mask.getType()).getDimSize(0) == 1)
+      indices[0] = zero;
+    Value seen = memref::LoadOp::create(b, mask, indices);
+    Value none = arith::ConstantOp::create(b, b.getZeroAttr(seen.getType()));
+    return arith::CmpIOp::create(b, arith::CmpIPredicate::eq, seen, none);
+  };
+  auto loop = scf::WhileOp::create(
+      b, b.getIndexType(), allKeys,
+      [&](OpBuilder &, Location loc, ValueRange count) {
+        Value isMore = arith::CmpIOp::create(b, arith::CmpIPredicate::ugt,
+                                             count[0], index(1));
+        auto goesOn = scf::IfOp::create(
+            b, isMore,
+            [&](OpBuilder &, Location) {
+              scf::YieldOp::create(b, isPadding(count[0]));
+            },
+            [&](OpBuilder &, Location) { scf::YieldOp::create(b, isMore); });
+        scf::ConditionOp::create(b, goesOn.getResult(0), count);
+      },
+      [&](OpBuilder &, Location, ValueRange count) {
+        scf::YieldOp::create(b, sub(count[0], index(1)));
+      });
+  return loop.getResult(0);
 }
 
 void AttentionEmitter::createScratch() {
@@ -355,8 +393,7 @@ Value AttentionEmitter::quantize(Value x, const QuantParams &params) {
   Value isSmaller =
       arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, scaled, upper);
   scaled = arith::SelectOp::create(b, isSmaller, scaled, upper);
-  return arith::FPToSIOp::create(b, words,
-                                 math::RoundEvenOp::create(b, scaled));
+  return roundToInteger(scaled);
 }
 
 Value AttentionEmitter::roundTrip(Value x, const QuantParams &params) {

@@ -86,6 +86,13 @@ protected:
   /// Has rows of scores hold `count` keys from `first` on.
   void setKeys(Value first, Value count);
 
+  /// Whether keys behind the last one that a mask shows are left out: padding
+  /// of a batch.
+  bool skipsPadding();
+
+  /// Keys up to the last one that the mask shows, one at least.
+  Value countKeysInMask();
+
   void createScratch();
 
   /// What tile registers read and write, as matrices of bytes and of sums.
@@ -425,6 +432,11 @@ protected:
   /// nothing.
   Value createContextTerm();
 
+  /// What the sums of a query and the values are multiplied by; null if that
+  /// is 1.
+  Value createContextFactor();
+
+  /// The sums, as floats.
   Value loadContext(Value row, int64_t channel, Value term);
 
   /// sigmoid(gate) * gain

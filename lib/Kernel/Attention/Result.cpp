@@ -22,9 +22,7 @@ using namespace qtx;
 
 void AttentionEmitter::emitResult(Value row) {
   at.row = row;
-  Value term = createContextTerm(), factor, gate;
-  if (isDivisionLast())
-    factor = splat(loadFactor());
+  Value term = createContextTerm(), factor = createContextFactor(), gate;
   SmallVector<Value> gateIndices = {at.batch, at.head, add(at.query, row)};
   bool isGatePerRow =
       view->getGate() &&
@@ -75,14 +73,26 @@ Value AttentionEmitter::createContextTerm() {
   return arith::AddIOp::create(b, term, arith::MulIOp::create(b, keys, both));
 }
 
+Value AttentionEmitter::createContextFactor() {
+  Value scale, factor;
+  if (!plan.context.isFloat())
+    scale = f32(prob.scale * value.scale);
+  if (isDivisionLast())
+    factor = loadFactor();
+  if (scale && factor)
+    factor = arith::MulFOp::create(b, factor, scale);
+  else if (scale)
+    factor = scale;
+  return factor ? splat(factor) : Value();
+}
+
 Value AttentionEmitter::loadContext(Value row, int64_t channel, Value term) {
   Value sums = loadWords(contextRows, add(mul(row, plan.values), channel));
   if (plan.context.isFloat())
     return toFloats(sums);
   if (term)
     sums = arith::AddIOp::create(b, sums, splat(term));
-  return arith::MulFOp::create(b, convert(sums),
-                               splat(prob.scale * value.scale));
+  return convert(sums);
 }
 
 Value AttentionEmitter::createGate(Value logit) {
