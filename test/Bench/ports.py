@@ -50,6 +50,8 @@ OPERATIONS = {
     "load": "vmovups (%rsi), %zmm{d}",
     "broadcast": "vbroadcastss (%rsi), %zmm{d}",
     "store": "vmovups %zmm28, (%rsi)",
+    "store of the lower half": "vmovups %ymm28, (%rsi)",
+    "store of the upper half": "vextracti64x4 $1, %zmm28, (%rsi)",
 }
 
 
@@ -93,7 +95,7 @@ def measure_operations(line):
             folder, (emit_function(f"f{i}", operation) for i, operation in enumerate(operations.values())))
     times = [time_function(getattr(functions, f"f{i}"), line) for i in range(len(operations))]
     for name, seconds in zip(OPERATIONS, times[1:]):
-        print(f"{name:20} {(seconds / times[0] - 1) * DOTS / COPIES:5.2f}")
+        print(f"{name:24} {(seconds / times[0] - 1) * DOTS / COPIES:5.2f}")
 
 
 # ---- a tile of AVX2 ----------------------------------------------------------
