@@ -419,7 +419,7 @@ private:
                               ValueRange known) {
     unsigned numPasses = analysis.getNumPasses();
     SmallVector<Stage, 0> stages = {enterStage(rows, number, 0, known)};
-    SmallVector<SmallVector<Value>> ready(numPasses), earlier(numPasses);
+    SmallVector<SmallVector<Value>> ready(numPasses);
     for (unsigned level = 1; level < numPasses; ++level) {
       stages.push_back(enterStage(rows, number, level, known));
       startRowBehind(rows, number, getDistance(level) + 1);

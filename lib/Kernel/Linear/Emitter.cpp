@@ -12,7 +12,7 @@
 using namespace mlir;
 using namespace qtx;
 
-/// A step of a tile of fewer rows would have to fetch more than one line.
+/// With fewer tiles a step would have to fetch more than one line.
 static constexpr int64_t kMinPrefetchingTiles = 4;
 /// x86 has 16 vector registers of up to so many lanes, and 32 longer ones.
 static constexpr int64_t kLanesOfFewRegisters = 8;

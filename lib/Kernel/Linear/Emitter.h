@@ -263,8 +263,6 @@ private:
 
   /// Sums that wait in memory; those of the segments of a stage below each
   /// other.
-  Value swapHalves(Value value);
-
   SmallVector<Value> loadStaged(Value memref, VectorType type,
                                 const Panel &panel, const TilePart &part,
                                 int64_t place = 0);

@@ -264,13 +264,6 @@ SmallVector<Value> LinearEmitter::loadJoined(const Panel &panel, Value first,
   return bias;
 }
 
-Value LinearEmitter::swapHalves(Value value) {
-  SmallVector<int64_t> order;
-  for (int64_t lane = 0; lane < lanes; ++lane)
-    order.push_back((lane + lanes / 2) % lanes);
-  return vector::ShuffleOp::create(b, value, value, order);
-}
-
 SmallVector<Value> LinearEmitter::loadStaged(Value memref, VectorType type,
                                              const Panel &panel,
                                              const TilePart &part,
