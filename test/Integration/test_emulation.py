@@ -57,7 +57,7 @@ def test_in_software(emulator, cpu, module):
     assert emulation.read_counts(done.stderr)["tiles" if cpu == "amx" else "dots"] > FEWEST
 
 
-# Clipped attention of as many keys in all groups of 32 or in one.
+# Clipped attention of as many keys in all groups of 32, in the last one, or before padding.
 SKIPPING = """
 import sys
 import numpy as np
@@ -67,8 +67,8 @@ attention = Attention(query=Q, key=K, value=V, probs=UNSIGNED, mask="i1", clip=(
                       heads=2, value_size=40)
 values = attention.inputs(np.random.default_rng(16), 1, 37, 192, spread=0.2)
 keys = np.arange(192)
-seen = keys % 32 == 0 if sys.argv[1] == "spread" else keys < 6
-values["mask"] = seen[None, None, None]
+seen = {"spread": keys % 32 == 31, "together": keys >= 186, "padded": keys < 6}
+values["mask"] = seen[sys.argv[1]][None, None, None]
 compile_for(attention.ir(), "avx-vnni").run("main", *values.values())
 """
 
@@ -76,9 +76,9 @@ compile_for(attention.ir(), "avx-vnni").run("main", *values.values())
 @pytest.mark.skipif(bool(os.environ.get("LD_PRELOAD")), reason="another library comes first")
 @pytest.mark.parametrize("cpu", [needs_emulation("avx-vnni")])
 def test_groups_are_skipped(emulator, cpu):
-    """What clipping leaves no probability is not multiplied: products are counted."""
+    """What clipping leaves no probability is not multiplied, nor is padding: products are counted."""
     counts = {}
-    for kind in ("spread", "together"):
+    for kind in ("spread", "together", "padded"):
         environment = {**os.environ, **emulation.variables(emulator, ADDED[cpu]),
                        "PYTHONPATH": os.pathsep.join([str(FOLDER), *sys.path])}
         done = subprocess.run([sys.executable, "-c", SKIPPING, kind], env=environment,
@@ -90,3 +90,5 @@ def test_groups_are_skipped(emulator, cpu):
     most = rows * vectors * steps * blocks * heads * skipped
     # A key that stands alone in its group may itself have no probability in a block.
     assert 0.9 * most <= counts["spread"] - counts["together"] <= most
+    # One vector of 24 has keys that are no padding, and two steps of eight their values.
+    assert 6 * counts["padded"] <= counts["together"]
