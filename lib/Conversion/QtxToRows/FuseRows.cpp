@@ -226,11 +226,8 @@ struct FuseProducer : OpRewritePattern<RowsOp> {
   }
 };
 
-/// Whether all elements of `input` are read in their places.
-bool isReadInPlace(RowsOp op, OpOperand &input) {
-  unsigned number = input.getOperandNumber();
-  return op.isDpsInput(&input) && op.getInputMap(number).isIdentity() &&
-         !op.getIdsOf(number);
+bool isReadElementwise(RowsOp op, OpOperand &operand) {
+  return op.isDpsInput(&operand) && op.isElementwise(operand);
 }
 
 /// Rows before `later` that reduce what it reduces, too, and can be joined with
@@ -242,11 +239,11 @@ RowsOp findSibling(RowsOp later, PatternRewriter &rewriter) {
   if (!reduces(later))
     return nullptr;
   for (OpOperand &input : later->getOpOperands()) {
-    if (!isReadInPlace(later, input))
+    if (!isReadElementwise(later, input))
       continue;
     for (OpOperand &use : input.get().getUses()) {
       auto earlier = dyn_cast<RowsOp>(use.getOwner());
-      if (earlier && earlier != later && isReadInPlace(earlier, use) &&
+      if (earlier && earlier != later && isReadElementwise(earlier, use) &&
           reduces(earlier) && earlier->getBlock() == later->getBlock() &&
           earlier->isBeforeInBlock(later) &&
           Joiner(earlier, later, rewriter).canJoin())
@@ -275,14 +272,14 @@ struct FuseSibling : OpRewritePattern<RowsOp> {
 /// The input in whose place `output` may be: its last reader is `op`. Null if
 /// there is none.
 Value findPlaceOf(RowsOp op, unsigned output) {
-  if (!op.getOutputMap(output).isIdentity() || op.getColumnsOf(output))
+  if (!op.isElementwise(op.getOutputsMutable()[output]))
     return {};
   for (Value input : op.getInputs())
     if (input.getType() == op.getOutputs()[output].getType() &&
         !llvm::is_contained(op.getOutputs(), input) &&
         canBecomeDestination(input, op) &&
         llvm::all_of(input.getUses(), [&](OpOperand &use) {
-          return use.getOwner() != op || isReadInPlace(op, use);
+          return use.getOwner() != op || isReadElementwise(op, use);
         }))
       return input;
   return {};

@@ -306,16 +306,18 @@ bool RowsOp::bufferizesToMemoryWrite(OpOperand &operand,
   return isDpsInit(&operand);
 }
 
+bool RowsOp::isElementwise(OpOperand &operand) {
+  unsigned number = operand.getOperandNumber();
+  if (!isDpsInit(&operand))
+    return getInputMap(number).isIdentity() && !getIdsOf(number);
+  number -= getInputs().size();
+  return getOutputMap(number).isIdentity() && !getColumnsOf(number);
+}
+
 bool RowsOp::bufferizesToElementwiseAccess(const AnalysisState &,
                                            ArrayRef<OpOperand *> operands) {
-  return llvm::all_of(operands, [&](OpOperand *operand) {
-    unsigned number = operand->getOperandNumber();
-    if (isDpsInit(operand)) {
-      number -= getInputs().size();
-      return getOutputMap(number).isIdentity() && !getColumnsOf(number);
-    }
-    return getInputMap(number).isIdentity() && !getIdsOf(number);
-  });
+  return llvm::all_of(
+      operands, [&](OpOperand *operand) { return isElementwise(*operand); });
 }
 
 AliasingValueList RowsOp::getAliasingValues(OpOperand &operand,

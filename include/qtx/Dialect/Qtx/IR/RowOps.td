@@ -99,6 +99,9 @@ def Qtx_RowsOp : Qtx_LeafOp<"rows", [AttrSizedOperandSegments]> {
     ::std::optional<unsigned> getIdsOf(unsigned input);
     /// The input that says where the columns of `output` go, if they move.
     ::std::optional<unsigned> getColumnsOf(unsigned output);
+    /// Whether each element of an operand belongs to the element of the
+    /// iteration space with the same indices.
+    bool isElementwise(::mlir::OpOperand &operand);
     /// Number of dimensions of the iteration space.
     unsigned getNumDims() { return getOutputMap(0).getNumDims(); }
     /// An operand and a dimension of it that has the size of `dim`.
