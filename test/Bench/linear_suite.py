@@ -159,14 +159,17 @@ def analyse_loop(shape, row):
 
 
 def make_timers(shape, row, kinds):
+    """Arrays begin at lines of the cache, as values in the workspace of a model do."""
+    from linear import align
+
     rng = np.random.default_rng(0)
     rows, size, outputs = shape
-    floats = rng.standard_normal((rows, size)).astype(np.float32)
-    codes = rng.integers(-128, 128, (rows, size)).astype(np.int8)
+    floats = align(rng.standard_normal((rows, size)).astype(np.float32))
+    codes = align(rng.integers(-128, 128, (rows, size)).astype(np.int8))
     if row.endswith("fma"):
-        y = np.empty((rows, outputs), np.float32)
+        y = align(np.empty((rows, outputs), np.float32))
         return {"float": ObjectTimer(write_float_layer(shape), row, floats, y)}
-    y = np.empty((rows, outputs), np.int8)
+    y = align(np.empty((rows, outputs), np.int8))
     return {kind: ObjectTimer(write_layer(shape, kind), row, floats if KINDS[kind][2] else codes, y)
             for kind in kinds}
 

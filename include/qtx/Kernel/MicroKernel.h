@@ -43,6 +43,9 @@ struct TileOperands {
   /// The matrix of sums and its first row.
   mlir::Value sums;
   mlir::Value sumsRow;
+  /// Whether weights leave the first-level cache to the input: they pass, and
+  /// it is read again with the next panel.
+  bool isWeightPassing = false;
 };
 
 /// One row: a dot-product instruction and the tile that suits it. Each 32-bit

@@ -244,6 +244,9 @@ private:
       llvm::function_ref<SmallVector<Value>(Value, int64_t, ValueRange)>
           multiply);
 
+  /// Rows of a part that ends beside `count` steps of the next tile.
+  int64_t getPartRows(int64_t count);
+
   /// What `part` covers of a panel.
   Panel takePart(const Panel &panel, const TilePart &part);
 
@@ -595,8 +598,8 @@ private:
   llvm::ArrayRef<int64_t> joinMultipliers;
   SmallVector<SegmentRun> runs;
   SmallVector<Stage> stages;
-  /// Rows of a staged tile, 0 if there are none, and of its parts.
-  int64_t stagedRows = 0, partRows = 0;
+  /// Rows of a staged tile, 0 if there are none.
+  int64_t stagedRows = 0;
   /// Steps of a panel.
   int64_t steps = 0;
   std::optional<std::pair<int64_t, int64_t>> resultRange;

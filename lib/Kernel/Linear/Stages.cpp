@@ -20,6 +20,10 @@ using namespace qtx;
 /// Steps of a segment that have room for the end of another one beside them.
 static constexpr int64_t kMinStageSteps = 8;
 
+/// Rows of tile registers that are ended at once, at least: they share
+/// parameters.
+static constexpr int64_t kMinTilePartRows = 2;
+
 void LinearEmitter::collectStages() {
   if (joinsIntegers())
     stages.push_back({llvm::to_vector(llvm::seq<int64_t>(0, runs.size())), 1,
@@ -28,9 +32,8 @@ void LinearEmitter::collectStages() {
     pairRuns();
   if (!canStage())
     return;
-  bool hasTiles = row.getNumTileRows() > 0;
-  stagedRows = hasTiles ? row.getNumTileRows() : config.getRows();
-  partRows = hasTiles ? config.getRows() : 1;
+  stagedRows =
+      row.getNumTileRows() > 0 ? row.getNumTileRows() : config.getRows();
 }
 
 void LinearEmitter::pairRuns() {
@@ -195,24 +198,40 @@ SmallVector<Value> LinearEmitter::forEachShare(
     return multiply(index(0), count, sums);
   // Few instructions at once: those that wait keep dot products out of the
   // scheduler.
-  int64_t parts = stagedRows / partRows, vectors = 1;
-  if (partRows == 1 && isWhole(shape) && count >= parts * shape.vectors)
+  int64_t rows = getPartRows(count), parts = stagedRows / rows, vectors = 1;
+  if (rows == 1 && isWhole(shape) && count >= parts * shape.vectors)
     vectors = shape.vectors;
   parts *= vectors;
-  int64_t share = count / parts, rest = count % parts;
+  int64_t left = stagedRows % rows;
+  int64_t share = count / (parts + (left > 0)),
+          rest = count - share * (parts + (left > 0));
   if (rest > 0)
     sums = multiply(index(0), rest, sums);
-  return loop(
-      index(0), index(parts), 1, sums, [&](Value i, ValueRange carried) {
-        SmallVector<Value> next(carried);
-        if (share > 0)
-          next = multiply(add(mul(i, share), rest), share, carried);
-        llvm::SaveAndRestore rowsOfPart(tileRows, partRows);
-        Value row = arith::DivUIOp::create(b, i, index(vectors));
-        Value lane = mul(arith::RemUIOp::create(b, i, index(vectors)), lanes);
-        other({mul(row, partRows), vectors > 1 ? lane : Value()});
-        return next;
-      });
+  auto emitPart = [&](Value i, ValueRange carried, int64_t rowsOfPart) {
+    SmallVector<Value> next(carried);
+    if (share > 0)
+      next = multiply(add(mul(i, share), rest), share, carried);
+    llvm::SaveAndRestore rowsOfTile(tileRows, rowsOfPart);
+    Value row = arith::DivUIOp::create(b, i, index(vectors));
+    Value lane = mul(arith::RemUIOp::create(b, i, index(vectors)), lanes);
+    other({mul(row, rows), vectors > 1 ? lane : Value()});
+    return next;
+  };
+  sums = loop(index(0), index(parts), 1, sums,
+              [&](Value i, ValueRange carried) {
+                return emitPart(i, carried, rows);
+              });
+  return left > 0 ? emitPart(index(parts), sums, left) : sums;
+}
+
+int64_t LinearEmitter::getPartRows(int64_t count) {
+  if (row.getNumTileRows() == 0)
+    return 1;
+  // Products of tiles wait until those in front of them, in the order of the
+  // program, are under way: something between each of them.
+  return llvm::divideCeil(
+      stagedRows, std::clamp(count, stagedRows / config.getRows(),
+                             stagedRows / kMinTilePartRows));
 }
 
 Panel LinearEmitter::takePart(const Panel &panel, const TilePart &part) {

@@ -14,8 +14,13 @@ using namespace qtx;
 void LinearEmitter::multiplyWindows(const Panel &panel, Value first,
                                     const SegmentRun &run, const SegmentAt &at,
                                     int64_t place, PartBody other) {
-  TileOperands operands{m.x,           first,      view->getWeight(),
-                        panel.vectors, stagedSums, index(place * stagedRows)};
+  TileOperands operands{m.x,
+                        first,
+                        view->getWeight(),
+                        panel.vectors,
+                        stagedSums,
+                        index(place * stagedRows),
+                        /*isWeightPassing=*/true};
   SmallVector<Value> sums =
       row.createTileSums(b, operands, isSeedTiled() ? view->getSeed() : Value(),
                          {getParam(at.index, panel)});

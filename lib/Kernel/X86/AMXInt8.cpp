@@ -56,7 +56,8 @@ public:
     // All loads come first, so that products of one step wait for none.
     SmallVector<Value> weights, rows, next;
     for (int64_t v = 0; v < operands.vectors; ++v)
-      weights.push_back(load(offset(weight, i64(v * kBytes)), weightStride));
+      weights.push_back(load(offset(weight, i64(v * kBytes)), weightStride,
+                             operands.isWeightPassing));
     for (int64_t r = 0; r < kTilesOfRows; ++r)
       rows.push_back(load(offset(x, mulI64(xStride, r * kRows)), xStride));
     for (int64_t r = 0; r < kTilesOfRows; ++r)
@@ -79,8 +80,9 @@ public:
   }
 
 private:
-  Value load(Value address, Value stride) {
-    return call("tileloadd64", tileType, {address, stride});
+  Value load(Value address, Value stride, bool isPassing = false) {
+    return call(isPassing ? "tileloaddt164" : "tileloadd64", tileType,
+                {address, stride});
   }
 
   /// An intrinsic on whole tiles; the shape comes before the other operands.
