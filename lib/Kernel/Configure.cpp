@@ -110,8 +110,7 @@ static void configure(LinearOp op, const MicroKernel &row, const Core &core) {
   Contraction contraction = Contraction::get(op);
   Tiling tiling = chooseTiling(core, row, contraction);
   op->setAttr(kConfigAttrName,
-              MicroKernelAttr::get(context, row.getName(), tiling.rows,
-                                   tiling.vectors, tiling.block));
+              tiling.getAttr(context, row));
   Partition partition =
       choosePartition(core, row, contraction, getMaxThreads(op));
   if (DictionaryAttr attr = partition.getAttr(context))
@@ -129,7 +128,7 @@ static LogicalResult checkGiven(LinearOp op, MicroKernelAttr config,
                "expected a micro-kernel that the target has and that "
                "takes the operation, found '")
            << config.getKernel() << "'";
-  Tiling tiling{config.getRows(), config.getVectors(), config.getBlock()};
+  Tiling tiling = Tiling::get(config);
   if (!isPossible(*row, tiling))
     return op.emitOpError("expected a tile that '")
            << config.getKernel() << "' has registers for, found " << tiling.rows
@@ -170,10 +169,9 @@ void qtx::shareWeightFormats(ModuleOp module, ModuleOp other) {
                         *lookupMicroKernel(changed.getKernel())))
       continue;
     second->setAttr(kConfigAttrName,
-                    MicroKernelAttr::get(second.getContext(),
-                                         changed.getKernel(), config.getRows(),
-                                         config.getVectors(),
-                                         config.getBlock()));
+                    Tiling::get(config).getAttr(
+                        second.getContext(),
+                        *lookupMicroKernel(changed.getKernel())));
     if (!first->hasAttr(kNibblesAttrName))
       second->removeAttr(kNibblesAttrName);
   }

@@ -182,15 +182,14 @@ private:
     return kTileCycles + rows * vectors * instructions / perCycle;
   }
 
-  /// A tile in tile registers: either its rows or the panel stay in the
-  /// first-level cache, and the others pass.
+  /// A tile in tile registers: weights pass the first-level cache, and rows do
+  /// where they do not fit or others come between them and the next panel.
   double getTallCycles(int64_t vectors) {
     int64_t rows = row.getNumTileRows();
     int64_t registers = rows / row.getNumLanes();
-    int64_t bytes = row.getTileStep() *
-                    (tiling.block > rows ? rows : vectors * row.getNumLanes());
-    if (getBytes(rows + vectors * row.getNumLanes()) > core.firstLevel)
-      bytes = row.getTileStep() * (rows + vectors * row.getNumLanes());
+    int64_t bytes = row.getTileStep() * vectors * row.getNumLanes();
+    if (tiling.block > rows || getBytes(rows) > core.firstLevel)
+      bytes += row.getTileStep() * rows;
     double cycles = std::max(registers * vectors * kTileProductCycles,
                              double(bytes) / core.secondLevelRate);
     return steps * row.getStep() / row.getTileStep() * cycles +
@@ -211,7 +210,8 @@ private:
   double getOuterBytes(int64_t vectors) {
     double weights = getWeightBytes(vectors);
     double passes = llvm::divideCeil(numRows, tiling.block);
-    double bytes = weights * (weights <= core.secondLevel / 2 ? 1 : passes);
+    bool stay = tiling.panels > 0 || weights <= core.secondLevel / 2;
+    double bytes = weights * (stay ? 1 : passes);
     if (getBytes(std::min(tiling.block, numRows)) > core.secondLevel / 2)
       bytes += getBytes(numRows) * llvm::divideCeil(vectors, tiling.vectors);
     return bytes;
@@ -245,31 +245,52 @@ double qtx::estimateCycles(const Core &core, const MicroKernel &row,
 /// The most rows of a block: more gain nothing.
 static constexpr int64_t kMaxBlockRows = 512;
 
-/// Rows of the input that a block may have, for tiles of `rows`.
-static SmallVector<int64_t> listBlocks(const Core &core, const MicroKernel &row,
-                                       const Contraction &contraction,
-                                       int64_t rows) {
+namespace {
+/// Rows of a block, and panels that all of them meet before the next ones.
+struct Blocking {
+  int64_t block;
+  int64_t panels = 0;
+};
+} // namespace
+
+/// How few panels of `vectors` stay in the second-level cache while rows and
+/// results pass; 0 if all do.
+static int64_t chooseSpan(const Core &core, const MicroKernel &row,
+                          const Contraction &contraction, int64_t vectors) {
+  int64_t width = vectors * row.getNumLanes();
+  int64_t panels = llvm::divideCeil(contraction.outputs, width);
+  int64_t panelBytes =
+      contraction.getSize() * width * 4 / row.getStep();
+  int64_t fit = std::max<int64_t>(core.secondLevel / 4 / panelBytes, 1);
+  if (panels * panelBytes <= core.secondLevel / 2)
+    return 0;
+  // Spans of about one size: a short one waits for its weights.
+  return llvm::divideCeil(panels, llvm::divideCeil(panels, fit));
+}
+
+/// Blocks of tiles of `rows` times `vectors` that are worth a look.
+static SmallVector<Blocking> listBlocks(const Core &core,
+                                        const MicroKernel &row,
+                                        const Contraction &contraction,
+                                        int64_t rows, int64_t vectors) {
   int64_t rowBytes = contraction.getSize() * 4 / row.getStep();
   // Floats are four times as many bytes: an input that passes with each panel
   // is less than weights that pass with each block.
   if (row.isFloat())
-    return {kMaxBlockRows - kMaxBlockRows % rows};
+    return {{kMaxBlockRows - kMaxBlockRows % rows}};
   auto fit = [&](int64_t bytes) {
     int64_t block = std::clamp(bytes / std::max<int64_t>(rowBytes, 1), rows,
                                std::max(rows, kMaxBlockRows));
     return block - block % rows;
   };
   if (row.getNumTileRows() == 0)
-    return {fit(core.secondLevel / 2)};
+    return {{fit(core.secondLevel / 2)}};
   // Tile registers want more bytes in a cycle than the second-level cache gives
-  // for both operands. Rows of one tile in the first-level cache are as good as
-  // a panel there only if the weights stay in the second-level cache.
-  SmallVector<int64_t> blocks;
-  if (rows * rowBytes <= core.firstLevel * 2 / 3 &&
-      contraction.outputs * rowBytes <= core.secondLevel / 2)
-    blocks.push_back(rows);
-  blocks.push_back(fit(core.secondLevel / 4));
-  return blocks;
+  // for both operands. Rows of one tile stay in the first-level cache, which
+  // weights pass.
+  if (rows * rowBytes <= core.firstLevel)
+    return {{rows, chooseSpan(core, row, contraction, vectors)}};
+  return {{fit(core.secondLevel / 4 * 3)}};
 }
 
 /// Registers for sums and weights.
@@ -277,9 +298,21 @@ static int64_t countRegisters(int64_t rows, int64_t vectors) {
   return (rows + 1) * vectors;
 }
 
+Tiling Tiling::get(MicroKernelAttr config) {
+  return {config.getRows(), config.getVectors(), config.getBlock(),
+          config.getPanels()};
+}
+
+MicroKernelAttr Tiling::getAttr(MLIRContext *context,
+                                const MicroKernel &row) const {
+  return MicroKernelAttr::get(context, row.getName(), rows, vectors, block,
+                              panels);
+}
+
 bool qtx::isPossible(const MicroKernel &row, const Tiling &tiling) {
   int64_t rows = row.getNumRows(), vectors = row.getNumVectors();
-  if (tiling.rows < 1 || tiling.vectors < 1 || tiling.block < 1)
+  if (tiling.rows < 1 || tiling.vectors < 1 || tiling.block < 1 ||
+      tiling.panels < 0)
     return false;
   // What tile registers leave is in parts of the row's own height.
   if (row.getNumTileRows() > 0)
@@ -293,8 +326,9 @@ SmallVector<Tiling> qtx::listTilings(const Core &core, const MicroKernel &row,
   SmallVector<Tiling> tilings;
   auto add = [&](int64_t rows, int64_t vectors) {
     int64_t unit = std::max(rows, row.getNumTileRows());
-    for (int64_t block : listBlocks(core, row, contraction, unit))
-      tilings.push_back({rows, vectors, block});
+    for (const Blocking &blocking :
+         listBlocks(core, row, contraction, unit, vectors))
+      tilings.push_back({rows, vectors, blocking.block, blocking.panels});
   };
   int64_t ownRows = row.getNumRows(), ownVectors = row.getNumVectors();
   add(ownRows, ownVectors);

@@ -55,11 +55,11 @@ struct Tiling {
   int64_t rows;
   int64_t vectors;
   int64_t block;
+  int64_t panels = 0;
 
-  bool operator==(const Tiling &other) const {
-    return rows == other.rows && vectors == other.vectors &&
-           block == other.block;
-  }
+  static Tiling get(MicroKernelAttr config);
+  MicroKernelAttr getAttr(mlir::MLIRContext *context,
+                          const MicroKernel &row) const;
 };
 
 /// Whether code can be made for the tiling: there are registers for its tile.

@@ -32,8 +32,7 @@ void Configuration::setOn(LinearOp op) const {
 
 bool qtx::isPossible(MicroKernelAttr config) {
   const MicroKernel *row = lookupMicroKernel(config.getKernel());
-  return row && isPossible(*row, {config.getRows(), config.getVectors(),
-                                  config.getBlock()});
+  return row && isPossible(*row, Tiling::get(config));
 }
 
 /// Partitions other than `partition`: rows from the first on, and outputs.
@@ -61,19 +60,17 @@ SmallVector<Configuration> qtx::listConfigurations(LinearOp op) {
       configurations.push_back({kernel, partition});
   };
   auto addTiling = [&](const Tiling &tiling) {
-    add(MicroKernelAttr::get(op.getContext(), row.getName(), tiling.rows,
-                             tiling.vectors, tiling.block),
-        own.partition);
+    add(tiling.getAttr(op.getContext(), row), own.partition);
   };
   for (DictionaryAttr partition : listPartitions(op, row))
     add(own.kernel, partition);
   // Blocks of half and of twice the height.
-  Tiling tiling{own.kernel.getRows(), own.kernel.getVectors(),
-                own.kernel.getBlock()};
+  Tiling tiling = Tiling::get(own.kernel);
   int64_t unit = std::max(tiling.rows, row.getNumTileRows());
   for (int64_t block : {tiling.block / 2, tiling.block * 2})
     if (block >= unit)
-      addTiling({tiling.rows, tiling.vectors, block - block % unit});
+      addTiling(
+          {tiling.rows, tiling.vectors, block - block % unit, tiling.panels});
   for (const Tiling &other :
        listTilings(getCore(op), row, Contraction::get(op)))
     addTiling(other);

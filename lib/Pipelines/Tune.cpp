@@ -231,6 +231,7 @@ static TunedEntry makeEntry(const Configuration &configuration, double seconds,
           kernel.getRows(),
           kernel.getVectors(),
           kernel.getBlock(),
+          kernel.getPanels(),
           Partition::get(configuration.partition).rowSplit,
           seconds * 1e6,
           modelSeconds * 1e6};
@@ -256,7 +257,8 @@ static llvm::Error apply(const TunedEntry &entry, LinearOp op, StringRef path,
                          StringRef contraction) {
   Configuration own = Configuration::get(op);
   auto kernel = MicroKernelAttr::get(op.getContext(), own.kernel.getKernel(),
-                                     entry.rows, entry.vectors, entry.block);
+                                     entry.rows, entry.vectors, entry.block,
+                                     entry.panels);
   if (entry.kernel != own.kernel.getKernel() || !isPossible(kernel) ||
       entry.rowSplit < 0)
     return llvm::createStringError(

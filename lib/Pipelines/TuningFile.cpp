@@ -22,7 +22,7 @@ using llvm::Twine;
 /// The name and number of the format; the number changes with what kernels make
 /// of a configuration, so that old times do not count.
 static constexpr llvm::StringLiteral kFormat = "qtx-tuning";
-static constexpr int64_t kVersion = 1;
+static constexpr int64_t kVersion = 2;
 
 static llvm::Error makeError(StringRef path, const Twine &text) {
   return llvm::createStringError("'" + path + "': " + text);
@@ -35,6 +35,7 @@ static llvm::json::Value toJSON(const TunedEntry &entry) {
                             {"rows", entry.rows},
                             {"vectors", entry.vectors},
                             {"block", entry.block},
+                            {"panels", entry.panels},
                             {"row_split", entry.rowSplit},
                             {"microseconds", entry.microseconds},
                             {"model_microseconds", entry.modelMicroseconds}};
@@ -45,7 +46,7 @@ static bool fromJSON(const llvm::json::Value &value, TunedEntry &entry,
   llvm::json::ObjectMapper map(value, path);
   return map && map.map("kernel", entry.kernel) &&
          map.map("rows", entry.rows) && map.map("vectors", entry.vectors) &&
-         map.map("block", entry.block) &&
+         map.map("block", entry.block) && map.map("panels", entry.panels) &&
          map.map("row_split", entry.rowSplit) &&
          map.map("microseconds", entry.microseconds) &&
          map.map("model_microseconds", entry.modelMicroseconds);

@@ -20,7 +20,7 @@ namespace qtx {
 /// What was found for one contraction.
 struct TunedEntry {
   std::string kernel;
-  int64_t rows = 0, vectors = 0, block = 0;
+  int64_t rows = 0, vectors = 0, block = 0, panels = 0;
   /// 0 for one thread.
   int64_t rowSplit = 0;
   /// The time of the configuration, and of the cost model's choice.

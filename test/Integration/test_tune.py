@@ -186,13 +186,13 @@ def test_concurrent_compilations(tmp_path):
     assert [file.name for file in tmp_path.glob("tune*")] == ["tune.json"]
 
 
-FORMAT = '"format": "qtx-tuning", "version": 1'
+FORMAT = '"format": "qtx-tuning", "version": 2'
 BAD_FILES = {
     "no JSON": ("{", "': expected JSON: "),
     "another program's": ('{"layers": []}', "': expected a file that --tune has written"),
     "a list": ("[1]", "': expected a file that --tune has written"),
     "without targets": (f"{{{FORMAT}}}", "': expected a file that --tune has written"),
-    "newer": ('{"format": "qtx-tuning", "version": 2, "targets": {}}',
+    "newer": ('{"format": "qtx-tuning", "version": 3, "targets": {}}',
               "': expected version 1 of the format, found 2"),
     "other types": (f'{{{FORMAT}, "targets": {{"t": {{"c": {{"kernel": 3}}}}}}}}', "': expected string at targets"),
 }

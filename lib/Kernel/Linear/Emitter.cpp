@@ -144,13 +144,32 @@ void LinearEmitter::emitBlocks() {
   Value numRows = memref::DimOp::create(b, m.y, 0);
   emitResultParams();
   PartRange rows = takeShare(numRows);
-  loop(rows.begin, rows.end, config.getBlock(), {},
-       [&](Value begin, ValueRange) {
-         Value end =
-             arith::MinSIOp::create(b, rows.end, add(begin, config.getBlock()));
-         emitPanels(begin, end);
-         return SmallVector<Value>();
-       });
+  forEachSpan([&] {
+    loop(rows.begin, rows.end, config.getBlock(), {},
+         [&](Value begin, ValueRange) {
+           Value end = arith::MinSIOp::create(b, rows.end,
+                                              add(begin, config.getBlock()));
+           emitPanels(begin, end);
+           return SmallVector<Value>();
+         });
+  });
+}
+
+int64_t LinearEmitter::countPanels() {
+  return llvm::divideCeil(outputs, getWidth());
+}
+
+void LinearEmitter::forEachSpan(function_ref<void()> body) {
+  int64_t span = config.getPanels();
+  if (span == 0 || span >= countPanels())
+    return body();
+  PartRange all =
+      part ? panels : PartRange{index(0), index(countPanels())};
+  loop(all.begin, all.end, span, {}, [&](Value begin, ValueRange) {
+    panels = {begin, arith::MinUIOp::create(b, all.end, add(begin, span))};
+    body();
+    return SmallVector<Value>();
+  });
 }
 
 PartRange LinearEmitter::takeShare(Value numRows) {
@@ -163,7 +182,7 @@ PartRange LinearEmitter::takeShare(Value numRows) {
   };
   Part ofRows{select(part.number, index(0)), select(part.count, index(1))};
   Part ofPanels{select(index(0), part.number), select(index(1), part.count)};
-  panels = getRange(b, ofPanels, index(llvm::divideCeil(outputs, getWidth())));
+  panels = getRange(b, ofPanels, index(countPanels()));
   return getRange(b, ofRows, numRows,
                   std::max(config.getRows(), row.getNumTileRows()));
 }
@@ -186,7 +205,7 @@ void LinearEmitter::forEachShape(
     function_ref<void(const PanelShape &, Value, Value)> body) {
   int64_t full = outputs / getWidth(), rest = outputs % getWidth();
   auto share = [&](const PanelShape &shape, int64_t first, int64_t last) {
-    if (part)
+    if (panels.begin)
       body(shape, arith::MaxUIOp::create(b, panels.begin, index(first)),
            arith::MinUIOp::create(b, panels.end, index(last)));
     else

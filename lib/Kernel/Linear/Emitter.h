@@ -173,6 +173,11 @@ private:
   /// are its share.
   PartRange takeShare(Value numRows);
 
+  /// Panels, and what is emitted for those that all rows meet before the next
+  /// ones.
+  int64_t countPanels();
+  void forEachSpan(llvm::function_ref<void()> body);
+
   void emitPanels(Value begin, Value end);
 
   /// Calls `body` for ranges of panels of one shape: whole ones and the last,

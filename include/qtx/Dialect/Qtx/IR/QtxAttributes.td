@@ -18,17 +18,20 @@ def Qtx_MicroKernelAttr : AttrDef<Qtx_Dialect, "MicroKernel"> {
     The lowering configuration that `qtx-configure` puts on a contraction: the
     micro-kernel's row by its name, the tile of the result that stays in
     registers (`rows` times `vectors` vectors), and the number of rows whose
-    operand stays in the cache while all weights pass (`block`).
+    operand stays in the cache while weights pass (`block`). All weights pass,
+    or where `panels` is not zero, those of so many panels, which all rows meet
+    before the next ones: they stay in the second-level cache.
 
     ```mlir
     #qtx.micro_kernel<"x86-avx512-fma", rows = 8, vectors = 3, block = 128>
     ```
   }];
   let parameters = (ins StringRefParameter<"">:$kernel, "int64_t":$rows,
-                        "int64_t":$vectors, "int64_t":$block);
+                        "int64_t":$vectors, "int64_t":$block,
+                        DefaultValuedParameter<"int64_t", "0">:$panels);
   let assemblyFormat = [{
     `<` $kernel `,` `rows` `=` $rows `,` `vectors` `=` $vectors `,` `block` `=`
-    $block `>`
+    $block (`,` `panels` `=` $panels^)? `>`
   }];
 }
 
