@@ -184,7 +184,7 @@ PartRange LinearEmitter::takeShare(Value numRows) {
   Part ofPanels{select(index(0), part.number), select(index(1), part.count)};
   panels = getRange(b, ofPanels, index(countPanels()));
   return getRange(b, ofRows, numRows,
-                  std::max(config.getRows(), row.getNumTileRows()));
+                  getFullTileRows());
 }
 
 void LinearEmitter::emitPanels(Value begin, Value end) {
@@ -310,6 +310,10 @@ void LinearEmitter::forEachTile(const Ahead &ahead, Value begin, Value end,
 // Prefetch
 //===----------------------------------------------------------------------===//
 
+int64_t LinearEmitter::getFullTileRows() {
+  return std::max(config.getRows(), row.getNumTileRows());
+}
+
 int64_t LinearEmitter::getPanelSize(const Panel &panel) {
   return panel.vectors * lanes * laneSize * steps;
 }
@@ -323,7 +327,7 @@ Ahead LinearEmitter::getNext(const Panel &panel) {
 Value LinearEmitter::getPrefetchStride(const Ahead &ahead, Value count) {
   if (!ahead.first)
     return {};
-  Value tiles = arith::DivUIOp::create(b, count, index(config.getRows()));
+  Value tiles = arith::DivUIOp::create(b, count, index(getFullTileRows()));
   Value enough = arith::CmpIOp::create(b, arith::CmpIPredicate::uge, tiles,
                                        index(kMinPrefetchingTiles));
   Value divisor = mul(arith::MaxUIOp::create(b, tiles, index(1)), steps);
@@ -336,7 +340,7 @@ Prefetch LinearEmitter::getPrefetch(const Ahead &ahead, Value stride,
                                     Value row) {
   if (!stride)
     return {};
-  Value tile = arith::DivUIOp::create(b, row, index(config.getRows()));
+  Value tile = arith::DivUIOp::create(b, row, index(getFullTileRows()));
   Value size = mul(stride, steps);
   Value first = add(ahead.first, mul(tile, size));
   Value last =

@@ -367,6 +367,9 @@ private:
                .getElementTypeBitWidth() /
            8;
   }
+  /// Rows of a tile, in tile registers where there are some.
+  int64_t getFullTileRows();
+
   int64_t getWeightSize() { return getLast(view->getWeight()); }
   int64_t getPanelSize(const Panel &panel);
 

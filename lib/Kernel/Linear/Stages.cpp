@@ -82,7 +82,9 @@ Value LinearEmitter::emitStagedPanels(const PanelShape &shape, Value firstPanel,
   SmallVector<Value> results = loop(
       firstPanel, lastPanel, 1, state, [&](Value number, ValueRange outer) {
         Panel panel = getPanel(shape, number);
-        Ahead ahead = row.getNumTileRows() > 0 ? Ahead() : getNext(panel);
+        // With one tile of rows, no tile has time to fetch a panel.
+        bool isOne = config.getBlock() == row.getNumTileRows();
+        Ahead ahead = isOne ? Ahead() : getNext(panel);
         Value stride = getPrefetchStride(ahead, count);
         return loop(begin, last, stagedRows, outer,
                     [&](Value first, ValueRange previous) {

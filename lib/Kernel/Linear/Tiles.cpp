@@ -11,6 +11,10 @@
 using namespace mlir;
 using namespace qtx;
 
+/// Lines that a step of tile registers fetches: enough to read all weights of
+/// a panel beside 256 rows.
+static constexpr int64_t kFetchedLines = 4;
+
 void LinearEmitter::multiplyWindows(const Panel &panel, Value first,
                                     const SegmentRun &run, const SegmentAt &at,
                                     int64_t place, PartBody other) {
@@ -48,6 +52,8 @@ SmallVector<Value> LinearEmitter::emitWindow(const TileOperands &operands,
   if (isLastWindowMoved(run))
     channel = limitWindow(channel);
   Value position = add(at.step, mul(window, stepsOfWindow));
+  for (int64_t i = 0; i < kFetchedLines; ++i)
+    emitPrefetch(add(position, i * stepsOfWindow / kFetchedLines));
   Value offset = add(panel.weight, mul(position, panel.vectors * lanes * step));
   return row.emitTileStep(b, operands, channel, offset, sums);
 }
