@@ -109,8 +109,7 @@ static void configure(LinearOp op, const MicroKernel &row, const Core &core) {
   MLIRContext *context = op.getContext();
   Contraction contraction = Contraction::get(op);
   Tiling tiling = chooseTiling(core, row, contraction);
-  op->setAttr(kConfigAttrName,
-              tiling.getAttr(context, row));
+  op->setAttr(kConfigAttrName, tiling.getAttr(context, row));
   Partition partition =
       choosePartition(core, row, contraction, getMaxThreads(op));
   if (DictionaryAttr attr = partition.getAttr(context))
@@ -168,10 +167,10 @@ void qtx::shareWeightFormats(ModuleOp module, ModuleOp other) {
         !haveSamePanels(*lookupMicroKernel(config.getKernel()),
                         *lookupMicroKernel(changed.getKernel())))
       continue;
-    second->setAttr(kConfigAttrName,
-                    Tiling::get(config).getAttr(
-                        second.getContext(),
-                        *lookupMicroKernel(changed.getKernel())));
+    second->setAttr(
+        kConfigAttrName,
+        Tiling::get(config).getAttr(second.getContext(),
+                                    *lookupMicroKernel(changed.getKernel())));
     if (!first->hasAttr(kNibblesAttrName))
       second->removeAttr(kNibblesAttrName);
   }

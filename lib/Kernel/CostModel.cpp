@@ -259,8 +259,7 @@ static int64_t chooseSpan(const Core &core, const MicroKernel &row,
                           const Contraction &contraction, int64_t vectors) {
   int64_t width = vectors * row.getNumLanes();
   int64_t panels = llvm::divideCeil(contraction.outputs, width);
-  int64_t panelBytes =
-      contraction.getSize() * width * 4 / row.getStep();
+  int64_t panelBytes = contraction.getSize() * width * 4 / row.getStep();
   int64_t fit = std::max<int64_t>(core.secondLevel / 4 / panelBytes, 1);
   if (panels * panelBytes <= core.secondLevel / 2)
     return 0;

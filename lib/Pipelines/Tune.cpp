@@ -256,9 +256,9 @@ static llvm::Expected<TunedEntry> search(LinearOp op) {
 static llvm::Error apply(const TunedEntry &entry, LinearOp op, StringRef path,
                          StringRef contraction) {
   Configuration own = Configuration::get(op);
-  auto kernel = MicroKernelAttr::get(op.getContext(), own.kernel.getKernel(),
-                                     entry.rows, entry.vectors, entry.block,
-                                     entry.panels);
+  auto kernel =
+      MicroKernelAttr::get(op.getContext(), own.kernel.getKernel(), entry.rows,
+                           entry.vectors, entry.block, entry.panels);
   if (entry.kernel != own.kernel.getKernel() || !isPossible(kernel) ||
       entry.rowSplit < 0)
     return llvm::createStringError(

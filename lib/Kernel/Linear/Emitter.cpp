@@ -163,8 +163,7 @@ void LinearEmitter::forEachSpan(function_ref<void()> body) {
   int64_t span = config.getPanels();
   if (span == 0 || span >= countPanels())
     return body();
-  PartRange all =
-      part ? panels : PartRange{index(0), index(countPanels())};
+  PartRange all = part ? panels : PartRange{index(0), index(countPanels())};
   loop(all.begin, all.end, span, {}, [&](Value begin, ValueRange) {
     panels = {begin, arith::MinUIOp::create(b, all.end, add(begin, span))};
     body();
@@ -183,8 +182,7 @@ PartRange LinearEmitter::takeShare(Value numRows) {
   Part ofRows{select(part.number, index(0)), select(part.count, index(1))};
   Part ofPanels{select(index(0), part.number), select(index(1), part.count)};
   panels = getRange(b, ofPanels, index(countPanels()));
-  return getRange(b, ofRows, numRows,
-                  getFullTileRows());
+  return getRange(b, ofRows, numRows, getFullTileRows());
 }
 
 void LinearEmitter::emitPanels(Value begin, Value end) {

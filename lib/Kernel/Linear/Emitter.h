@@ -249,8 +249,11 @@ private:
       llvm::function_ref<SmallVector<Value>(Value, int64_t, ValueRange)>
           multiply);
 
-  /// Rows of a part that ends beside `count` steps of the next tile.
-  int64_t getPartRows(int64_t count);
+  /// The same for steps of tile registers.
+  SmallVector<Value> forEachTiledShare(
+      int64_t count, SmallVector<Value> sums, PartBody other,
+      llvm::function_ref<SmallVector<Value>(Value, int64_t, ValueRange)>
+          multiply);
 
   /// What `part` covers of a panel.
   Panel takePart(const Panel &panel, const TilePart &part);

@@ -198,42 +198,61 @@ SmallVector<Value> LinearEmitter::forEachShare(
     function_ref<SmallVector<Value>(Value, int64_t, ValueRange)> multiply) {
   if (!other)
     return multiply(index(0), count, sums);
+  if (row.getNumTileRows() > 0)
+    return forEachTiledShare(count, std::move(sums), other, multiply);
   // Few instructions at once: those that wait keep dot products out of the
   // scheduler.
-  int64_t rows = getPartRows(count), parts = stagedRows / rows, vectors = 1;
-  if (rows == 1 && isWhole(shape) && count >= parts * shape.vectors)
+  int64_t parts = stagedRows, vectors = 1;
+  if (isWhole(shape) && count >= parts * shape.vectors)
     vectors = shape.vectors;
   parts *= vectors;
-  int64_t left = stagedRows % rows;
-  int64_t share = count / (parts + (left > 0)),
-          rest = count - share * (parts + (left > 0));
+  int64_t share = count / parts, rest = count % parts;
+  if (rest > 0)
+    sums = multiply(index(0), rest, sums);
+  return loop(
+      index(0), index(parts), 1, sums, [&](Value i, ValueRange carried) {
+        SmallVector<Value> next(carried);
+        if (share > 0)
+          next = multiply(add(mul(i, share), rest), share, carried);
+        llvm::SaveAndRestore<int64_t> rowsOfPart(tileRows, 1);
+        Value row = arith::DivUIOp::create(b, i, index(vectors));
+        Value lane = mul(arith::RemUIOp::create(b, i, index(vectors)), lanes);
+        other({row, vectors > 1 ? lane : Value()});
+        return next;
+      });
+}
+
+SmallVector<Value> LinearEmitter::forEachTiledShare(
+    int64_t count, SmallVector<Value> sums, PartBody other,
+    function_ref<SmallVector<Value>(Value, int64_t, ValueRange)> multiply) {
+  // No CPU looks far ahead for products of tiles: some rows beside each of
+  // them.
+  int64_t rows = std::max<int64_t>(
+      llvm::divideCeil(stagedRows, std::max<int64_t>(count, 1)),
+      kMinTilePartRows);
+  int64_t parts = stagedRows / rows, left = stagedRows % rows;
+  int64_t share = count / (parts + (left > 0));
+  int64_t rest = count - share * (parts + (left > 0));
   if (rest > 0)
     sums = multiply(index(0), rest, sums);
   auto emitPart = [&](Value i, ValueRange carried, int64_t rowsOfPart) {
     SmallVector<Value> next(carried);
     if (share > 0)
       next = multiply(add(mul(i, share), rest), share, carried);
-    llvm::SaveAndRestore rowsOfTile(tileRows, rowsOfPart);
-    Value row = arith::DivUIOp::create(b, i, index(vectors));
-    Value lane = mul(arith::RemUIOp::create(b, i, index(vectors)), lanes);
-    other({mul(row, rows), vectors > 1 ? lane : Value()});
+    // More at once would take more registers than there are.
+    Value begin = mul(i, rows);
+    for (int64_t row = 0; row < rowsOfPart; row += config.getRows()) {
+      llvm::SaveAndRestore rowsOfTile(
+          tileRows, std::min(config.getRows(), rowsOfPart - row));
+      other({add(begin, row), Value()});
+    }
     return next;
   };
-  sums = loop(index(0), index(parts), 1, sums,
-              [&](Value i, ValueRange carried) {
-                return emitPart(i, carried, rows);
-              });
+  sums =
+      loop(index(0), index(parts), 1, sums, [&](Value i, ValueRange carried) {
+        return emitPart(i, carried, rows);
+      });
   return left > 0 ? emitPart(index(parts), sums, left) : sums;
-}
-
-int64_t LinearEmitter::getPartRows(int64_t count) {
-  if (row.getNumTileRows() == 0)
-    return 1;
-  // Products of tiles wait until those in front of them, in the order of the
-  // program, are under way: something between each of them.
-  return llvm::divideCeil(
-      stagedRows, std::clamp(count, stagedRows / config.getRows(),
-                             stagedRows / kMinTilePartRows));
 }
 
 Panel LinearEmitter::takePart(const Panel &panel, const TilePart &part) {
