@@ -70,5 +70,5 @@ Value LinearEmitter::limitWindow(Value channel) {
 }
 
 bool LinearEmitter::isSeedTiled() {
-  return view->getSeed() && !view->getXZeroPoint();
+  return view->getSeed() && !view->getXZeroPoint() && joinsIntegers();
 }
