@@ -84,6 +84,15 @@ public:
     return {};
   }
 
+  /// Whether two vectors are narrowed at once faster than one by one: 32-bit
+  /// integers to bytes that saturate, one behind the other.
+  virtual bool hasNarrowedPairs() const { return false; }
+  virtual mlir::Value emitNarrowedPair(mlir::ImplicitLocOpBuilder &builder,
+                                       mlir::Value first, mlir::Value second,
+                                       bool isSigned) const {
+    return {};
+  }
+
   /// Rows that tile registers take at once, and channels of a step; 0 if there
   /// are none. What they leave of rows is the dot product's.
   virtual int64_t getNumTileRows() const { return 0; }

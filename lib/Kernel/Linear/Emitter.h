@@ -560,9 +560,21 @@ private:
   void emitEpilogue(const Panel &panel, Value first,
                     llvm::ArrayRef<Value> sums);
 
-  /// Activation, quantization and store of one vector.
+  /// Activation, quantization and store of a row's vectors, or of one of them.
+  void finishRow(const Panel &panel, Value rowIndex, llvm::ArrayRef<Value> sums,
+                 llvm::ArrayRef<ResultParams> params);
   void finish(const Panel &panel, Value rowIndex, int64_t v, Value value,
               llvm::ArrayRef<ResultParams> params);
+
+  /// The same of two vectors at once. Returns whether the row does that.
+  bool finishPair(const Panel &panel, Value rowIndex, int64_t v,
+                  llvm::ArrayRef<Value> sums,
+                  llvm::ArrayRef<ResultParams> params);
+
+  /// The activation, gain and shift of a vector; a code of it in 32 bits.
+  Value applyActivation(int64_t v, Value value,
+                        llvm::ArrayRef<ResultParams> params);
+  Value toStored(int64_t v, Value value, llvm::ArrayRef<ResultParams> params);
 
   /// Stores what is output of one vector.
   void store(const Panel &panel, Value rowIndex, int64_t v, Value value);

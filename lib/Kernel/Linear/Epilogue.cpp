@@ -90,8 +90,8 @@ void LinearEmitter::emitEpilogue(const Panel &panel, Value first,
   if (!isElementary() || power || tileRows * panel.panels == 1) {
     SmallVector<ResultParams> params = loadResultParams(panel);
     for (int64_t r = 0; r < tileRows; ++r)
-      for (int64_t v = 0; v < panel.vectors; ++v)
-        finish(panel, add(first, r), v, sums[r * panel.vectors + v], params);
+      finishRow(panel, add(first, r),
+                sums.slice(r * panel.vectors, panel.vectors), params);
     return;
   }
   // The code of an elementary function is long: loops over panels and rows.
@@ -119,17 +119,52 @@ void LinearEmitter::emitEpilogue(const Panel &panel, Value first,
   });
 }
 
-void LinearEmitter::finish(const Panel &panel, Value rowIndex, int64_t v,
-                           Value value, ArrayRef<ResultParams> params) {
+void LinearEmitter::finishRow(const Panel &panel, Value rowIndex,
+                              ArrayRef<Value> sums,
+                              ArrayRef<ResultParams> params) {
+  for (int64_t v = 0; v < panel.vectors; ++v) {
+    if (v + 1 < panel.vectors && isWhole(panel, v + 1) &&
+        finishPair(panel, rowIndex, v, sums.slice(v, 2), params))
+      ++v;
+    else
+      finish(panel, rowIndex, v, sums[v], params);
+  }
+}
+
+bool LinearEmitter::finishPair(const Panel &panel, Value rowIndex, int64_t v,
+                               ArrayRef<Value> sums,
+                               ArrayRef<ResultParams> params) {
+  bool isByte = isBounded && resultRange &&
+                resultRange->second - resultRange->first == 255;
+  if (!isByte || !row.hasNarrowedPairs())
+    return false;
+  Value first = toStored(v, sums[0], params);
+  Value second = toStored(v + 1, sums[1], params);
+  store(panel, rowIndex, v,
+        row.emitNarrowedPair(b, first, second, resultRange->first < 0));
+  return true;
+}
+
+Value LinearEmitter::toStored(int64_t v, Value value,
+                              ArrayRef<ResultParams> params) {
+  value = applyActivation(v, value, params);
+  return isCoarse() ? roundToInteger(value) : quantize(value, params[v]);
+}
+
+Value LinearEmitter::applyActivation(int64_t v, Value value,
+                                     ArrayRef<ResultParams> params) {
   value = table   ? lookUpActivation(value)
           : power ? raiseActivation(value)
                   : activate(value);
   if (isCoarse() || isScaled)
     value = math::FmaOp::create(b, value, params[v].gain, params[v].shift);
-  if (isCoarse())
-    value = narrow(roundToInteger(value));
-  else if (resultRange)
-    value = quantize(value, params[v]);
+  return value;
+}
+
+void LinearEmitter::finish(const Panel &panel, Value rowIndex, int64_t v,
+                           Value value, ArrayRef<ResultParams> params) {
+  value = isCoarse() || resultRange ? narrow(toStored(v, value, params))
+                                    : applyActivation(v, value, params);
   if (op.accumulates())
     value = arith::AddFOp::create(b, loadRow(m.y, rowIndex, panel, v), value);
   store(panel, rowIndex, v, value);
@@ -212,9 +247,7 @@ Value LinearEmitter::quantize(Value value, const ResultParams &params) {
   Value scaled = arith::MulFOp::create(b, value, params.reciprocal);
   if (!isBounded)
     scaled = clamp(scaled, params);
-  Value stored =
-      arith::AddIOp::create(b, roundToInteger(scaled), params.zeroPoint);
-  return narrow(stored);
+  return arith::AddIOp::create(b, roundToInteger(scaled), params.zeroPoint);
 }
 
 Value LinearEmitter::narrow(Value stored) {
