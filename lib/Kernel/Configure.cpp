@@ -128,6 +128,10 @@ static LogicalResult checkGiven(LinearOp op, MicroKernelAttr config,
                "takes the operation, found '")
            << config.getKernel() << "'";
   Tiling tiling = Tiling::get(config);
+  if (tiling.panels < 0)
+    return op.emitOpError("expected spans of panels that are not negative, "
+                          "found ")
+           << tiling.panels;
   if (!isPossible(*row, tiling))
     return op.emitOpError("expected a tile that '")
            << config.getKernel() << "' has registers for, found " << tiling.rows

@@ -52,3 +52,14 @@ func.func @main(%x: tensor<?x4xf32>) -> tensor<?x2xf32> {
   return %y : tensor<?x2xf32>
 }
 }
+
+// -----
+
+module attributes {llvm.target = #llvm.target<triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <["+avx2", "+fma"]>>} {
+func.func @main(%x: tensor<?x4xf32>) -> tensor<?x2xf32> {
+  %w = arith.constant dense<1.0> : tensor<2x4xf32>
+  // expected-error@+1 {{expected spans of panels that are not negative, found -1}}
+  %y = qtx.linear %x, %w {qtx.config = #qtx.micro_kernel<"x86-avx2-fma", rows = 6, vectors = 2, block = 6, panels = -1>} : (tensor<?x4xf32>, tensor<2x4xf32>) -> tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}
+}

@@ -90,13 +90,13 @@ func.func @amx(%x: tensor<?x384xi8>) -> tensor<?x2xf32> {
   return %y : tensor<?x2xf32>
 }
 
-// A block of the input beyond the first-level cache gains nothing from being small.
+// Rows beyond the first-level cache gain nothing from a small block.
 // CHECK-LABEL: func.func @amx_large
-// CHECK: "x86-amx-int8", rows = 8, vectors = 2, block = 320
-func.func @amx_large(%x: tensor<?x1536xi8>) -> tensor<?x2xf32> {
-  %w = arith.constant dense<1> : tensor<2x1536xi8>
+// CHECK: "x86-amx-int8", rows = 8, vectors = 2, block = 512
+func.func @amx_large(%x: tensor<?x3072xi8>) -> tensor<?x2xf32> {
+  %w = arith.constant dense<1> : tensor<2x3072xi8>
   %s = arith.constant dense<1.0> : tensor<1xf32>
-  %y = qtx.linear %x as !quant.uniform<i8:f32, 0.5>, %w scale(%s) : (tensor<?x1536xi8>, tensor<2x1536xi8>, tensor<1xf32>) -> tensor<?x2xf32>
+  %y = qtx.linear %x as !quant.uniform<i8:f32, 0.5>, %w scale(%s) : (tensor<?x3072xi8>, tensor<2x3072xi8>, tensor<1xf32>) -> tensor<?x2xf32>
   return %y : tensor<?x2xf32>
 }
 
@@ -234,10 +234,10 @@ func.func @no_nibbles(%x: tensor<?x64xi8>, %f: tensor<?x64xf32>, %z: tensor<?x32
 
 module attributes {llvm.target = #llvm.target<triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <["+avx2", "+fma"]>>} {
 // CHECK-LABEL: func.func @given
-// CHECK: "x86-avx2-fma", rows = 4, vectors = 1, block = 8
+// CHECK: "x86-avx2-fma", rows = 4, vectors = 1, block = 8, panels = 2>
 func.func @given(%x: tensor<?x4xf32>) -> tensor<?x2xf32> {
   %w = arith.constant dense<1.0> : tensor<2x4xf32>
-  %y = qtx.linear %x, %w {qtx.config = #qtx.micro_kernel<"x86-avx2-fma", rows = 4, vectors = 1, block = 8>}
+  %y = qtx.linear %x, %w {qtx.config = #qtx.micro_kernel<"x86-avx2-fma", rows = 4, vectors = 1, block = 8, panels = 2>}
       : (tensor<?x4xf32>, tensor<2x4xf32>) -> tensor<?x2xf32>
   return %y : tensor<?x2xf32>
 }
