@@ -20,6 +20,11 @@ QTXC = _BUILD / "bin" / "qtxc"
 CLANG = pathlib.Path("/usr/lib/llvm-22/bin/clang")
 NM = pathlib.Path("/usr/lib/llvm-22/bin/llvm-nm")
 
+# What compiles one version of the code for this machine: for AMX there would be another one, which
+# runs where the kernel refuses tile registers.
+HAS_AMX = "amx_tile" in pathlib.Path("/proc/cpuinfo").read_text().split()
+ONE_VERSION = ["-mattr=-amx-tile"] if HAS_AMX else []
+
 WARNINGS = ["-Wall", "-Wextra", "-Werror", "-pedantic"]
 
 (OK, NULL_POINTER, SIZE_OUT_OF_RANGE, WORKSPACE_TOO_SMALL, INDEX_OUT_OF_RANGE,

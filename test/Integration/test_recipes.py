@@ -88,7 +88,7 @@ def check_no_permute_runs(path, data, recipe, folder, last="tile"):
     """Channels move at most once, where the last normalisation stores its rows."""
     subprocess.run([QTXC, path, "-o", folder / "last.mlir", f"--recipe={recipe}",
                     f"--calibrate={data}", f"--stop-after={last}", f"--dump-stages={folder}",
-                    "--quiet"], check=True)
+                    *objects.ONE_VERSION, "--quiet"], check=True)
     folded, rows = (next(folder.glob(f"*{stage}.mlir")).read_text() for stage in ("fold", "tile"))
     assert "qtx.permute" not in rows
     stored = [body for body in rows.split("qtx.rows ") if "column_ids" in body.split("\n")[0]]

@@ -48,11 +48,6 @@ func.func @main(%x: {x} {{qtx.name = "x", qtx.dims = ["n", ""]}})
 }}
 """
 
-# AMX would bring a second version, with entries of its own.
-HAS_AMX = "amx_tile" in pathlib.Path("/proc/cpuinfo").read_text()
-NO_AMX = ["-mattr=-amx-tile"] if HAS_AMX else []
-
-
 @pytest.fixture(name="model")
 def fixture_model(tmp_path):
     path = tmp_path / "model.mlir"
@@ -73,7 +68,7 @@ def compile_model(model, *options, env=None, **arguments):
     """The IR after configure, or what qtxc said."""
     done = subprocess.run(
         [objects.QTXC, model, "-o", "-", "--recipe=none", "--quiet", "--stop-after=configure",
-         *(NO_AMX if not any("-mtriple" in option for option in options) else []), *options],
+         *(objects.ONE_VERSION if not any("-mtriple" in option for option in options) else []), *options],
         capture_output=True, text=True, check=False, env=env, **arguments)
     return done.stdout if done.returncode == 0 else done.stderr
 
@@ -137,7 +132,7 @@ def test_other_layers_and_threads_are_added(model, tuned, tmp_path):
 def test_results_do_not_change(tmp_path):
     """Any order of loops gives the same bits."""
     path = tmp_path / "tune.json"
-    features = "-amx-tile" if HAS_AMX else None
+    features = "-amx-tile" if objects.HAS_AMX else None
     compile_tuned = functools.partial(qtx.compile, write_model(), recipe="none", features=features, tune=path)
     plain = qtx.compile(write_model(), recipe="none")(X)
     tuned = compile_tuned()
@@ -182,7 +177,7 @@ def test_concurrent_compilations(tmp_path):
     before = read_entries(path)
     processes = [
         subprocess.Popen([objects.QTXC, model, "-o", "-", "--recipe=none", "--quiet",
-                          "--stop-after=configure", *NO_AMX, f"--tune={path}"],
+                          "--stop-after=configure", *objects.ONE_VERSION, f"--tune={path}"],
                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         for model in models[1:]]
     for process in processes:
@@ -239,7 +234,7 @@ def test_target_of_another_machine(model, tmp_path):
     path = tmp_path / "tune.json"
     said = compile_model(model, f"--tune={path}", "-mtriple=aarch64-unknown-linux-gnu", "-mcpu=neoverse-v2")
     assert "--tune: expected a target that this machine can time, found 'aarch64-unknown-linux-gnu'" in said
-    if HAS_AMX:
+    if objects.HAS_AMX:
         pytest.skip("there is no x86 CPU in LLVM's list that certainly has more than this one")
     said = compile_model(model, f"--tune={path}", "-mcpu=sapphirerapids")
     assert "--tune: expected a target that this machine can time, found one with '+" in said
