@@ -454,6 +454,11 @@ private:
                               ValueRange sums,
                               llvm::function_ref<Value(Value, int64_t)> loadX);
   SmallVector<Value> loadWeights(const Panel &panel, Value position);
+  /// Where a step of a panel begins, and how far behind lies its vector `v`.
+  Value getStepOffset(const Panel &panel, Value position);
+  int64_t getVectorOffset(const Panel &panel, int64_t v);
+  /// Fetches the weights of a later step.
+  void fetchNibbles(const Panel &panel, Value position);
 
   /// The weights of dot product `dot` in words of nibbles, times a power of two
   /// for bytes.

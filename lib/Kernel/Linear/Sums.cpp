@@ -163,6 +163,8 @@ SmallVector<Value>
 LinearEmitter::emitStep(const Panel &panel, Value first, Value position,
                         ValueRange sums,
                         function_ref<Value(Value, int64_t)> loadX) {
+  if (hasNibbles && panel.panels > 1)
+    fetchNibbles(panel, position);
   SmallVector<Value> weights = loadWeights(panel, position), next(sums);
   auto multiply = [&](int64_t r, int64_t v, Value x, Value weight) {
     Value &sum = next[r * panel.vectors + v];
@@ -199,10 +201,38 @@ LinearEmitter::emitStep(const Panel &panel, Value first, Value position,
   return next;
 }
 
+int64_t LinearEmitter::getVectorOffset(const Panel &panel, int64_t v) {
+  int64_t vectorSize = lanes * laneSize, own = panel.getOwnVectors();
+  return v / own * own * vectorSize * steps + v % own * vectorSize;
+}
+
+Value LinearEmitter::getStepOffset(const Panel &panel, Value position) {
+  return add(panel.weight,
+             mul(position, panel.getOwnVectors() * lanes * laneSize));
+}
+
+/// Bytes that nibbles of a panel are fetched ahead: unpacking them fills what a
+/// core looks ahead before there are enough loads in it to keep memory busy.
+static constexpr int64_t kNibblesAhead = 2048;
+
+void LinearEmitter::fetchNibbles(const Panel &panel, Value position) {
+  Value offset =
+      add(getStepOffset(panel, position), kNibblesAhead / getElementBytes());
+  // Those behind the last ones are not there.
+  int64_t last =
+      getWeightSize() - 1 - getVectorOffset(panel, panel.vectors - 1);
+  offset = arith::MinUIOp::create(b, offset, index(last));
+  for (int64_t v = 0; v < panel.vectors; ++v)
+    memref::PrefetchOp::create(b, view->getWeight(),
+                               add(offset, getVectorOffset(panel, v)),
+                               /*isWrite=*/false, /*localityHint=*/3,
+                               /*isDataCache=*/true);
+}
+
 SmallVector<Value> LinearEmitter::loadWeights(const Panel &panel,
                                               Value position) {
-  int64_t vectorSize = lanes * laneSize, own = panel.getOwnVectors();
-  Value offset = add(panel.weight, mul(position, own * vectorSize));
+  int64_t vectorSize = lanes * laneSize;
+  Value offset = getStepOffset(panel, position);
   auto type = VectorType::get(
       vectorSize,
       cast<MemRefType>(view->getWeight().getType()).getElementType());
@@ -210,8 +240,7 @@ SmallVector<Value> LinearEmitter::loadWeights(const Panel &panel,
   SmallVector<Value> weights;
   for (int64_t v = 0; v < panel.vectors; ++v) {
     Value weight = vector::LoadOp::create(
-        b, type, view->getWeight(),
-        add(offset, v / own * own * vectorSize * steps + v % own * vectorSize));
+        b, type, view->getWeight(), add(offset, getVectorOffset(panel, v)));
     if (!hasNibbles && type != operands)
       weight = arith::ExtSIOp::create(b, operands, weight);
     weights.push_back(weight);
