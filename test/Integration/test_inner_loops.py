@@ -186,6 +186,8 @@ func.func @main(%x: !x) -> tensor<1x512xf32> {
 """
 UNPACKS = {"vpsllw", "vpsraw", "vpsrlw", "vpand", "vpandd", "vpandq", "vgf2p8affineqb"}
 
+LIMITS = {"cmovbq", "cmovaeq"}
+
 
 @pytest.mark.parametrize("cpu", CPUS)
 def test_nibbles_of_one_row(cpu, folder):
@@ -198,8 +200,11 @@ def test_nibbles_of_one_row(cpu, folder):
     for loop in found:
         centres = {"vpaddw", "vpsubw"} if loop.count({"vpmaddwd"}) else set()
         other = [i for i in loop.body if i.mnemonic not in
-                 loops.DOTS | UNPACKS | centres | {"vpaddd"} | LOADS | loops.CONTROL]
+                 loops.DOTS | UNPACKS | centres | {"vpaddd", "prefetcht0", "movl"} | LIMITS | LOADS
+                 | loops.CONTROL]
         assert not other
+        # What is fetched ends at the last weight.
+        assert loop.count(LIMITS) <= 1
         # Once for each input, not for each weight.
         assert loop.count(centres) <= 4
         assert not any(i.uses_stack for i in loop.body), "expected no register to be spilled"
