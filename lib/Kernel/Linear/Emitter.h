@@ -310,7 +310,8 @@ private:
   void multiplyJoinedStage(const Panel &panel, Value first, PartBody other);
 
   /// The same of sums that wait in memory, each with a place of its own.
-  SmallVector<Value> loadJoinedSums(const Panel &panel, const TilePart &part);
+  SmallVector<Value> loadJoinedSums(const Panel &panel, Value first,
+                                    const TilePart &part);
 
   SmallVector<Value> multiply(llvm::ArrayRef<Value> sums, int64_t multiplier);
   SmallVector<Value> addUp(llvm::ArrayRef<Value> lhs,
@@ -357,9 +358,6 @@ private:
   /// Whether the last window of a segment would reach behind the input.
   bool isLastWindowMoved(const SegmentRun &run);
   Value limitWindow(Value channel);
-
-  /// Whether sums in tile registers start from the seed.
-  bool isSeedTiled();
 
   //===--------------------------------------------------------------------===//
   // Prefetch

@@ -83,10 +83,13 @@ void LinearEmitter::multiplyJoinedStage(const Panel &panel, Value first,
 }
 
 SmallVector<Value> LinearEmitter::loadJoinedSums(const Panel &panel,
+                                                 Value first,
                                                  const TilePart &part) {
   if (row.getNumTileRows() == 0)
     return loadStaged(stagedSums, sumType, panel, part);
   SmallVector<Value> joined;
+  if (view->getSeed())
+    joined = loadSeed(panel, first, getFinest());
   for (auto [place, run] : llvm::enumerate(runs)) {
     SmallVector<Value> sums = multiply(
         loadStaged(stagedSums, sumType, panel, part, place), run.multiplier);

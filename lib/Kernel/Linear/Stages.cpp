@@ -271,16 +271,14 @@ SmallVector<Value> LinearEmitter::joinStage(const Panel &panel, Value first,
   SmallVector<Value> result = loadJoined(panel, first, stage, i, part);
   Value firstOfPart = add(first, part.row);
   if (joinsIntegers())
-    return join(panel, firstOfPart, getFinest(), loadJoinedSums(panel, part),
-                result);
+    return join(panel, firstOfPart, getFinest(),
+                loadJoinedSums(panel, firstOfPart, part), result);
   for (auto [place, number] : llvm::enumerate(stage.runs)) {
     SegmentAt at = getSegmentAt(runs[number], i);
     SmallVector<Value> sums =
         loadStaged(stagedSums, sumType, panel, part, place);
-    if (view->getSeed() && row.getNumTileRows() > 0 && !isSeedTiled())
-      for (auto [sum, seed] :
-           llvm::zip_equal(sums, loadSeed(panel, firstOfPart, at)))
-        sum = arith::AddIOp::create(b, sum, seed);
+    if (view->getSeed() && row.getNumTileRows() > 0)
+      sums = addUp(sums, loadSeed(panel, firstOfPart, at));
     result = join(panel, firstOfPart, at, sums, result);
   }
   return result;

@@ -25,9 +25,9 @@ void LinearEmitter::multiplyWindows(const Panel &panel, Value first,
                         stagedSums,
                         index(place * stagedRows),
                         /*isWeightPassing=*/true};
+  // Loading seeds would keep products out for longer than adding them behind.
   SmallVector<Value> sums =
-      row.createTileSums(b, operands, isSeedTiled() ? view->getSeed() : Value(),
-                         {getParam(at.index, panel)});
+      row.createTileSums(b, operands, /*seed=*/Value(), /*indices=*/{});
   int64_t windows = row.getPaddedSize(run.size) / row.getTileStep();
   sums = forEachShare(panel, windows, sums, other,
                       [&](Value begin, int64_t count, ValueRange carried) {
@@ -67,8 +67,4 @@ bool LinearEmitter::isLastWindowMoved(const SegmentRun &run) {
 Value LinearEmitter::limitWindow(Value channel) {
   return arith::MinUIOp::create(
       b, channel, index(getLast(view->getX()) - row.getTileStep()));
-}
-
-bool LinearEmitter::isSeedTiled() {
-  return view->getSeed() && !view->getXZeroPoint() && joinsIntegers();
 }
