@@ -171,10 +171,14 @@ void qtx::shareWeightFormats(ModuleOp module, ModuleOp other) {
         !haveSamePanels(*lookupMicroKernel(config.getKernel()),
                         *lookupMicroKernel(changed.getKernel())))
       continue;
-    second->setAttr(
-        kConfigAttrName,
-        Tiling::get(config).getAttr(second.getContext(),
-                                    *lookupMicroKernel(changed.getKernel())));
+    // What else the first one has suits its own instructions.
+    Tiling tiling = Tiling::get(config);
+    tiling.block = std::max(
+        changed.getBlock() - changed.getBlock() % tiling.rows, tiling.rows);
+    tiling.panels = changed.getPanels();
+    second->setAttr(kConfigAttrName,
+                    tiling.getAttr(second.getContext(),
+                                   *lookupMicroKernel(changed.getKernel())));
     if (!first->hasAttr(kNibblesAttrName))
       second->removeAttr(kNibblesAttrName);
   }

@@ -35,9 +35,9 @@
 
 // Where AMX is refused, code that reads the weights of AMX runs.
 // SHARED: module @avx512vnni
-// SHARED: #qtx.micro_kernel<"x86-avx512-vnni", rows = {{.*}}, vectors = 2, block
+// SHARED: #qtx.micro_kernel<"x86-avx512-vnni", rows = {{.*}}, vectors = 2, block = 504>
 // SHARED: module @"amx-int8"
-// SHARED: #qtx.micro_kernel<"x86-amx-int8", rows = {{.*}}, vectors = 2, block
+// SHARED: #qtx.micro_kernel<"x86-amx-int8", rows = {{.*}}, vectors = 2, block = 32>
 
 // REFERENCE: 0: avx2, needs
 // REFERENCE-NOT: 1:
