@@ -8,6 +8,7 @@
 
 #include "Emitter.h"
 #include "../MatrixUtils.h"
+#include "llvm/Support/SaveAndRestore.h"
 
 using namespace mlir;
 using namespace qtx;
@@ -164,6 +165,7 @@ void LinearEmitter::forEachSpan(function_ref<void()> body) {
   if (span == 0 || span >= countPanels())
     return body();
   PartRange all = part ? panels : PartRange{index(0), index(countPanels())};
+  llvm::SaveAndRestore<PartRange> panelsOfPart(panels);
   loop(all.begin, all.end, span, {}, [&](Value begin, ValueRange) {
     panels = {begin, arith::MinUIOp::create(b, all.end, add(begin, span))};
     body();
