@@ -113,6 +113,19 @@ def test_linears(cpu, openmp, tmp_path):
         check_pair(pair, openmp, make_linear_inputs(rows), (rows,))
 
 
+@pytest.mark.parametrize("cpu", cpus.params(["avx2"], str))
+@pytest.mark.parametrize("panels", (1, 4))
+def test_spans_of_panels(cpu, panels, openmp, tmp_path):
+    """Parts of panels are cut into spans; rows meet all of a span."""
+    config = f'qtx.config = #qtx.micro_kernel<"x86-avx2-fma", rows = 6, vectors = 2, block = 12, panels = {panels}>'
+    text = linears().replace("qtx.linear %x, %w :", f"qtx.linear %x, %w {{{config}}} :")
+    assert config in text
+    features = ",".join(f"+{feature}" for feature in cpus.CPUS[cpu])
+    pair = compile_pair(text, tmp_path, "-mcpu=x86-64", f"-mattr={features}")
+    for rows in COUNTS:
+        check_pair(pair, openmp, make_linear_inputs(rows), (rows,))
+
+
 ATTENTIONS = [
     Attention(),
     Attention(query=Q, key=K, value=V, probs=UNSIGNED, y=Y, mask="i1"),
