@@ -245,14 +245,6 @@ double qtx::estimateCycles(const Core &core, const MicroKernel &row,
 /// The most rows of a block: more gain nothing.
 static constexpr int64_t kMaxBlockRows = 512;
 
-namespace {
-/// Rows of a block, and panels that all of them meet before the next ones.
-struct Blocking {
-  int64_t block;
-  int64_t panels = 0;
-};
-} // namespace
-
 /// How few panels of `vectors` stay in the second-level cache while rows and
 /// results pass; 0 if all do.
 static int64_t chooseSpan(const Core &core, const MicroKernel &row,
@@ -267,29 +259,28 @@ static int64_t chooseSpan(const Core &core, const MicroKernel &row,
   return llvm::divideCeil(panels, llvm::divideCeil(panels, fit));
 }
 
-/// Blocks of tiles of `rows` times `vectors` that are worth a look.
-static SmallVector<Blocking> listBlocks(const Core &core,
-                                        const MicroKernel &row,
-                                        const Contraction &contraction,
-                                        int64_t rows, int64_t vectors) {
+/// Chooses the block of a tiling, for tiles of `rows`, and its span of panels.
+static void chooseBlock(const Core &core, const MicroKernel &row,
+                        const Contraction &contraction, int64_t rows,
+                        Tiling &tiling) {
   int64_t rowBytes = contraction.getSize() * 4 / row.getStep();
   // Floats are four times as many bytes: an input that passes with each panel
   // is less than weights that pass with each block.
   if (row.isFloat())
-    return {{kMaxBlockRows - kMaxBlockRows % rows}};
+    return void(tiling.block = kMaxBlockRows - kMaxBlockRows % rows);
   auto fit = [&](int64_t bytes) {
     int64_t block = std::clamp(bytes / std::max<int64_t>(rowBytes, 1), rows,
                                std::max(rows, kMaxBlockRows));
     return block - block % rows;
   };
   if (row.getNumTileRows() == 0)
-    return {{fit(core.secondLevel / 2)}};
+    return void(tiling.block = fit(core.secondLevel / 2));
   // Tile registers want more bytes in a cycle than the second-level cache gives
   // for both operands. Rows of one tile stay in the first-level cache, which
   // weights pass.
-  if (rows * rowBytes <= core.firstLevel)
-    return {{rows, chooseSpan(core, row, contraction, vectors)}};
-  return {{fit(core.secondLevel / 4 * 3)}};
+  bool stay = rows * rowBytes <= core.firstLevel;
+  tiling.block = stay ? rows : fit(core.secondLevel / 4 * 3);
+  tiling.panels = stay ? chooseSpan(core, row, contraction, tiling.vectors) : 0;
 }
 
 /// Registers for sums and weights.
@@ -325,9 +316,8 @@ SmallVector<Tiling> qtx::listTilings(const Core &core, const MicroKernel &row,
   SmallVector<Tiling> tilings;
   auto add = [&](int64_t rows, int64_t vectors) {
     int64_t unit = std::max(rows, row.getNumTileRows());
-    for (const Blocking &blocking :
-         listBlocks(core, row, contraction, unit, vectors))
-      tilings.push_back({rows, vectors, blocking.block, blocking.panels});
+    tilings.push_back({rows, vectors, unit});
+    chooseBlock(core, row, contraction, unit, tilings.back());
   };
   int64_t ownRows = row.getNumRows(), ownVectors = row.getNumVectors();
   add(ownRows, ownVectors);

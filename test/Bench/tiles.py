@@ -19,6 +19,7 @@ import time
 import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import linear  # noqa: E402
 import machine  # noqa: E402
 import ports  # noqa: E402
 
@@ -68,7 +69,7 @@ def emit_tile(name, begin, steps, load, passes, end):
 
 def make_memory():
     """The configuration, sums, rows and weights, from a line of the cache on."""
-    configuration = bytes([1] + [0] * 15 + [64, 0] * 8 + [0] * 16 + [16] * 8 + [0] * 8)
+    configuration = linear.Peak.TILES
     operands = np.random.default_rng(0).bytes(32 * TILE + RING + 2 * TILE)
     memory = ctypes.create_string_buffer(b"\0" * 64 + configuration + operands)
     first = ctypes.addressof(memory) + 63 & ~63

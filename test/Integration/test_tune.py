@@ -48,6 +48,7 @@ func.func @main(%x: {x} {{qtx.name = "x", qtx.dims = ["n", ""]}})
 }}
 """
 
+
 @pytest.fixture(name="model")
 def fixture_model(tmp_path):
     path = tmp_path / "model.mlir"
@@ -208,7 +209,7 @@ def test_bad_files(model, tmp_path, content, message):
     assert path.read_text() == content
 
 
-@pytest.mark.parametrize("change", [{"rows": 60}, {"vectors": 0}, {"block": -1}, {"kernel": "x86-other"},
+@pytest.mark.parametrize("change", [{"rows": 60}, {"vectors": 0}, {"block": -1}, {"panels": -1}, {"kernel": "x86-other"},
                                     {"row_split": -1}])
 def test_impossible_entries(model, tuned, tmp_path, change):
     path = tmp_path / "tune.json"
