@@ -97,27 +97,34 @@ void VectorEmitter::loop(Value upper, int64_t stride,
   });
 }
 
+void VectorEmitter::keepOrder() {
+  LLVM::FenceOp::create(b, LLVM::AtomicOrdering::acq_rel, "singlethread");
+}
+
 SmallVector<Value> VectorEmitter::loopInTurns(
     Value first, Value count, int64_t turns, ValueRange carried,
     function_ref<SmallVector<Value>(Value, ValueRange)> body) {
+  auto emitTurns = [&](Value begin, int64_t number, ValueRange values) {
+    SmallVector<Value> next(values);
+    for (int64_t turn = 0; turn < number; ++turn) {
+      // LLVM would load for the next turn before there are registers for that.
+      if (turn > 0)
+        keepOrder();
+      next = body(add(begin, turn), next);
+    }
+    return next;
+  };
   Value last = add(first, count);
-  std::optional<int64_t> size = getConstantIntValue(count);
-  if (turns == 1 || (size && *size < turns))
+  if (turns == 1)
     return loop(first, last, 1, carried, body);
+  std::optional<int64_t> size = getConstantIntValue(count);
+  if (size && *size <= turns)
+    return emitTurns(first, *size, carried);
   Value rest = b.createOrFold<arith::RemUIOp>(count, index(turns));
   Value middle = add(first, sub(count, rest));
   SmallVector<Value> values =
       loop(first, middle, turns, carried, [&](Value i, ValueRange begin) {
-        SmallVector<Value> next(begin);
-        for (int64_t turn = 0; turn < turns; ++turn) {
-          // No instruction: LLVM would load for the next turn before there are
-          // registers for that.
-          if (turn > 0)
-            LLVM::FenceOp::create(b, LLVM::AtomicOrdering::acq_rel,
-                                  "singlethread");
-          next = body(add(i, turn), next);
-        }
-        return next;
+        return emitTurns(i, turns, begin);
       });
   return isConstantIntValue(rest, 0) ? values
                                      : loop(middle, last, 1, values, body);
@@ -140,9 +147,9 @@ void VectorEmitter::storeHalves(Value vector, Value buffer,
   }
   int64_t size = type.getNumElements() / 2;
   for (int64_t half : {0, 1}) {
-    // No instruction: LLVM would join the halves again.
+    // LLVM would join the halves again.
     if (half > 0)
-      LLVM::FenceOp::create(b, LLVM::AtomicOrdering::acq_rel, "singlethread");
+      keepOrder();
     Value part = vector::ExtractStridedSliceOp::create(
         b, vector, ArrayRef(half * size), ArrayRef(size), ArrayRef<int64_t>(1));
     SmallVector<Value> at(position);

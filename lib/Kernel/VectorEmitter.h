@@ -55,8 +55,14 @@ protected:
 
   void loop(Value upper, int64_t stride, llvm::function_ref<void(Value)> body);
 
+  /// Has what is emitted before come first, and what is emitted behind it
+  /// later: a fence within the thread, which is no instruction (see
+  /// qtx/Target/InstructionOrder.h).
+  void keepOrder();
+
   /// The same for `count` numbers from `first` on, `turns` of them in an
-  /// iteration, and those that are left one by one.
+  /// iteration, and those that are left one by one. No more than `turns` are no
+  /// loop.
   SmallVector<Value>
   loopInTurns(Value first, Value count, int64_t turns, ValueRange carried,
               llvm::function_ref<SmallVector<Value>(Value, ValueRange)> body);

@@ -18,15 +18,19 @@ func.func @twice(%x: memref<?x3xf32>, %v: memref<24xf32>, %w: memref<24xf32>, %y
   return
 }
 // CHECK: func.func private @qtx_linear_kernel(
+// CHECK: arith.cmpi eq, %{{.*}}, %c2
+// As many steps as an iteration has at most are no loop, but stay apart.
 // CHECK: scf.for
-// CHECK: scf.for
-// CHECK: scf.for
-// CHECK: %[[SUMS:.*]]:2 = scf.for {{.*}} iter_args(%[[A:.*]] = %{{.*}}, %[[B:.*]] = %{{.*}})
 // CHECK: %[[W:.*]] = vector.load %arg1[{{.*}}] : memref<24xf32>, vector<8xf32>
-// CHECK: %[[C:.*]] = math.fma %{{.*}}, %[[W]], %[[A]]
-// CHECK: %[[D:.*]] = math.fma %{{.*}}, %[[W]], %[[B]]
-// CHECK: scf.yield %[[C]], %[[D]]
-// CHECK: vector.store %[[SUMS]]#0, %arg2
+// CHECK: %[[A:.*]] = math.fma %{{.*}}, %[[W]], %
+// CHECK: %[[B:.*]] = math.fma %{{.*}}, %[[W]], %
+// CHECK: llvm.fence syncscope("singlethread") acq_rel
+// CHECK: %[[C:.*]] = math.fma %{{.*}}, %{{.*}}, %[[A]]
+// CHECK: %[[D:.*]] = math.fma %{{.*}}, %{{.*}}, %[[B]]
+// CHECK: llvm.fence syncscope("singlethread") acq_rel
+// CHECK: %[[SUM:.*]] = math.fma %{{.*}}, %{{.*}}, %[[C]]
+// CHECK: math.fma %{{.*}}, %{{.*}}, %[[D]]
+// CHECK: vector.store %[[SUM]], %arg2
 
 // -----
 

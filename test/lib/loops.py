@@ -24,8 +24,8 @@ class Instruction(NamedTuple):
 
     @property
     def uses_stack(self):
-        # What is below the frame pointer, if it is one.
-        return bool(re.search(r"\(%rsp|-\d+\(%rbp", self.operands))
+        # Of a vector; what is below the frame pointer, if it is one.
+        return self.mnemonic.startswith("v") and bool(re.search(r"\(%rsp|-\d+\(%rbp", self.operands))
 
 
 class Loop(NamedTuple):
@@ -45,6 +45,9 @@ def list_hot_loops(assembly, share=4):
     function, label, body = "", None, []
     for line in assembly.splitlines():
         line = line.split("#")[0].strip().removeprefix("{vex}").strip()
+        # Labels that nothing jumps to keep the order of instructions.
+        if re.fullmatch(r"\.Lannotation\d+:", line):
+            continue
         if match := re.fullmatch(r"(\.LBB\d+_\d+):", line):
             label, body = match[1], []
         elif match := re.fullmatch(r"([\w.$\"]+):", line):

@@ -84,12 +84,15 @@ public:
     return {};
   }
 
-  /// Whether two vectors are narrowed at once faster than one by one: 32-bit
-  /// integers to bytes that saturate, one behind the other.
-  virtual bool hasNarrowedPairs() const { return false; }
-  virtual mlir::Value emitNarrowedPair(mlir::ImplicitLocOpBuilder &builder,
-                                       mlir::Value first, mlir::Value second,
-                                       bool isSigned) const {
+  /// Whether several vectors are narrowed at once faster than one by one.
+  virtual bool narrowsTogether() const { return false; }
+  /// Two or four vectors of 32-bit integers, to which integers of 16 bits are
+  /// added where there are `offsets`, as bytes that saturate: one vector behind
+  /// the other.
+  virtual mlir::Value emitNarrowed(mlir::ImplicitLocOpBuilder &builder,
+                                   mlir::ValueRange vectors,
+                                   mlir::ValueRange offsets,
+                                   bool isSigned) const {
     return {};
   }
 

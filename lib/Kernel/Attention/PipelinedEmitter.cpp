@@ -8,7 +8,6 @@
 
 #include "PipelinedEmitter.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -158,9 +157,8 @@ void PipelinedEmitter::emitBeside(const Beside &beside, int64_t step,
   int64_t end = beside.count * (step + 1) / numSteps;
   for (int64_t i = begin; i < end; ++i)
     beside.emit(i);
-  // No instruction: LLVM would load for the next step before there are
-  // registers for that.
-  LLVM::FenceOp::create(b, LLVM::AtomicOrdering::acq_rel, "singlethread");
+  // LLVM would load for the next step before there are registers for that.
+  keepOrder();
 }
 
 Value PipelinedEmitter::emitPanel(Value number, int64_t width, Beside beside) {

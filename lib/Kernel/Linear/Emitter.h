@@ -38,6 +38,8 @@ namespace qtx {
 /// ends of tiles beside others have no room.
 inline constexpr int64_t kMinStageLanes = 16;
 inline constexpr int64_t kLineBytes = 64;
+/// Rows whose results are narrowed together.
+inline constexpr int64_t kRowsTogether = 2;
 /// Rows that are multiplied faster than weights come from memory, and panels
 /// from which these come in turn: one place of memory alone does not keep all
 /// requests busy that a core can have under way.
@@ -75,15 +77,30 @@ struct Stage {
   bool isLong;
 };
 
-/// A part of a staged tile: some whole rows, or one vector of a row. The rows
-/// begin at `row` of the tile, the vector at `lane` of the panel.
+/// A part of a staged tile: some whole rows, as many as a tile has then, or one
+/// vector of each of `rows`. They begin at `row` of the tile, the vectors at
+/// `lane` of the panel.
 struct TilePart {
   Value row;
   Value lane;
+  int64_t rows = 1;
 };
 
-/// Emits something for a part of a tile.
-using PartBody = llvm::function_ref<void(const TilePart &)>;
+/// What is emitted for a part of a tile: steps that products stand between.
+using Phases = SmallVector<std::function<void()>, 3>;
+
+/// Work for each part of a tile beside products, where `condition` holds or is
+/// null.
+struct Beside {
+  llvm::function_ref<Phases(const TilePart &)> getPhases;
+  Value condition;
+
+  explicit operator bool() const { return bool(getPhases); }
+  void emit(const TilePart &part) const {
+    for (const auto &phase : getPhases(part))
+      phase();
+  }
+};
 
 /// Vectors of a panel, and lanes of the last one that are outputs. A wide panel
 /// is several adjacent ones, which lie apart in memory.
@@ -226,32 +243,42 @@ private:
   void emitStagedTile(const Panel &panel, Value first, const PanelShape &shape,
                       ValueRange previous);
 
-  /// Ends a part of the tile that was multiplied last, if there is one.
-  void emitPrevious(const PanelShape &shape, ValueRange previous,
-                    const TilePart &part);
+  /// Ends a part of the tile that was multiplied last.
+  Phases endPrevious(const PanelShape &shape, ValueRange previous,
+                     const TilePart &part);
+  /// Calls `body` where a tile was multiplied before.
+  void withPrevious(const PanelShape &shape, ValueRange previous,
+                    llvm::function_ref<void(const Beside &)> body);
 
   /// Stores the sums of a stage, the `i`th one of its run. `other` emits parts
   /// of other work, which run beside.
   void multiplyStage(const Panel &panel, Value first, const Stage &stage,
-                     Value i, PartBody other);
+                     Value i, const Beside &other);
   void multiplySteps(const Panel &panel, Value first, const SegmentRun &run,
-                     const SegmentAt &at, int64_t place, PartBody other);
+                     const SegmentAt &at, int64_t place, const Beside &other);
   SmallVector<Value> emitSegmentBeside(const Panel &panel, Value first,
                                        const SegmentRun &run,
                                        const SegmentAt &at,
-                                       SmallVector<Value> sums, PartBody other);
+                                       SmallVector<Value> sums,
+                                       const Beside &other);
 
   /// Calls `multiply` for shares of `count` steps, each with a part of `other`
   /// behind it.
   SmallVector<Value> forEachShare(
       const PanelShape &shape, int64_t count, SmallVector<Value> sums,
-      PartBody other,
+      const Beside &other,
       llvm::function_ref<SmallVector<Value>(Value, int64_t, ValueRange)>
           multiply);
 
+  SmallVector<Value>
+  emitShares(const PanelShape &shape, int64_t count, SmallVector<Value> sums,
+             const Beside &other,
+             llvm::function_ref<SmallVector<Value>(Value, int64_t, ValueRange)>
+                 multiply);
+
   /// The same for steps of tile registers.
   SmallVector<Value> forEachTiledShare(
-      int64_t count, SmallVector<Value> sums, PartBody other,
+      int64_t count, SmallVector<Value> sums, const Beside &other,
       llvm::function_ref<SmallVector<Value>(Value, int64_t, ValueRange)>
           multiply);
 
@@ -307,7 +334,8 @@ private:
   /// The longest run.
   const SegmentRun &getLongest();
 
-  void multiplyJoinedStage(const Panel &panel, Value first, PartBody other);
+  void multiplyJoinedStage(const Panel &panel, Value first,
+                           const Beside &other);
 
   /// The same of sums that wait in memory, each with a place of its own.
   SmallVector<Value> loadJoinedSums(const Panel &panel, Value first,
@@ -348,7 +376,7 @@ private:
   //===--------------------------------------------------------------------===//
 
   void multiplyWindows(const Panel &panel, Value first, const SegmentRun &run,
-                       const SegmentAt &at, int64_t place, PartBody other);
+                       const SegmentAt &at, int64_t place, const Beside &other);
 
   SmallVector<Value> emitWindow(const TileOperands &operands,
                                 const Panel &panel, const SegmentRun &run,
@@ -563,39 +591,50 @@ private:
   void emitEpilogue(const Panel &panel, Value first,
                     llvm::ArrayRef<Value> sums);
 
-  /// Activation, quantization and store of a row's vectors, or of one of them.
-  void finishRow(const Panel &panel, Value rowIndex, llvm::ArrayRef<Value> sums,
-                 llvm::ArrayRef<ResultParams> params);
+  /// Quantization and store of the vectors of some rows behind their
+  /// activation, or of one of them.
+  void finishRows(const Panel &panel, Value first, int64_t rows,
+                  llvm::ArrayRef<Value> values,
+                  llvm::ArrayRef<ResultParams> params);
   void finish(const Panel &panel, Value rowIndex, int64_t v, Value value,
               llvm::ArrayRef<ResultParams> params);
 
-  /// The same of two vectors at once. Returns whether the row does that.
-  bool finishPair(const Panel &panel, Value rowIndex, int64_t v,
-                  llvm::ArrayRef<Value> sums,
-                  llvm::ArrayRef<ResultParams> params);
+  /// The same of several vectors at once, where that is faster: whole ones,
+  /// from `begin` on in each row.
+  bool narrowsTogether();
+  void finishTogether(const Panel &panel, Value first, int64_t rows,
+                      int64_t begin, int64_t vectors,
+                      llvm::ArrayRef<Value> values,
+                      llvm::ArrayRef<ResultParams> params);
 
-  /// The activation, gain and shift of a vector; a code of it in 32 bits.
-  Value applyActivation(int64_t v, Value value,
-                        llvm::ArrayRef<ResultParams> params);
+  /// A vector behind its activation with its gain and shift; a code of it in 32
+  /// bits.
+  Value applyGain(int64_t v, Value value, llvm::ArrayRef<ResultParams> params);
   Value toStored(int64_t v, Value value, llvm::ArrayRef<ResultParams> params);
 
   /// Stores what is output of one vector.
   void store(const Panel &panel, Value rowIndex, int64_t v, Value value);
 
+  /// The activation, by a table or a power where there is one.
+  Value applyActivation(Value value);
   Value activate(Value value);
 
   /// Whether the activation is as exact as its codes need.
   bool isCoarse() { return table || power; }
 
-  /// The same by a table.
+  /// The same by a table: `max(x, 0)` and an even function of what the table
+  /// covers of `|x|`.
   Value lookUpActivation(Value value);
+  Value createMagnitude(Value value);
+  Value lookUpEvenPart(Value magnitude);
+  Value addPositivePart(Value value, Value even);
 
   /// The same as a power.
   Value raiseActivation(Value value);
 
-  /// Numerics.md, "Quantize". The bounds are integers, so rounding and clamping
-  /// may change places.
-  Value quantize(Value value, const ResultParams &params);
+  /// Numerics.md, "Quantize", without the zero point. The bounds are integers,
+  /// so rounding and clamping may change places.
+  Value scale(Value value, const ResultParams &params);
 
   /// A comparison with NaN is false, which leaves the lower bound.
   Value clamp(Value scaled, const ResultParams &params);

@@ -89,9 +89,13 @@ void LinearEmitter::emitEpilogue(const Panel &panel, Value first,
                                  ArrayRef<Value> sums) {
   if (!isElementary() || power || tileRows * panel.panels == 1) {
     SmallVector<ResultParams> params = loadResultParams(panel);
-    for (int64_t r = 0; r < tileRows; ++r)
-      finishRow(panel, add(first, r),
-                sums.slice(r * panel.vectors, panel.vectors), params);
+    for (int64_t r = 0; r < tileRows; r += kRowsTogether) {
+      int64_t rows = std::min(tileRows - r, kRowsTogether);
+      SmallVector<Value> activated = llvm::map_to_vector(
+          sums.slice(r * panel.vectors, rows * panel.vectors),
+          [&](Value sum) { return applyActivation(sum); });
+      finishRows(panel, add(first, r), rows, activated, params);
+    }
     return;
   }
   // The code of an elementary function is long: loops over panels and rows.
@@ -111,7 +115,7 @@ void LinearEmitter::emitEpilogue(const Panel &panel, Value first,
       for (int64_t v = 0; v < own.vectors; ++v) {
         Value sum = vector::LoadOp::create(
             b, floats, tile, ValueRange{r, add(begin, v * lanes)});
-        finish(own, add(first, r), v, sum, params);
+        finish(own, add(first, r), v, applyActivation(sum), params);
       }
       return SmallVector<Value>();
     });
@@ -119,43 +123,56 @@ void LinearEmitter::emitEpilogue(const Panel &panel, Value first,
   });
 }
 
-void LinearEmitter::finishRow(const Panel &panel, Value rowIndex,
-                              ArrayRef<Value> sums,
-                              ArrayRef<ResultParams> params) {
+void LinearEmitter::finishRows(const Panel &panel, Value first, int64_t rows,
+                               ArrayRef<Value> values,
+                               ArrayRef<ResultParams> params) {
   for (int64_t v = 0; v < panel.vectors; ++v) {
-    if (v + 1 < panel.vectors && isWhole(panel, v + 1) &&
-        finishPair(panel, rowIndex, v, sums.slice(v, 2), params))
-      ++v;
-    else
-      finish(panel, rowIndex, v, sums[v], params);
+    int64_t vectors = v + 1 < panel.vectors && isWhole(panel, v + 1) ? 2 : 1;
+    if (narrowsTogether() && isWhole(panel, v) && rows * vectors > 1) {
+      finishTogether(panel, first, rows, v, vectors, values, params);
+      v += vectors - 1;
+      continue;
+    }
+    for (int64_t r = 0; r < rows; ++r)
+      finish(panel, add(first, r), v, values[r * panel.vectors + v], params);
   }
 }
 
-bool LinearEmitter::finishPair(const Panel &panel, Value rowIndex, int64_t v,
-                               ArrayRef<Value> sums,
-                               ArrayRef<ResultParams> params) {
-  bool isByte = isBounded && resultRange &&
-                resultRange->second - resultRange->first == 255;
-  if (!isByte || !row.hasNarrowedPairs())
-    return false;
-  Value first = toStored(v, sums[0], params);
-  Value second = toStored(v + 1, sums[1], params);
-  store(panel, rowIndex, v,
-        row.emitNarrowedPair(b, first, second, resultRange->first < 0));
-  return true;
+bool LinearEmitter::narrowsTogether() {
+  return row.narrowsTogether() && isBounded && resultRange &&
+         resultRange->second - resultRange->first == 255;
+}
+
+void LinearEmitter::finishTogether(const Panel &panel, Value first,
+                                   int64_t rows, int64_t begin, int64_t vectors,
+                                   ArrayRef<Value> values,
+                                   ArrayRef<ResultParams> params) {
+  SmallVector<Value> codes, zeroPoints;
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t v = begin; v < begin + vectors; ++v) {
+      Value value = applyGain(v, values[r * panel.vectors + v], params);
+      codes.push_back(isCoarse() ? roundToInteger(value)
+                                 : scale(value, params[v]));
+      if (!isCoarse())
+        zeroPoints.push_back(params[v].zeroPoint);
+    }
+  Value bytes = row.emitNarrowed(b, codes, zeroPoints, resultRange->first < 0);
+  int64_t size = vectors * lanes;
+  for (int64_t r = 0; r < rows; ++r)
+    store(panel, add(first, r), begin,
+          vector::ExtractStridedSliceOp::create(b, bytes, r * size, size, 1));
 }
 
 Value LinearEmitter::toStored(int64_t v, Value value,
                               ArrayRef<ResultParams> params) {
-  value = applyActivation(v, value, params);
-  return isCoarse() ? roundToInteger(value) : quantize(value, params[v]);
+  value = applyGain(v, value, params);
+  if (isCoarse())
+    return roundToInteger(value);
+  return arith::AddIOp::create(b, scale(value, params[v]), params[v].zeroPoint);
 }
 
-Value LinearEmitter::applyActivation(int64_t v, Value value,
-                                     ArrayRef<ResultParams> params) {
-  value = table   ? lookUpActivation(value)
-          : power ? raiseActivation(value)
-                  : activate(value);
+Value LinearEmitter::applyGain(int64_t v, Value value,
+                               ArrayRef<ResultParams> params) {
   if (isCoarse() || isScaled)
     value = math::FmaOp::create(b, value, params[v].gain, params[v].shift);
   return value;
@@ -164,7 +181,7 @@ Value LinearEmitter::applyActivation(int64_t v, Value value,
 void LinearEmitter::finish(const Panel &panel, Value rowIndex, int64_t v,
                            Value value, ArrayRef<ResultParams> params) {
   value = isCoarse() || resultRange ? narrow(toStored(v, value, params))
-                                    : applyActivation(v, value, params);
+                                    : applyGain(v, value, params);
   if (op.accumulates())
     value = arith::AddFOp::create(b, loadRow(m.y, rowIndex, panel, v), value);
   store(panel, rowIndex, v, value);
@@ -181,6 +198,12 @@ void LinearEmitter::store(const Panel &panel, Value rowIndex, int64_t v,
                             indices);
   else
     vector::MaskedStoreOp::create(b, m.y, indices, createMask(panel), value);
+}
+
+Value LinearEmitter::applyActivation(Value value) {
+  return table   ? lookUpActivation(value)
+         : power ? raiseActivation(value)
+                 : activate(value);
 }
 
 Value LinearEmitter::activate(Value value) {
@@ -214,8 +237,15 @@ static Value limit(ImplicitLocOpBuilder &b, arith::CmpFPredicate predicate,
 }
 
 Value LinearEmitter::lookUpActivation(Value value) {
-  Value magnitude = limit(b, arith::CmpFPredicate::OLT,
-                          math::AbsFOp::create(b, value), table->kLast);
+  return addPositivePart(value, lookUpEvenPart(createMagnitude(value)));
+}
+
+Value LinearEmitter::createMagnitude(Value value) {
+  return limit(b, arith::CmpFPredicate::OLT, math::AbsFOp::create(b, value),
+               table->kLast);
+}
+
+Value LinearEmitter::lookUpEvenPart(Value magnitude) {
   // The number of an interval ends the bits of a sum with 1.5 * 2^23.
   Value number = arith::AddFOp::create(b, magnitude, splat(12582912.0f));
   Value bits = vector::BitCastOp::create(
@@ -226,8 +256,12 @@ Value LinearEmitter::lookUpActivation(Value value) {
   Value result = lookUp(3);
   for (int64_t power = 2; power >= 0; --power)
     result = math::FmaOp::create(b, result, magnitude, lookUp(power));
+  return result;
+}
+
+Value LinearEmitter::addPositivePart(Value value, Value even) {
   Value positive = limit(b, arith::CmpFPredicate::OGT, value, 0);
-  return arith::AddFOp::create(b, positive, result);
+  return arith::AddFOp::create(b, positive, even);
 }
 
 Value LinearEmitter::raiseActivation(Value value) {
@@ -243,11 +277,11 @@ Value LinearEmitter::raiseActivation(Value value) {
                              positive);
 }
 
-Value LinearEmitter::quantize(Value value, const ResultParams &params) {
+Value LinearEmitter::scale(Value value, const ResultParams &params) {
   Value scaled = arith::MulFOp::create(b, value, params.reciprocal);
   if (!isBounded)
     scaled = clamp(scaled, params);
-  return arith::AddIOp::create(b, roundToInteger(scaled), params.zeroPoint);
+  return roundToInteger(scaled);
 }
 
 Value LinearEmitter::narrow(Value stored) {

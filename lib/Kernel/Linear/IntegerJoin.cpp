@@ -70,14 +70,14 @@ SmallVector<Value> LinearEmitter::emitJoinedSums(const Panel &panel,
 }
 
 void LinearEmitter::multiplyJoinedStage(const Panel &panel, Value first,
-                                        PartBody other) {
+                                        const Beside &other) {
   llvm::SaveAndRestore rowsOfTile(tileRows, stagedRows);
   const SegmentRun &longest = getLongest();
   SmallVector<Value> sums = emitJoinedSums(
       panel, first, createZeroSums(panel),
       [&](const SegmentRun &run, const SegmentAt &at, SmallVector<Value> sums) {
         return emitSegmentBeside(panel, first, run, at, std::move(sums),
-                                 &run == &longest ? other : nullptr);
+                                 &run == &longest ? other : Beside());
       });
   storeStaged(stagedSums, panel, {index(0), index(0)}, sums);
 }

@@ -96,32 +96,33 @@ Value LinearEmitter::emitStagedPanels(const PanelShape &shape, Value firstPanel,
                       return SmallVector<Value>{index(1), first, number};
                     });
       });
-  forEachShare(
-      shape, 0, {},
-      [&](const TilePart &part) { emitPrevious(shape, results, part); },
-      nullptr);
+  withPrevious(shape, results, [&](const Beside &ending) {
+    forEachShare(shape, 0, {}, ending, nullptr);
+  });
   return last;
 }
 
 void LinearEmitter::emitStagedTile(const Panel &panel, Value first,
                                    const PanelShape &shape,
                                    ValueRange previous) {
-  auto endPrevious = [&](const TilePart &part) {
-    emitPrevious(shape, previous, part);
-  };
   const Stage *before = nullptr;
+  auto multiplyBeside = [&](const Stage &stage, Value i, const Stage &joined,
+                            Value number) {
+    auto joinPart = [&](const TilePart &part) -> Phases {
+      return {[&, part] { joinBefore(panel, first, joined, number, part); }};
+    };
+    multiplyStage(panel, first, stage, i, {joinPart, /*condition=*/{}});
+  };
   for (const Stage &stage : stages) {
     if (before)
-      multiplyStage(panel, first, stage, index(0), [&](const TilePart &part) {
-        joinBefore(panel, first, *before, index(before->count - 1), part);
-      });
+      multiplyBeside(stage, index(0), *before, index(before->count - 1));
     else
-      multiplyStage(panel, first, stage, index(0), endPrevious);
+      withPrevious(shape, previous, [&](const Beside &ending) {
+        multiplyStage(panel, first, stage, index(0), ending);
+      });
     if (stage.count > 1)
       loop(index(1), index(stage.count), 1, {}, [&](Value i, ValueRange) {
-        multiplyStage(panel, first, stage, i, [&](const TilePart &part) {
-          joinBefore(panel, first, stage, add(i, -1), part);
-        });
+        multiplyBeside(stage, i, stage, add(i, -1));
         return SmallVector<Value>();
       });
     before = &stage;
@@ -135,27 +136,66 @@ void LinearEmitter::joinBefore(const Panel &panel, Value first,
   storeStaged(stagedJoined, own, part, joinStage(own, first, stage, i, part));
 }
 
-void LinearEmitter::emitPrevious(const PanelShape &shape, ValueRange previous,
-                                 const TilePart &part) {
-  OpBuilder::InsertionGuard guard(b);
-  enterIf(arith::CmpIOp::create(b, arith::CmpIPredicate::ne, previous[0],
-                                index(0)));
-  Panel panel = takePart(getPanel(shape, previous[2]), part);
-  const Stage &stage = stages.back();
-  emitEpilogue(
-      panel, add(previous[1], part.row),
-      joinStage(panel, previous[1], stage, index(stage.count - 1), part));
+void LinearEmitter::withPrevious(const PanelShape &shape, ValueRange previous,
+                                 function_ref<void(const Beside &)> body) {
+  auto endPart = [&](const TilePart &part) {
+    return endPrevious(shape, previous, part);
+  };
+  body({endPart, arith::CmpIOp::create(b, arith::CmpIPredicate::ne, previous[0],
+                                       index(0))});
+}
+
+Phases LinearEmitter::endPrevious(const PanelShape &shape, ValueRange previous,
+                                  const TilePart &part) {
+  Value first = previous[1], number = previous[2];
+  auto getOwnPanel = [=] { return takePart(getPanel(shape, number), part); };
+  auto joinLast = [=](const Panel &panel, const TilePart &part) {
+    const Stage &stage = stages.back();
+    return joinStage(panel, first, stage, index(stage.count - 1), part);
+  };
+  if (!table || !part.lane)
+    return {[=] {
+      Panel panel = getOwnPanel();
+      emitEpilogue(panel, add(first, part.row), joinLast(panel, part));
+    }};
+  // Long chains: few operations at once wait for each other, and few values
+  // wait between them.
+  struct Waiting {
+    Value value, magnitude, even;
+    SmallVector<Value> activated;
+  };
+  auto waiting = std::make_shared<Waiting>();
+  Phases phases;
+  for (int64_t r = 0; r < part.rows; ++r) {
+    phases.push_back([=] {
+      TilePart own{add(part.row, r), part.lane};
+      waiting->value = joinLast(getOwnPanel(), own).front();
+      waiting->magnitude = createMagnitude(waiting->value);
+    });
+    phases.push_back(
+        [=] { waiting->even = lookUpEvenPart(waiting->magnitude); });
+    phases.push_back([=] {
+      Panel panel = getOwnPanel();
+      waiting->activated.push_back(
+          addPositivePart(waiting->value, waiting->even));
+      if (r + 1 == part.rows)
+        finishRows(panel, add(first, part.row), part.rows, waiting->activated,
+                   loadResultParams(panel));
+    });
+  }
+  return phases;
 }
 
 void LinearEmitter::multiplyStage(const Panel &panel, Value first,
-                                  const Stage &stage, Value i, PartBody other) {
+                                  const Stage &stage, Value i,
+                                  const Beside &other) {
   if (joinsIntegers() && row.getNumTileRows() == 0)
     return multiplyJoinedStage(panel, first, other);
   const auto *longest =
       llvm::max_element(stage.runs, [&](int64_t lhs, int64_t rhs) {
         return runs[lhs].size < runs[rhs].size;
       });
-  auto multiply = [&](const int64_t *it, PartBody beside) {
+  auto multiply = [&](const int64_t *it, const Beside &beside) {
     const SegmentRun &run = runs[*it];
     SegmentAt at = getSegmentAt(run, i);
     int64_t place = it - stage.runs.begin();
@@ -168,12 +208,12 @@ void LinearEmitter::multiplyStage(const Panel &panel, Value first,
   multiply(longest, other);
   for (const int64_t *it = stage.runs.begin(); it != stage.runs.end(); ++it)
     if (it != longest)
-      multiply(it, nullptr);
+      multiply(it, Beside());
 }
 
 void LinearEmitter::multiplySteps(const Panel &panel, Value first,
                                   const SegmentRun &run, const SegmentAt &at,
-                                  int64_t place, PartBody other) {
+                                  int64_t place, const Beside &other) {
   llvm::SaveAndRestore rowsOfTile(tileRows, stagedRows);
   SmallVector<Value> sums = emitSegmentBeside(
       panel, first, run, at, loadSeed(panel, first, at), other);
@@ -183,7 +223,7 @@ void LinearEmitter::multiplySteps(const Panel &panel, Value first,
 SmallVector<Value>
 LinearEmitter::emitSegmentBeside(const Panel &panel, Value first,
                                  const SegmentRun &run, const SegmentAt &at,
-                                 SmallVector<Value> sums, PartBody other) {
+                                 SmallVector<Value> sums, const Beside &other) {
   sums = forEachShare(panel, run.size / stepSize, std::move(sums), other,
                       [&](Value begin, int64_t count, ValueRange carried) {
                         return emitRange(panel, first, at, at.channel, 0, begin,
@@ -194,36 +234,71 @@ LinearEmitter::emitSegmentBeside(const Panel &panel, Value first,
 
 SmallVector<Value> LinearEmitter::forEachShare(
     const PanelShape &shape, int64_t count, SmallVector<Value> sums,
-    PartBody other,
+    const Beside &other,
     function_ref<SmallVector<Value>(Value, int64_t, ValueRange)> multiply) {
   if (!other)
     return multiply(index(0), count, sums);
   if (row.getNumTileRows() > 0)
     return forEachTiledShare(count, std::move(sums), other, multiply);
+  if (!other.condition)
+    return emitShares(shape, count, std::move(sums), other, multiply);
+  // One condition for all parts: between the branches of one for each, values
+  // would wait that steps have no registers for.
+  auto emitInto = [&](function_ref<SmallVector<Value>()> body) {
+    return
+        [&, body](OpBuilder &, Location) { scf::YieldOp::create(b, body()); };
+  };
+  auto branch = scf::IfOp::create(
+      b, other.condition,
+      emitInto([&] { return emitShares(shape, count, sums, other, multiply); }),
+      emitInto([&] {
+        return count > 0 ? multiply(index(0), count, sums)
+                         : SmallVector<Value>();
+      }));
+  return SmallVector<Value>(branch.getResults());
+}
+
+SmallVector<Value> LinearEmitter::emitShares(
+    const PanelShape &shape, int64_t count, SmallVector<Value> sums,
+    const Beside &other,
+    function_ref<SmallVector<Value>(Value, int64_t, ValueRange)> multiply) {
   // Few instructions at once: those that wait keep dot products out of the
   // scheduler.
-  int64_t parts = stagedRows, vectors = 1;
-  if (isWhole(shape) && count >= parts * shape.vectors)
+  int64_t parts = stagedRows, vectors = 1, rows = 1;
+  if (isWhole(shape) && count >= parts * shape.vectors) {
     vectors = shape.vectors;
-  parts *= vectors;
+    if (table && narrowsTogether())
+      rows = kRowsTogether;
+  }
+  parts = parts / rows * vectors;
   int64_t share = count / parts, rest = count % parts;
   if (rest > 0)
     sums = multiply(index(0), rest, sums);
   return loop(
       index(0), index(parts), 1, sums, [&](Value i, ValueRange carried) {
         SmallVector<Value> next(carried);
-        if (share > 0)
-          next = multiply(add(mul(i, share), rest), share, carried);
-        llvm::SaveAndRestore<int64_t> rowsOfPart(tileRows, 1);
-        Value row = arith::DivUIOp::create(b, i, index(vectors));
+        Value row = mul(arith::DivUIOp::create(b, i, index(vectors)), rows);
         Value lane = mul(arith::RemUIOp::create(b, i, index(vectors)), lanes);
-        other({row, vectors > 1 ? lane : Value()});
+        Phases phases =
+            other.getPhases({row, vectors > 1 ? lane : Value(), rows});
+        Value begin = add(mul(i, share), rest);
+        int64_t numPhases = phases.size();
+        for (auto [number, phase] : llvm::enumerate(phases)) {
+          int64_t from = share * int64_t(number) / numPhases;
+          int64_t to = share * int64_t(number + 1) / numPhases;
+          if (to > from)
+            next = multiply(add(begin, from), to - from, next);
+          keepOrder();
+          llvm::SaveAndRestore<int64_t> rowsOfPart(tileRows, 1);
+          phase();
+          keepOrder();
+        }
         return next;
       });
 }
 
 SmallVector<Value> LinearEmitter::forEachTiledShare(
-    int64_t count, SmallVector<Value> sums, PartBody other,
+    int64_t count, SmallVector<Value> sums, const Beside &other,
     function_ref<SmallVector<Value>(Value, int64_t, ValueRange)> multiply) {
   // No CPU looks far ahead for products of tiles: some rows beside each of
   // them.
@@ -244,7 +319,10 @@ SmallVector<Value> LinearEmitter::forEachTiledShare(
     for (int64_t row = 0; row < rowsOfPart; row += config.getRows()) {
       llvm::SaveAndRestore rowsOfTile(
           tileRows, std::min(config.getRows(), rowsOfPart - row));
-      other({add(begin, row), Value()});
+      OpBuilder::InsertionGuard guard(b);
+      if (other.condition)
+        enterIf(other.condition);
+      other.emit({add(begin, row), Value()});
     }
     return next;
   };

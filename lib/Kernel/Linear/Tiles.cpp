@@ -17,7 +17,7 @@ static constexpr int64_t kFetchedLines = 4;
 
 void LinearEmitter::multiplyWindows(const Panel &panel, Value first,
                                     const SegmentRun &run, const SegmentAt &at,
-                                    int64_t place, PartBody other) {
+                                    int64_t place, const Beside &other) {
   TileOperands operands{m.x,
                         first,
                         view->getWeight(),

@@ -177,29 +177,12 @@ public:
     return getDotRow().emitLookup(builder, table, indices);
   }
 
-  // VPMOVSDB takes two operations of the port that shuffles, for each vector:
-  // more than the products of tiles leave time for.
-  bool hasNarrowedPairs() const override { return true; }
-  Value emitNarrowedPair(ImplicitLocOpBuilder &b, Value first, Value second,
-                         bool isSigned) const override {
-    auto call = [&](StringRef name, Type element, int64_t size, Value lhs,
-                    Value rhs) {
-      return LLVM::CallIntrinsicOp::create(
-                 b, VectorType::get(size, element),
-                 b.getStringAttr("llvm.x86.avx512." + name.str() + ".512"),
-                 ValueRange{lhs, rhs})
-          .getResult(0);
-    };
-    Value halves = call("packssdw", b.getI16Type(), 32, first, second);
-    Value bytes = call(isSigned ? "packsswb" : "packuswb", b.getI8Type(), 64,
-                       halves, halves);
-    // Each quarter has four bytes of the first vector, then of the second.
-    Value quarters = vector::BitCastOp::create(
-        b, VectorType::get(16, b.getI32Type()), bytes);
-    Value inOrder = vector::ShuffleOp::create(
-        b, quarters, quarters, ArrayRef<int64_t>{0, 4, 8, 12, 1, 5, 9, 13});
-    return vector::BitCastOp::create(b, VectorType::get(32, b.getI8Type()),
-                                     inOrder);
+  bool narrowsTogether() const override {
+    return getDotRow().narrowsTogether();
+  }
+  Value emitNarrowed(ImplicitLocOpBuilder &builder, ValueRange vectors,
+                     ValueRange offsets, bool isSigned) const override {
+    return getDotRow().emitNarrowed(builder, vectors, offsets, isSigned);
   }
 
   int64_t getNumTileRows() const override { return kTilesOfRows * kRows; }

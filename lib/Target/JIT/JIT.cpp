@@ -21,6 +21,7 @@
 #include "qtx/Kernel/Target.h"
 #include "qtx/Kernel/Threads.h"
 #include "qtx/Pipelines/Pipelines.h"
+#include "qtx/Target/InstructionOrder.h"
 #include "qtx/Target/OpenMP.h"
 #include "llvm/ADT/SmallPtrSet.h"
 #include "llvm/ExecutionEngine/Orc/JITTargetMachineBuilder.h"
@@ -198,8 +199,14 @@ createEngine(ModuleOp module, const JITOptions &options) {
       simplifyFunctions(*module, *target);
       return llvm::Error::success();
     };
+  auto transform = [&](llvm::Module *module) -> llvm::Error {
+    if (llvm::Error error = optimize(module))
+      return error;
+    keepInstructionOrder(*module);
+    return llvm::Error::success();
+  };
   ExecutionEngineOptions engineOptions;
-  engineOptions.transformer = optimize;
+  engineOptions.transformer = transform;
   engineOptions.enableGDBNotificationListener = false;
   engineOptions.enablePerfNotificationListener = false;
   std::string openMP;

@@ -10,6 +10,7 @@
 #include "mlir/Target/LLVMIR/Export.h"
 #include "qtx/Kernel/Target.h"
 #include "qtx/Support/OutputFiles.h"
+#include "qtx/Target/InstructionOrder.h"
 #include "qtx/Target/JIT.h"
 #include "qtx/Target/Object.h"
 #include "qtx/Target/OpenMP.h"
@@ -292,6 +293,7 @@ llvm::Error qtx::emitCode(ModuleOp module, llvm::TargetMachine &machine,
   auto optimize = makeOptimizingTransformer(optLevel, 0, &machine);
   if (llvm::Error error = optimize(translated.get()))
     return error;
+  keepInstructionOrder(*translated);
   if (kind == CodeKind::Library)
     return writeLibrary(files, path, [&](llvm::raw_fd_ostream &stream) {
       return emitTo(*translated, machine, CodeKind::Object, stream);
