@@ -38,8 +38,6 @@ namespace qtx {
 /// ends of tiles beside others have no room.
 inline constexpr int64_t kMinStageLanes = 16;
 inline constexpr int64_t kLineBytes = 64;
-/// Rows whose results are narrowed together.
-inline constexpr int64_t kRowsTogether = 2;
 /// Rows that are multiplied faster than weights come from memory, and panels
 /// from which these come in turn: one place of memory alone does not keep all
 /// requests busy that a core can have under way.

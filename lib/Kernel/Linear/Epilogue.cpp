@@ -14,6 +14,9 @@
 using namespace mlir;
 using namespace qtx;
 
+/// The most vectors that are narrowed at once.
+static constexpr int64_t kNarrowedTogether = 4;
+
 void LinearEmitter::addZeroPoint(ResultParams &params, Value zeroPoint) {
   params.zeroPoint = zeroPoint;
   if (isBounded)
@@ -89,8 +92,8 @@ void LinearEmitter::emitEpilogue(const Panel &panel, Value first,
                                  ArrayRef<Value> sums) {
   if (!isElementary() || power || tileRows * panel.panels == 1) {
     SmallVector<ResultParams> params = loadResultParams(panel);
-    for (int64_t r = 0; r < tileRows; r += kRowsTogether) {
-      int64_t rows = std::min(tileRows - r, kRowsTogether);
+    for (int64_t r = 0; r < tileRows; r += kNarrowedTogether) {
+      int64_t rows = std::min(tileRows - r, kNarrowedTogether);
       SmallVector<Value> activated = llvm::map_to_vector(
           sums.slice(r * panel.vectors, rows * panel.vectors),
           [&](Value sum) { return applyActivation(sum); });
@@ -129,7 +132,10 @@ void LinearEmitter::finishRows(const Panel &panel, Value first, int64_t rows,
   for (int64_t v = 0; v < panel.vectors; ++v) {
     int64_t vectors = v + 1 < panel.vectors && isWhole(panel, v + 1) ? 2 : 1;
     if (narrowsTogether() && isWhole(panel, v) && rows * vectors > 1) {
-      finishTogether(panel, first, rows, v, vectors, values, params);
+      int64_t few = kNarrowedTogether / vectors;
+      for (int64_t r = 0; r < rows; r += few)
+        finishTogether(panel, add(first, r), std::min(few, rows - r), v,
+                       vectors, values.drop_front(r * panel.vectors), params);
       v += vectors - 1;
       continue;
     }

@@ -18,8 +18,10 @@
 using namespace mlir;
 using namespace qtx;
 
-/// Rows that end at once: as many sums as hide the latency of a dot product.
-static constexpr int64_t kRows = 2;
+/// Rows that end at once: as many sums as hide the latency of a dot product,
+/// and, where tiles are a multiple of it, as many vectors as are narrowed
+/// together.
+static constexpr int64_t kMostRows = 4, kFewestRows = 2;
 /// Steps of the next tile behind the end of such rows, which take about as
 /// long.
 static constexpr int64_t kMaxSteps = 4;
@@ -38,7 +40,7 @@ bool LinearEmitter::canOverlap() {
   // rows with nibbles have no seeds.
   if (stagedRows > 0 || row.isFloat() || row.getNumTileRows() > 0 ||
       isElementary() || hasNibbles || lanes < kMinStageLanes ||
-      config.getRows() % kRows != 0)
+      config.getRows() % kFewestRows != 0)
     return false;
   return (joinsIntegers() || (runs.size() == 1 && runs.front().count == 1)) &&
          countFirstSteps() > 0;
@@ -128,12 +130,13 @@ SmallVector<Value> LinearEmitter::endBesideNext(const Panel &panel, Value first,
   SegmentAt at =
       joinsIntegers() ? getFinest() : getSegmentAt(runs.front(), index(0));
   SmallVector<Value> nextSums;
-  llvm::SaveAndRestore rowsOfPart(tileRows, kRows);
-  for (int64_t r = 0; r < config.getRows(); r += kRows) {
+  int64_t rows = config.getRows() % kMostRows == 0 ? kMostRows : kFewestRows;
+  llvm::SaveAndRestore rowsOfPart(tileRows, rows);
+  for (int64_t r = 0; r < config.getRows(); r += rows) {
     Value row = add(first, r);
     emitEpilogue(panel, row,
                  join(panel, row, at,
-                      sums.slice(r * panel.vectors, kRows * panel.vectors),
+                      sums.slice(r * panel.vectors, rows * panel.vectors),
                       loadBias(panel, row)));
     // All of these conditions hold, or none does. LLVM, which does not see
     // that, keeps rows apart; it would end all of them first.

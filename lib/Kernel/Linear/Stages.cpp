@@ -24,6 +24,10 @@ static constexpr int64_t kMinStageSteps = 8;
 /// parameters.
 static constexpr int64_t kMinTilePartRows = 2;
 
+/// Rows whose vectors end beside one share of steps where they are narrowed
+/// together: more would need registers.
+static constexpr int64_t kRowsOfPart = 2;
+
 void LinearEmitter::collectStages() {
   if (joinsIntegers())
     stages.push_back({llvm::to_vector(llvm::seq<int64_t>(0, runs.size())), 1,
@@ -268,7 +272,7 @@ SmallVector<Value> LinearEmitter::emitShares(
   if (isWhole(shape) && count >= parts * shape.vectors) {
     vectors = shape.vectors;
     if (table && narrowsTogether())
-      rows = kRowsTogether;
+      rows = kRowsOfPart;
   }
   parts = parts / rows * vectors;
   int64_t share = count / parts, rest = count % parts;
