@@ -9,7 +9,11 @@ Peers are imported when they are asked for: the rest runs without them.
 
 import numpy as np
 
+import machine
 import models
+
+# The note of a contender that is not held to the instructions of a run.
+ALL_INSTRUCTIONS = "all instructions of the machine"
 
 
 def load_qtx(recipe):
@@ -41,13 +45,15 @@ def load_static_qtx(encoder, isa, threads):
 
 
 def load_openvino(get_model, **hints):
-    def load(encoder, _isa, threads):
+    def load(encoder, isa, threads):
         import openvino
 
         model = openvino.Core().read_model(get_model(encoder))
+        # It asks the CPU, not oneDNN's limit, whether bf16 is what it takes by default.
+        precision = {"INFERENCE_PRECISION_HINT": "f32"} if isa == "avx2" else {}
         compiled = openvino.compile_model(model, "CPU", {
             "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads,
-            "ENABLE_CPU_PINNING": False, **hints})
+            "ENABLE_CPU_PINNING": False, **precision, **hints})
         request = compiled.create_infer_request()
 
         def run(feed):
@@ -72,7 +78,8 @@ def load_onnxruntime(get_model):
             return session.run(None, feed)[0]
 
         # No setting narrows what it uses.
-        run.note = "all instructions of the machine" if isa == "avx2" else ""
+        is_wider = isa == "avx2" and (machine.can_run("avx512f") or machine.can_run("avxvnni"))
+        run.note = ALL_INSTRUCTIONS if is_wider else ""
         return run
     return load
 

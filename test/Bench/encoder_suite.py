@@ -78,7 +78,7 @@ def enter(job):
     os.environ["OMP_NUM_THREADS"] = str(job.threads)
     os.environ["KMP_DUPLICATE_LIB_OK"] = "TRUE"
     if job.isa == "avx2":
-        os.environ |= {"ONEDNN_MAX_CPU_ISA": "AVX2", "CT2_FORCE_CPU_ISA": "AVX2"}
+        os.environ |= {"ONEDNN_MAX_CPU_ISA": "AVX2", "CT2_FORCE_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
     if job.isa != "amx" and machine.has_amx():
         machine.refuse_amx()
 

@@ -5,14 +5,18 @@
 
 import functools
 
+import contenders
+
 OPENVINO, CTRANSLATE2 = "OpenVINO NNCF int8", "CTranslate2 int8"
 ONNXRUNTIME = "ONNX Runtime dynamic int8"
 
 
 def compare_encoders(results, own, peer, **keys):
-    """The time of one contender over that of another, or None."""
+    """The time of one contender over that of another, or None: also where one had instructions
+    that the other was not to use."""
     times = {row["name"]: row["median_ms"] for row in results.get("encoder", {}).get("rows", ())
-             if row.get("batch") == 1 and all(row.get(key) == keys[key] for key in keys)}
+             if row.get("batch") == 1 and row.get("note") != contenders.ALL_INSTRUCTIONS
+             and all(row.get(key) == keys[key] for key in keys)}
     return times[own] / times[peer] if own in times and peer in times else None
 
 

@@ -18,6 +18,7 @@ REPOSITORY = HERE.parents[1]
 BUILD = pathlib.Path(os.environ.get("QTX_BUILD_DIR", REPOSITORY / "build"))
 sys.path.insert(0, str(HERE))
 
+import contenders
 import encoder_suite  # noqa: E402
 import goals  # noqa: E402
 import machine  # noqa: E402
@@ -110,6 +111,14 @@ def test_goals_follow_from_times(own, met):
 def make_row(name, threads, median, sequence=384):
     return {"model": "minilm", "isa": "avx512", "threads": threads, "batch": 1,
             "sequence": sequence, "name": name, "median_ms": median}
+
+
+def test_goals_leave_out_who_has_more_instructions():
+    own = make_row("qtx int8", 1, 10.0)
+    peer = make_row(goals.ONNXRUNTIME, 1, 25.0)
+    (entry,) = goals.check({"encoder": {"rows": [own, peer]}})
+    assert math.isclose(entry["value"], 0.4) and entry["met"]
+    assert not goals.check({"encoder": {"rows": [own, peer | {"note": contenders.ALL_INSTRUCTIONS}]}})
 
 
 @pytest.mark.parametrize("two, met", [(10.0, True), (11.0, False)])
