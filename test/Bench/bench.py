@@ -30,7 +30,7 @@ def parse_arguments(arguments):
                         help="few runs of small models: whether everything works")
     parser.add_argument("--output", type=pathlib.Path, default=machine.BUILD / "bench")
     parser.add_argument("--threads", type=_list_of(int), default=(1, 2), help="default: 1,2")
-    parser.add_argument("--isa", type=_list_of(str), help="of amx, avx512, avx2; default: all")
+    parser.add_argument("--isa", type=_list_of(str), help="of amx, avx512, avx-vnni, avx2; default: all")
     parser.add_argument("--models", type=_list_of(str), help="default: minilm,bert-base")
     parser.add_argument("--sizes", type=_list_of(int), help="lengths of sequences")
     parser.add_argument("--only", type=_list_of(str), help="parts of names of contenders")

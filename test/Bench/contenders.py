@@ -50,7 +50,7 @@ def load_openvino(get_model, **hints):
 
         model = openvino.Core().read_model(get_model(encoder))
         # It asks the CPU, not oneDNN's limit, whether bf16 is what it takes by default.
-        precision = {"INFERENCE_PRECISION_HINT": "f32"} if isa == "avx2" else {}
+        precision = {"INFERENCE_PRECISION_HINT": "f32"} if isa in machine.SMALL_ISAS else {}
         compiled = openvino.compile_model(model, "CPU", {
             "PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads,
             "ENABLE_CPU_PINNING": False, **precision, **hints})
@@ -78,7 +78,7 @@ def load_onnxruntime(get_model):
             return session.run(None, feed)[0]
 
         # No setting narrows what it uses.
-        is_wider = isa == "avx2" and (machine.can_run("avx512f") or machine.can_run("avxvnni"))
+        is_wider = isa in machine.SMALL_ISAS and any(map(machine.can_run, machine.NARROWED[isa]))
         run.note = ALL_INSTRUCTIONS if is_wider else ""
         return run
     return load

@@ -23,6 +23,11 @@ from timing import Contender, Plan, time_together
 GOAL_SIZES = (128, 384)
 SWEEP = (16, 32, 64, 128, 256, 384, 512)
 PADDED = (4, 128)
+# What holds peers to fewer instructions than the machine has.
+PEER_LIMITS = {
+    "avx2": {"ONEDNN_MAX_CPU_ISA": "AVX2", "CT2_FORCE_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
+    "avx-vnni": {"ONEDNN_MAX_CPU_ISA": "AVX2_VNNI", "CT2_FORCE_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2_E1"},
+}
 SWEEP_PLAN = Plan(runs=20, seconds=5)
 
 
@@ -77,8 +82,7 @@ def enter(job):
     # Read when libraries are loaded, of which two may bring an OpenMP of their own.
     os.environ["OMP_NUM_THREADS"] = str(job.threads)
     os.environ["KMP_DUPLICATE_LIB_OK"] = "TRUE"
-    if job.isa == "avx2":
-        os.environ |= {"ONEDNN_MAX_CPU_ISA": "AVX2", "CT2_FORCE_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
+    os.environ |= PEER_LIMITS.get(job.isa, {})
     if job.isa != "amx" and machine.has_amx():
         machine.refuse_amx()
 
@@ -144,7 +148,7 @@ def list_isas(options):
 
 def list_threads(options, isa):
     """One thread tells what narrower instructions cost."""
-    return [n for n in options.threads if isa != "avx2" or n == options.threads[0]]
+    return [n for n in options.threads if isa not in machine.SMALL_ISAS or n == options.threads[0]]
 
 
 def list_shapes(options, isa, threads):
@@ -152,7 +156,7 @@ def list_shapes(options, isa, threads):
         return ((1, 16), (2, 16))
     if options.sizes:
         return tuple((1, size) for size in options.sizes)
-    if isa == "avx2" or threads > 1 or options.no_sweep:
+    if isa in machine.SMALL_ISAS or threads > 1 or options.no_sweep:
         return tuple((1, size) for size in GOAL_SIZES) + (PADDED,)
     return tuple((1, size) for size in SWEEP) + (PADDED,)
 
@@ -241,7 +245,7 @@ def list_scored(job):
     """Every object of qtx that takes any length is scored; peers once, for their errors do
     not depend on threads."""
     return tuple(name for name in job.names if name not in (contenders.STATIC, contenders.SINGLE) and
-                 (name.startswith("qtx") or (job.threads == 1 and job.isa != "avx2")))
+                 (name.startswith("qtx") or (job.threads == 1 and job.isa not in machine.SMALL_ISAS)))
 
 
 def prepare(encoder, isa, threads, names):

@@ -6,6 +6,7 @@
 import functools
 
 import contenders
+import machine
 
 OPENVINO, CTRANSLATE2 = "OpenVINO NNCF int8", "CTranslate2 int8"
 ONNXRUNTIME = "ONNX Runtime dynamic int8"
@@ -29,7 +30,7 @@ def list_encoder_goals():
 
     goals = []
     for model in ("minilm", "bert-base"):
-        for isa in ("avx2", "avx512", "amx"):
+        for isa in machine.ISAS:
             for threads in (1, 2):
                 for sequence in (128, 384):
                     keys = {"model": model, "isa": isa, "threads": threads, "sequence": sequence}
@@ -80,7 +81,7 @@ def divide_times(results, first, second):
 def list_scaling_goals():
     """What goals say of qtx itself: the second thread, and dynamic shapes."""
     goals = []
-    for isa in ("avx2", "avx512", "amx"):
+    for isa in machine.ISAS:
         keys = {"model": "minilm", "isa": isa, "threads": 2, "sequence": 384}
         goals.append((f"minilm, S=384, {isa}: 1 thread / 2 threads", 1.85, "at least",
                       functools.partial(divide_times, first={**keys, "name": "qtx int8 on one thread"},
@@ -110,17 +111,17 @@ def list_linear_goals():
         return row["shape"][0] >= 128 and row["shape"][1] >= 384
 
     goals = []
-    for isa, limit in (("avx2-int16", 93), ("avx512-vnni", 93), ("amx-int8", 50)):
+    for isa, limit in (("avx2-int16", 93), ("avx-vnni", 93), ("avx512-vnni", 93), ("amx-int8", 50)):
         add(f"per tensor, {isa}, % of peak, worst shape", limit, "above", "percent_of_peak", min,
             lambda r, isa=isa: r["isa"] == isa and r["kind"] == "per tensor" and is_large(r))
     for isa, shape, limit in (
-            *((isa, *limit) for isa in ("avx2-int16", "avx512-vnni") for limit in (
+            *((isa, *limit) for isa in ("avx2-int16", "avx-vnni", "avx512-vnni") for limit in (
                 ([384, 768, 3072], 1.12), ([128, 384, 1536], 1.17), ([128, 384, 384], 1.17))),
             ("amx-int8", [384, 768, 3072], 1.5)):
         add(f"6 groups / per tensor, {isa}, {'x'.join(map(str, shape))}", limit, "at most", "ratio",
             max, lambda r, isa=isa, shape=shape: (r["isa"], r["shape"], r["kind"]) ==
             (isa, shape, "quantize, 6 groups"))
-    for isa in ("avx2-int16", "avx512-vnni", "amx-int8"):
+    for isa in ("avx2-int16", "avx-vnni", "avx512-vnni", "amx-int8"):
         add(f"outliers apart / per tensor, {isa}, worst shape", 1.06, "at most", "ratio", max,
             lambda r, isa=isa: r["isa"] == isa and "outliers" in r["kind"] and is_large(r))
     for kind in ("per tensor", "int4", "int4, blocks of 128"):
@@ -138,14 +139,14 @@ def compare_attention(results, name, peer, isa):
 
 def list_attention_goals():
     goals = []
-    for isa in ("avx2", "avx512", "amx"):
+    for isa in machine.ISAS:
         for name, peer, limit in (("qtx int8", "ONNX Runtime fp32", 0.35),
                                   ("qtx int8 clipped", "qtx int8", 1.15),
                                   ("qtx int8 gated", "qtx int8", 1.15)):
             goals.append((f"attention 12x64, S=384, {isa}: {name} / {peer}", limit, "at most",
                           functools.partial(compare_attention, name=name, peer=peer, isa=isa)))
     for name in ("qtx int8", "qtx fp32"):
-        for isa in ("avx2", "avx512", "amx"):
+        for isa in machine.ISAS:
             goals.append((f"attention, S=16384, {isa}: {name}, time per score / at S=384", 1.1,
                           "at most", functools.partial(compare_long_attention, name=name, isa=isa)))
     return goals

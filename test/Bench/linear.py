@@ -80,6 +80,9 @@ DOTS = {
     "avx512-vnni": Dot(
         "<16 x i32>", "<64 x i8>", 64, "+avx512f,+avx512vnni",
         "{d}{i} = call <16 x i32> @llvm.x86.avx512.vpdpbusd.512(<16 x i32> {s}{i}, <64 x i8> %v, <64 x i8> %v)"),
+    "avx-vnni": Dot(
+        "<8 x i32>", "<32 x i8>", 32, "+avx2,+avxvnni",
+        "{d}{i} = call <8 x i32> @llvm.x86.avx512.vpdpbusd.256(<8 x i32> {s}{i}, <32 x i8> %v, <32 x i8> %v)"),
     # The product depends on the sum, or it would be the same in each turn.
     "avx2-int16": Dot(
         "<8 x i32>", "<16 x i16>", 16, "+avx2",
@@ -247,6 +250,7 @@ def make_peak(row):
 ROWS = {
     "avx2-fma": "avx2 fma",
     "avx2-int16": "avx2 fma",
+    "avx-vnni": "avx2 fma avxvnni",
     "avx512-fma": "avx512f",
     "avx512-vnni": "avx512f avx512bw avx512vnni",
     "amx-int8": "avx512f avx512bw avx512vnni amx-tile amx-int8",

@@ -25,13 +25,14 @@ QUICK_DECODE = (1, 192, 256)
 ROUNDS = 30
 # With AVX-512 two 512-bit units, as LLVM 22 describes them. It gives Sapphire Rapids one, and
 # Zen 4 a VPDPBUSD in more than two cycles.
-LOOP_CPUS = {"avx512": "cascadelake", "avx2": "znver3"}
+LOOP_CPUS = {"avx512": "cascadelake", "avx2": "znver3", "avx": "alderlake"}
 
 # What multiplies, and the features that choose it.
 ROWS = {
     "amx-int8": "avx512f avx512bw avx512vl avx512vnni amx-tile amx-int8",
     "avx512-vnni": "avx512f avx512bw avx512vl avx512vnni",
     "avx512-fma": "avx512f",
+    "avx-vnni": "avx2 fma avxvnni",
     "avx2-int16": "avx2 fma",
     "avx2-fma": "avx2 fma",
 }
@@ -252,7 +253,7 @@ def run(options):
             continue
         jobs = [(shape, list(KINDS)) for shape in shapes]
         # Memory decides what one token needs, if weights are no more bytes than they have to be.
-        if name in ("avx512-vnni", "avx2-int16"):
+        if name in ("avx512-vnni", "avx-vnni", "avx2-int16"):
             jobs.append((decode, ["per tensor", "int4", "int4, blocks of 128"]))
         for shape, kinds in jobs:
             try:

@@ -75,9 +75,13 @@ def can_run(features):
 
 
 # The instruction sets that whole models are timed with, and what each needs.
-ISAS = {"avx2": "avx2 fma", "avx512": "avx512f avx512bw avx512vnni", "amx": "amx_tile amx_int8"}
+ISAS = {"avx2": "avx2 fma", "avx-vnni": "avx2 fma avxvnni", "avx512": "avx512f avx512bw avx512vnni",
+        "amx": "amx_tile amx_int8"}
+# Those of smaller machines: fewer threads, lengths and scores.
+SMALL_ISAS = ("avx2", "avx-vnni")
 # Instructions that have a peak, less those that a narrower set leaves out.
-NARROWED = {"avx2": ("avx512f", "avx512vnni", "avxvnni", "amx-int8"), "avx512": ("amx-int8",), "amx": ()}
+NARROWED = {"avx2": ("avx512f", "avx512vnni", "avxvnni", "amx-int8"),
+            "avx-vnni": ("avx512f", "avx512vnni", "amx-int8"), "avx512": ("amx-int8",), "amx": ()}
 
 
 def list_isas():

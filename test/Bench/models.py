@@ -28,7 +28,8 @@ QTXC = BUILD / "bin/qtxc"
 CALIBRATION_TEXTS = 256
 EVALUATION_TEXTS = 2000
 # What makes code for each instruction set that is timed; this machine's own has AMX.
-FLAGS = {"amx": [], "avx512": ["-mattr=-amx-tile,-amx-int8,-amx-bf16"], "avx2": ["-mcpu=x86-64-v3"]}
+FLAGS = {"amx": [], "avx512": ["-mattr=-amx-tile,-amx-int8,-amx-bf16"], "avx2": ["-mcpu=x86-64-v3"],
+         "avx-vnni": ["-mcpu=x86-64-v3", "-mattr=+avxvnni"]}
 
 
 @dataclasses.dataclass(frozen=True)
