@@ -259,8 +259,12 @@ static llvm::Error apply(const TunedEntry &entry, LinearOp op, StringRef path,
   auto kernel =
       MicroKernelAttr::get(op.getContext(), own.kernel.getKernel(), entry.rows,
                            entry.vectors, entry.block, entry.panels);
-  if (entry.kernel != own.kernel.getKernel() || !isPossible(kernel) ||
-      entry.rowSplit < 0)
+  if (entry.panels < 0 || entry.rowSplit < 0)
+    return llvm::createStringError(
+        "'" + path + "': expected panels and a row split of 0 or more, found " +
+        Twine(entry.panels) + " and " + Twine(entry.rowSplit) + " (" +
+        contraction + ")");
+  if (entry.kernel != own.kernel.getKernel() || !isPossible(kernel))
     return llvm::createStringError(
         "'" + path + "': expected a tile that '" + own.kernel.getKernel() +
         "' has registers for, found " + Twine(entry.rows) + " x " +

@@ -209,9 +209,15 @@ def test_bad_files(model, tmp_path, content, message):
     assert path.read_text() == content
 
 
-@pytest.mark.parametrize("change", [{"rows": 60}, {"vectors": 0}, {"block": -1}, {"panels": -1}, {"kernel": "x86-other"},
-                                    {"row_split": -1}])
-def test_impossible_entries(model, tuned, tmp_path, change):
+TILE = (r"expected a tile that 'x86-[a-z0-9-]+' has registers for, found -?\d+ x -?\d+ "
+        r"in blocks of -?\d+ for 'x86-[a-z0-9-]+' \(\?x\d+ to ")
+
+
+@pytest.mark.parametrize("change, message", [
+    ({"rows": 60}, TILE), ({"vectors": 0}, TILE), ({"block": -1}, TILE), ({"kernel": "x86-other"}, TILE),
+    ({"panels": -1}, r"expected panels and a row split of 0 or more, found -1 and \d+ \(\?x\d+ to "),
+    ({"row_split": -1}, r"expected panels and a row split of 0 or more, found \d+ and -1 \(\?x\d+ to ")])
+def test_impossible_entries(model, tuned, tmp_path, change, message):
     path = tmp_path / "tune.json"
     document = json.loads(tuned)
     for entries in document["targets"].values():
@@ -219,8 +225,7 @@ def test_impossible_entries(model, tuned, tmp_path, change):
             entry |= change
     path.write_text(json.dumps(document))
     said = compile_model(model, f"--tune={path}")
-    assert re.search(r"expected a tile that 'x86-[a-z0-9-]+' has registers for, found -?\d+ x -?\d+ "
-                     r"in blocks of -?\d+ for 'x86-[a-z0-9-]+' \(\?x\d+ to ", said)
+    assert re.search(message, said)
 
 
 def test_unreadable_and_unwritable(model, tmp_path):

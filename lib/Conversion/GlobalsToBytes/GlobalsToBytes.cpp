@@ -9,6 +9,7 @@
 #include "qtx/Conversion/GlobalsToBytes/GlobalsToBytes.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/IR/DialectResourceBlobManager.h"
+#include "llvm/Support/MathExtras.h"
 
 namespace qtx {
 #define GEN_PASS_DEF_QTXGLOBALSTOBYTESPASS
@@ -31,7 +32,9 @@ static ElementsAttr getBytes(ElementsAttr elements) {
   unsigned width = getElementBytes(elements);
   if (width <= 1)
     return {};
-  int64_t size = elements.getNumElements() * width;
+  int64_t size;
+  if (llvm::MulOverflow<int64_t>(elements.getNumElements(), width, size))
+    return {};
   auto type = RankedTensorType::get(
       size, IntegerType::get(elements.getContext(), /*width=*/8));
   if (auto resource = dyn_cast<DenseResourceElementsAttr>(elements)) {

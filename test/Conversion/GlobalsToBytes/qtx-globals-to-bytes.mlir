@@ -19,6 +19,9 @@ llvm.mlir.global private constant @flags(dense<[true, false]> : tensor<2xi1>) {a
 llvm.mlir.global private constant @zeros(dense<0.0> : tensor<4xf32>) {addr_space = 0 : i32} : !llvm.array<4 x f32>
 // CHECK: @missing(dense_resource<missing> : tensor<2xf32>) {addr_space = 0 : i32} : !llvm.array<2 x f32>
 llvm.mlir.global private constant @missing(dense_resource<missing> : tensor<2xf32>) {addr_space = 0 : i32} : !llvm.array<2 x f32>
+// As many bytes are no 64-bit number.
+// CHECK: @huge(dense<1> : tensor<4611686018427387904xi32>) {addr_space = 0 : i32} : !llvm.array<4611686018427387904 x i32>
+llvm.mlir.global private constant @huge(dense<1> : tensor<4611686018427387904xi32>) {addr_space = 0 : i32} : !llvm.array<4611686018427387904 x i32>
 // CHECK: llvm.mlir.global internal @number(5 : i64)
 llvm.mlir.global internal @number(5 : i64) {addr_space = 0 : i32} : i64
 

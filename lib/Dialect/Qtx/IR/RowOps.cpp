@@ -222,6 +222,14 @@ static LogicalResult verifyRowIds(RowsOp op) {
     return op.emitOpError() << "expected for each input -1 or the number of an "
                                "input of integers, one per row, found row_ids "
                             << op.getRowIdsAttr();
+  // Ids are clamped to the rows that the type says.
+  for (auto [input, id] : llvm::enumerate(*ids)) {
+    Type type = op.getInputs()[input].getType();
+    if (id != -1 && cast<ShapedType>(type).isDynamicDim(0))
+      return op.emitOpError() << "expected a table with a static number of "
+                                 "rows for input "
+                              << input << ", found " << type;
+  }
   return success();
 }
 

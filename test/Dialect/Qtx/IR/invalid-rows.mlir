@@ -59,6 +59,19 @@ func.func @ids(%x: tensor<8xf32>, %e: tensor<8xf32>) {
 
 // -----
 
+#row = affine_map<(r, c) -> (r)>
+#map = affine_map<(r, c) -> (r, c)>
+func.func @table(%x: tensor<?x8xf32>, %ids: tensor<4xi64>, %e: tensor<4x8xf32>) {
+  // expected-error @below {{expected a table with a static number of rows for input 0, found 'tensor<?x8xf32>'}}
+  %y = qtx.rows ins(%x, %ids : tensor<?x8xf32>, tensor<4xi64>) outs(%e : tensor<4x8xf32>) maps [#map, #row, #map] row_ids [1, -1] {
+  ^bb0(%a: f32, %id: i64):
+    qtx.yield %a : f32
+  } -> tensor<4x8xf32>
+  return
+}
+
+// -----
+
 #map = affine_map<(c) -> (c)>
 func.func @columns(%x: tensor<8xf32>, %e: tensor<8xf32>) {
   // expected-error @below {{expected for each output -1 or the number of an input of integers, one per column, found column_ids array<i64: 0>}}
