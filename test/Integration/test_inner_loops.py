@@ -142,18 +142,21 @@ def test_attention_beside_exponentials(folder):
     """Exponentials take what instructions of a cycle the products leave: none but theirs, and
     those for the largest score of a row, stand in the loops."""
     powers = {"vpsubd", "vcvtdq2ps", "vmaxps", "vfmsub213ps", "vfmsub231ps", "vaddps", "vpermps",
-              "vpandd", "vpslld", "vpaddd", "vpmovdb"}
+              "vscalefps", "vcvtps2dq", "vpaddd"}
+    packs = {"vpackssdw", "vpackuswb", "vextracti64x4"}
     largest = {"vpmaxsd", "vshufi64x2", "vinserti64x4", "vpermt2q"}
     found = [loop for loop in compile_loops("icelake-server", folder)[ATTENTION]
              if loop.count({"vpermps"})]
     assert found
     for loop in found:
-        count = loop.count({"vpmovdb"})
+        count = loop.count({"vscalefps"})
         # Three coefficients, and a square polynomial.
         assert loop.count({"vpermps"}) == 3 * count and loop.count({"vfmadd231ps"}) == 2 * count
         assert loop.count({"vpdpbusd"}) in (16 * count, 32 * count)
-        assert loop.count(powers) <= 16 * count
-        other = {i.mnemonic for i in loop.body} - powers - largest - LOADS
+        assert loop.count(powers) <= 14 * count
+        # Codes of four rows at once, or of two beside half of the channels.
+        assert count // loop.count({"vpackuswb"}) == (2 if count == 2 else 4)
+        other = {i.mnemonic for i in loop.body} - powers - packs - largest - LOADS
         assert other <= {"vpdpbusd", "vfmadd231ps", "andq"} | loops.CONTROL
         # Registers are full: a few of constants and sums of powers wait in memory.
         assert sum(i.uses_stack for i in loop.body) <= max(4, 5 * count)

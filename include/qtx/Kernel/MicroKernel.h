@@ -84,15 +84,23 @@ public:
     return {};
   }
 
+  /// `values` times two to the power of the largest integers that are no more
+  /// than `exponents`: zero where that is tiny. Rows with tables have it.
+  virtual mlir::Value emitScaled(mlir::ImplicitLocOpBuilder &builder,
+                                 mlir::Value values,
+                                 mlir::Value exponents) const {
+    return {};
+  }
+
   /// Whether several vectors are narrowed at once faster than one by one.
-  virtual bool narrowsTogether() const { return false; }
+  virtual bool packs() const { return false; }
   /// Two or four vectors of 32-bit integers, to which integers of 16 bits are
-  /// added where there are `offsets`, as bytes that saturate: one vector behind
-  /// the other.
-  virtual mlir::Value emitNarrowed(mlir::ImplicitLocOpBuilder &builder,
-                                   mlir::ValueRange vectors,
-                                   mlir::ValueRange offsets,
-                                   bool isSigned) const {
+  /// added where there are `offsets`, as bytes that saturate. Words of four
+  /// bytes of each vector take turns; two vectors come twice.
+  virtual mlir::Value emitPacked(mlir::ImplicitLocOpBuilder &builder,
+                                 mlir::ValueRange vectors,
+                                 mlir::ValueRange offsets,
+                                 bool isSigned) const {
     return {};
   }
 

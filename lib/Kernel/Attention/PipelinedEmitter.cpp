@@ -71,7 +71,8 @@ PipelinedEmitter::emitScoresOf(Value number, Value hasPowers, RowRange rows) {
         Sums sums(carried.drop_back());
         auto emitPowerOf = [&](int64_t i) {
           endPower(sums);
-          beginPower(previous, add(first, i % width), rows, i / width);
+          beginPower(previous, add(first, i / rows.size()), rows,
+                     i % rows.size());
         };
         Value largest = emitPanel(
             first, width,
@@ -97,13 +98,11 @@ PipelinedEmitter::Sums
 PipelinedEmitter::emitContextOf(Value number, Value hasPowers, RowRange rows) {
   Value place = getPlace(number), previous = getPlace(add(number, 1));
   int64_t vectors = plan.values / lanes;
-  int64_t passes = llvm::divideCeil(vectors, plan.width);
   auto emitPasses = [&](bool isBeside) {
     Sums sums;
-    for (int64_t pass = 0; pass < passes; ++pass) {
+    for (int64_t pass = 0; pass < plan.countPasses(); ++pass) {
       int64_t first = pass * plan.width;
-      RowRange part = {rows.begin + rows.size() * pass / passes,
-                       rows.begin + rows.size() * (pass + 1) / passes};
+      RowRange part = plan.getRowsOfPass(pass);
       llvm::append_range(sums,
                          emitChannels(place, previous, first,
                                       std::min(plan.width, vectors - first),
@@ -147,8 +146,11 @@ Value PipelinedEmitter::getScorePosition(Value number, int64_t row) {
 
 Value PipelinedEmitter::getCodePosition(Value place, Value number,
                                         int64_t row) {
-  Value vector = add(mul(number, 2), place);
-  return add(mul(vector, plan.rows * lanes), row * lanes);
+  const auto *packed = llvm::find_if(
+      plan.packedRows, [&](RowRange rows) { return row < rows.end; });
+  int64_t vector = packed - plan.packedRows.begin();
+  Value first = mul(add(mul(number, 2), place), plan.packedRows.size() * lanes);
+  return add(first, vector * lanes + row - packed->begin);
 }
 
 void PipelinedEmitter::emitBeside(const Beside &beside, int64_t step,
@@ -224,15 +226,15 @@ PipelinedEmitter::emitChannels(Value place, Value powerPlace, int64_t first,
       endPower(powers);
       beginPower(powerPlace, number, rows, row);
     };
-    Value base = getCodePosition(place, number, 0);
-    base = arith::DivUIOp::create(b, base, index(step));
     for (int64_t i = 0; i < steps; ++i) {
       SmallVector<Value> values;
       for (int64_t v = 0; v < width; ++v)
         values.push_back(
             loadValues(add(mul(number, steps), i), (first + v) * lanes));
       for (int64_t r = 0; r < plan.rows; ++r) {
-        Value x = broadcastWord(probs, add(base, r * steps + i), plan.context);
+        Value position =
+            add(getCodePosition(place, number, r), i * kCodeStride);
+        Value x = broadcastWord(probs, position, plan.context);
         for (int64_t v = 0; v < width; ++v)
           sums[r * width + v] =
               plan.context.emitDot(b, sums[r * width + v], x, values[v]);
@@ -281,60 +283,74 @@ PipelinedEmitter::emitPowersAlone(Value place, RowRange rows, Value hasPowers) {
 
 void PipelinedEmitter::beginPower(Value place, Value number, RowRange rows,
                                   int64_t row) {
-  // x = n + i / 16 + r, and (n, i) are the low bits of `shifted`.
+  // x = n + i / 16 + r, and i is in the low bits of `shifted`.
   constexpr float rounder = kRounder / PowerTable::kIntervals;
   constexpr float lowest = -125.0f;
   int64_t inBlock = rows.begin + row;
   Value largest = memref::LoadOp::create(b, maxima, index(inBlock));
   Value sum = loadWords(scoreRows, getScorePosition(number, inBlock));
   float scale = getSumScale();
+  // Powers that are no normal numbers would take a hundred cycles.
   Value x = larger(convert(arith::SubIOp::create(b, sum, splat(largest))),
                    splat(lowest / scale));
   Value shifted = math::FmaOp::create(b, x, splat(scale), splat(rounder));
   Value rounded = arith::SubFOp::create(b, shifted, splat(rounder));
   Value rest = math::FmaOp::create(b, x, splat(scale),
                                    arith::NegFOp::create(b, rounded));
-  begun = {toWords(shifted), rest, getCodePosition(place, number, inBlock),
-           row};
+  begun = {toWords(shifted), rounded, rest, row, inBlock};
+  if (waiting.empty())
+    codePosition = getCodePosition(place, number, inBlock);
 }
 
 void PipelinedEmitter::endPower(Sums &sums) {
   if (!begun)
     return;
-  auto [bits, rest, codePosition, row] = *begun;
+  auto [bits, rounded, rest, row, inBlock] = *begun;
   begun.reset();
   auto lookUp = [&, bits = bits](int64_t power) {
     return plan.context.emitLookup(b, table.coefficients[power], bits);
   };
   Value result = math::FmaOp::create(b, lookUp(2), rest, lookUp(1));
   result = math::FmaOp::create(b, result, rest, lookUp(0));
-  constexpr int64_t mantissaBits = 23;
-  Value whole =
-      arith::AndIOp::create(b, bits, splatInt(-PowerTable::kIntervals));
-  Value exponent = arith::ShLIOp::create(
-      b, whole, splatInt(mantissaBits - PowerTable::kBits));
-  Value power = toFloats(arith::AddIOp::create(b, toWords(result), exponent));
+  Value power = plan.context.emitScaled(b, result, rounded);
   Value code = createCodeOf(power);
   Value *sum = &sums[row * getNumSums()];
   sum[0] = arith::AddFOp::create(b, sum[0], power);
   if (hasProbSums())
     sum[1] = arith::AddIOp::create(b, sum[1], code);
-  auto bytes = VectorType::get(lanes, b.getI8Type());
-  vector::StoreOp::create(b, arith::TruncIOp::create(b, bytes, code),
-                          narrowProbs, codePosition);
+  waiting.push_back(code);
+  if (llvm::any_of(plan.packedRows, [&, last = inBlock](RowRange rows) {
+        return rows.end == last + 1;
+      }))
+    storeCodes();
+}
+
+void PipelinedEmitter::storeCodes() {
+  // A word of each row stands in four; of fewer rows they come again.
+  SmallVector<Value> packed;
+  for (int64_t i = 0; i < kCodeStride; ++i)
+    packed.push_back(waiting[i % waiting.size()]);
+  SmallVector<Value> offsets;
+  if (prob.zeroPoint != 0)
+    offsets.assign(kCodeStride, splatInt(prob.zeroPoint));
+  Value bytes = plan.context.emitPacked(b, packed, offsets,
+                                        prob.isSigned != prob.isFlipped);
+  storeHalves(vector::BitCastOp::create(b, words, bytes), probs, codePosition);
+  waiting.clear();
 }
 
 Value PipelinedEmitter::createCodeOf(Value power) {
   QuantParams params = *QuantParams::get(*view->getProbsQuant());
   float top = float(params.getStorageMax() - params.getZeroPoint(0));
-  // Rounding errors of a probability of 1 are no reason for a bound.
-  if (1.0f / prob.scale >= top + 0.25f)
+  // Packing saturates to bytes. Rounding errors of a probability of 1 are no
+  // reason for a bound.
+  bool isByte = params.getStorageMax() - params.getStorageMin() == 255;
+  if ((hasProbSums() || !isByte) && 1.0f / prob.scale >= top + 0.25f)
     power = arith::SelectOp::create(
         b,
         arith::CmpFOp::create(b, arith::CmpFPredicate::OLT, power, splat(top)),
         power, splat(top));
-  return toWords(
-      arith::AddFOp::create(b, power, splat(kRounder + float(prob.zeroPoint))));
+  return roundToInteger(power);
 }
 
 void PipelinedEmitter::storeFactors(const Sums &sums) {
@@ -363,15 +379,14 @@ void PipelinedEmitter::storeFactors(const Sums &sums) {
       factors, zero);
   if (!hasProbSums())
     return;
-  Value codes = addUp(codeSums);
-  // The bits around the codes, which all are the same, add up, too.
-  uint32_t bits = llvm::bit_cast<uint32_t>(kRounder) * uint32_t(lanes);
-  Value around = arith::MulIOp::create(
+  Value codeSum = addUp(codeSums);
+  Value zeroPoints = arith::MulIOp::create(
       b, arith::IndexCastOp::create(b, b.getI32Type(), keyVectors),
-      arith::ConstantIntOp::create(b, int32_t(bits), 32));
-  codes = arith::SubIOp::create(
-      b, codes, vector::BroadcastOp::create(b, codes.getType(), around));
-  vector::StoreOp::create(b, codes, probSums, zero);
+      arith::ConstantIntOp::create(b, prob.zeroPoint * lanes, 32));
+  codeSum = arith::AddIOp::create(
+      b, codeSum,
+      vector::BroadcastOp::create(b, codeSum.getType(), zeroPoints));
+  vector::StoreOp::create(b, codeSum, probSums, zero);
 }
 
 void PipelinedEmitter::storeLargest(Value joined) {

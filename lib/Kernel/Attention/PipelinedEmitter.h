@@ -30,12 +30,6 @@ public:
   PipelinedEmitter(ImplicitLocOpBuilder &builder, KernelOp op, Part part);
 
 private:
-  /// Rows of a block whose powers run beside the same products.
-  struct RowRange {
-    int64_t begin, end;
-    int64_t size() const { return end - begin; }
-  };
-
   /// What rows add up while they become codes, row by row: a vector of their
   /// powers, and one of their codes where these are needed.
   using Sums = SmallVector<Value>;
@@ -94,25 +88,33 @@ private:
   void beginPower(Value place, Value number, RowRange rows, int64_t row);
   /// Nothing if none has begun.
   void endPower(Sums &sums);
+  /// A code less its zero point.
   Value createCodeOf(Value power);
+  void storeCodes();
 
   /// What all rows of a block leave for its result.
   void storeFactors(const Sums &sums);
   void storeLargest(Value joined);
 
-  /// Where the scores of `row` and a vector of keys are, and the codes.
+  /// Where the scores of `row` and a vector of keys are, and the first word of
+  /// its codes, and how far its words are apart.
   Value getScorePosition(Value number, int64_t row);
   Value getCodePosition(Value place, Value number, int64_t row);
+  static constexpr int64_t kCodeStride = 4;
 
   PowerTable table;
 
-  /// An argument of the table: the bits that have its interval, and what is
-  /// left of it; where its code goes, and the row among those of `Sums`.
+  /// An argument of the table: the bits that have its interval, what it begins
+  /// at, and what is left; the row among those of `Sums`, and of the block.
   struct Argument {
-    Value bits, rest, codePosition;
-    int64_t row;
+    Value bits, rounded, rest;
+    int64_t row, inBlock;
   };
   std::optional<Argument> begun;
+
+  /// Codes that wait for those of the next rows, and where they go.
+  SmallVector<Value> waiting;
+  Value codePosition;
 };
 
 } // namespace qtx

@@ -119,9 +119,15 @@ bool isPipelined(AttentionT &attention, const MicroKernel &scores,
   return areRowsIntegers(attention, scores, context) &&
          isDivisionLast(attention) && !attention.getCausal() &&
          scores.getNumTileRows() == 0 && scores.getNumLanes() >= minLanes &&
-         context.getTableSize() >= PowerTable::kIntervals &&
+         context.getTableSize() >= PowerTable::kIntervals && context.packs() &&
          getNumKeyChannels(attention) <= maxChannels;
 }
+
+/// Some rows of a block.
+struct RowRange {
+  int64_t begin, end;
+  int64_t size() const { return end - begin; }
+};
 
 /// Static sizes of one attention. All sizes of memory are multiples of 64
 /// bytes.
@@ -168,10 +174,26 @@ struct AttentionPlan {
     valueSums.fixed = values * 4;
     if (!isPipelined)
       return;
+    packedRows.push_back({0, rows / 2});
+    for (int64_t pass = 0; pass < countPasses(); ++pass)
+      if (RowRange part = getRowsOfPass(pass); part.size() > 0)
+        packedRows.push_back(part);
     // Codes of one block are made while those of another are read.
-    probs.perKey *= 2;
+    probs.perKey = 2 * packedRows.size() * sizeof(int32_t);
     groupCodes.perKey = groupList.perKey = 0;
     maxima.fixed = probSums.fixed;
+  }
+
+  /// Panels of channels, which products pass one after the other.
+  int64_t countPasses() const {
+    return llvm::divideCeil(values / lanes, width);
+  }
+
+  /// Rows that become codes beside the products of a panel of channels.
+  RowRange getRowsOfPass(int64_t pass) const {
+    int64_t half = rows / 2, passes = countPasses();
+    return {half + (rows - half) * pass / passes,
+            half + (rows - half) * (pass + 1) / passes};
   }
 
   const MicroKernel &scores, &context;
@@ -180,6 +202,9 @@ struct AttentionPlan {
   bool hasTiles;
   /// Whether the rows of a block become codes beside products of others.
   bool isPipelined;
+  /// Rows whose codes beside the same products are packed into one vector, in
+  /// which their words take turns; empty where rows are no such.
+  llvm::SmallVector<RowRange> packedRows;
   /// Queries of a tile, and of a block of them.
   int64_t rows, blockRows;
   /// Rows of scores and probabilities have room for a multiple of as many keys.

@@ -145,8 +145,21 @@ void LinearEmitter::finishRows(const Panel &panel, Value first, int64_t rows,
 }
 
 bool LinearEmitter::narrowsTogether() {
-  return row.narrowsTogether() && isBounded && resultRange &&
+  return row.packs() && isBounded && resultRange &&
          resultRange->second - resultRange->first == 255;
+}
+
+Value LinearEmitter::inOrder(Value packed, int64_t vectors) {
+  // A word of each vector stands in four.
+  constexpr int64_t turns = 4;
+  SmallVector<int64_t> order;
+  for (int64_t v = 0; v < vectors; ++v)
+    for (int64_t i = 0; i < lanes / turns; ++i)
+      order.push_back(i * turns + v);
+  Value words = vector::BitCastOp::create(b, sumType, packed);
+  words = vector::ShuffleOp::create(b, words, words, order);
+  return vector::BitCastOp::create(
+      b, VectorType::get(vectors * lanes, b.getI8Type()), words);
 }
 
 void LinearEmitter::finishTogether(const Panel &panel, Value first,
@@ -162,7 +175,9 @@ void LinearEmitter::finishTogether(const Panel &panel, Value first,
       if (!isCoarse())
         zeroPoints.push_back(params[v].zeroPoint);
     }
-  Value bytes = row.emitNarrowed(b, codes, zeroPoints, resultRange->first < 0);
+  Value bytes =
+      inOrder(row.emitPacked(b, codes, zeroPoints, resultRange->first < 0),
+              codes.size());
   int64_t size = vectors * lanes;
   for (int64_t r = 0; r < rows; ++r)
     store(panel, add(first, r), begin,

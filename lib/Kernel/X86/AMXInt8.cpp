@@ -177,12 +177,15 @@ public:
     return getDotRow().emitLookup(builder, table, indices);
   }
 
-  bool narrowsTogether() const override {
-    return getDotRow().narrowsTogether();
+  Value emitScaled(ImplicitLocOpBuilder &builder, Value values,
+                   Value exponents) const override {
+    return getDotRow().emitScaled(builder, values, exponents);
   }
-  Value emitNarrowed(ImplicitLocOpBuilder &builder, ValueRange vectors,
-                     ValueRange offsets, bool isSigned) const override {
-    return getDotRow().emitNarrowed(builder, vectors, offsets, isSigned);
+
+  bool packs() const override { return getDotRow().packs(); }
+  Value emitPacked(ImplicitLocOpBuilder &builder, ValueRange vectors,
+                   ValueRange offsets, bool isSigned) const override {
+    return getDotRow().emitPacked(builder, vectors, offsets, isSigned);
   }
 
   int64_t getNumTileRows() const override { return kTilesOfRows * kRows; }

@@ -8,7 +8,6 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
-#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "qtx/Kernel/MicroKernel.h"
 
 using namespace mlir;
@@ -53,11 +52,26 @@ public:
         .getResult(0);
   }
 
+  Value emitScaled(ImplicitLocOpBuilder &builder, Value values,
+                   Value exponents) const override {
+    Type type = values.getType();
+    auto number = [&](int64_t value, unsigned width) -> Value {
+      return arith::ConstantIntOp::create(builder, value, width);
+    };
+    constexpr int64_t allLanes = -1, currentRounding = 4;
+    return LLVM::CallIntrinsicOp::create(
+               builder, type,
+               builder.getStringAttr("llvm.x86.avx512.mask.scalef.ps.512"),
+               ValueRange{values, exponents, values, number(allLanes, 16),
+                          number(currentRounding, 32)})
+        .getResult(0);
+  }
+
   // On Intel, VPMOVSDB takes two operations of a port that multiplies, for each
   // vector.
-  bool narrowsTogether() const override { return true; }
-  Value emitNarrowed(ImplicitLocOpBuilder &b, ValueRange vectors,
-                     ValueRange offsets, bool isSigned) const override {
+  bool packs() const override { return true; }
+  Value emitPacked(ImplicitLocOpBuilder &b, ValueRange vectors,
+                   ValueRange offsets, bool isSigned) const override {
     auto pack = [&](StringRef name, Type element, Value lhs, Value rhs) {
       int64_t size = kBits / element.getIntOrFloatBitWidth();
       return LLVM::CallIntrinsicOp::create(
@@ -77,17 +91,7 @@ public:
                                    packPair(offsets.slice(first, 2)));
     };
     Value low = packTwo(0), high = vectors.size() > 2 ? packTwo(2) : low;
-    Value bytes = pack(isSigned ? "sswb" : "uswb", b.getI8Type(), low, high);
-    // Each quarter has four bytes of every vector.
-    SmallVector<int64_t> inOrder;
-    for (size_t vector = 0; vector < vectors.size(); ++vector)
-      for (int64_t quarter = 0; quarter < 4; ++quarter)
-        inOrder.push_back(quarter * 4 + vector);
-    Value words = vector::BitCastOp::create(
-        b, VectorType::get(kBits / 32, b.getI32Type()), bytes);
-    words = vector::ShuffleOp::create(b, words, words, inOrder);
-    return vector::BitCastOp::create(
-        b, VectorType::get(inOrder.size() * 4, b.getI8Type()), words);
+    return pack(isSigned ? "sswb" : "uswb", b.getI8Type(), low, high);
   }
 
 private:
