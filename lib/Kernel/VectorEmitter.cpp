@@ -11,6 +11,7 @@
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
+#include "qtx/Support/Rounding.h"
 
 using namespace mlir;
 using namespace qtx;
@@ -69,12 +70,7 @@ Value VectorEmitter::convert(Value vector) {
 }
 
 Value VectorEmitter::roundToInteger(Value vector) {
-  // The operation of the dialect takes scalars alone.
-  std::string name =
-      ("llvm.lrint.v" + Twine(lanes) + "i32.v" + Twine(lanes) + "f32").str();
-  return LLVM::CallIntrinsicOp::create(b, words, b.getStringAttr(name),
-                                       ValueRange{vector})
-      .getResult(0);
+  return createNearestIntegers(b, vector);
 }
 
 SmallVector<Value>

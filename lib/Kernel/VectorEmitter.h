@@ -44,8 +44,7 @@ protected:
   Value toWords(Value vector);
   Value convert(Value vector);
 
-  /// The nearest integers, ties to even, of numbers that fit 32 bits: one
-  /// instruction, where `math.roundeven` and a conversion are three.
+  /// The nearest integers of floats, see qtx/Support/Rounding.h.
   Value roundToInteger(Value vector);
 
   /// Runs `body` in a loop with values that it carries along.
