@@ -114,15 +114,15 @@ func.func @other_rows(%x: tensor<4x4xf32>) -> tensor<4x4xf32> {
 }
 
 // BUFFER-LABEL: func.func @table_in_place(
-// BUFFER-SAME: %{{.*}}: memref<?xi64>, %[[T:.*]]: memref<?x8xf32>
+// BUFFER-SAME: %{{.*}}: memref<8xi64>, %[[T:.*]]: memref<8x8xf32>
 // BUFFER: %[[Y:.*]] = memref.alloc
 // BUFFER: qtx.rows ins(%{{.*}}, %[[T]] : {{.*}}) outs(%[[Y]] :
-func.func @table_in_place(%ids: tensor<?xi64>, %t: tensor<?x8xf32>) -> tensor<?x8xf32> {
-  %y = qtx.rows ins(%ids, %t : tensor<?xi64>, tensor<?x8xf32>) outs(%t : tensor<?x8xf32>) maps [#row, #table, #full] row_ids [-1, 0] {
+func.func @table_in_place(%ids: tensor<8xi64>, %t: tensor<8x8xf32>) -> tensor<8x8xf32> {
+  %y = qtx.rows ins(%ids, %t : tensor<8xi64>, tensor<8x8xf32>) outs(%t : tensor<8x8xf32>) maps [#row, #table, #full] row_ids [-1, 0] {
   ^bb0(%id: i64, %a: f32):
     qtx.yield %a : f32
-  } -> tensor<?x8xf32>
-  return %y : tensor<?x8xf32>
+  } -> tensor<8x8xf32>
+  return %y : tensor<8x8xf32>
 }
 
 // Columns that move overwrite others that are still to be read.

@@ -47,7 +47,8 @@ def Qtx_RowsOp : Qtx_LeafOp<"rows", [AttrSizedOperandSegments]> {
     row; the other results are leading dimensions or the constant 0. An input with an
     entry in `row_ids` other than -1 is a table: the entry is the number of the input
     that holds ids, and the first index of the table is the row that the id names:
-    from the end if it is negative, the nearest row if it is outside.
+    from the end if it is negative, the nearest row if it is outside. The number of rows
+    of a table is static.
 
     An output with an entry in `column_ids` other than -1 is stored in another order:
     the entry is the number of the input that says at which column of the output each
