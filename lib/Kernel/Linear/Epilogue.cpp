@@ -129,18 +129,24 @@ void LinearEmitter::emitEpilogue(const Panel &panel, Value first,
 void LinearEmitter::finishRows(const Panel &panel, Value first, int64_t rows,
                                ArrayRef<Value> values,
                                ArrayRef<ResultParams> params) {
-  for (int64_t v = 0; v < panel.vectors; ++v) {
-    int64_t vectors = v + 1 < panel.vectors && isWhole(panel, v + 1) ? 2 : 1;
-    if (narrowsTogether() && isWhole(panel, v) && rows * vectors > 1) {
-      int64_t few = kNarrowedTogether / vectors;
-      for (int64_t r = 0; r < rows; r += few)
-        finishTogether(panel, add(first, r), std::min(few, rows - r), v,
-                       vectors, values.drop_front(r * panel.vectors), params);
-      v += vectors - 1;
-      continue;
+  for (int64_t v = 0; v < panel.vectors;) {
+    bool isPair =
+        narrowsTogether() && v + 1 < panel.vectors && isWhole(panel, v + 1);
+    int64_t vectors = isPair ? 2 : 1;
+    int64_t most = narrowsTogether() && isWhole(panel, v)
+                       ? kNarrowedTogether / vectors
+                       : 1;
+    for (int64_t r = 0; r < rows;) {
+      // Two vectors or four in all, or one alone.
+      int64_t few = llvm::bit_floor<uint64_t>(std::min(most, rows - r));
+      ArrayRef<Value> own = values.drop_front(r * panel.vectors);
+      if (few * vectors > 1)
+        finishTogether(panel, add(first, r), few, v, vectors, own, params);
+      else
+        finish(panel, add(first, r), v, own[v], params);
+      r += few;
     }
-    for (int64_t r = 0; r < rows; ++r)
-      finish(panel, add(first, r), v, values[r * panel.vectors + v], params);
+    v += vectors;
   }
 }
 
