@@ -93,6 +93,18 @@ void VectorEmitter::loop(Value upper, int64_t stride,
   });
 }
 
+SmallVector<Value>
+VectorEmitter::branch(Value condition, function_ref<SmallVector<Value>()> then,
+                      function_ref<SmallVector<Value>()> otherwise) {
+  auto emitInto = [&](function_ref<SmallVector<Value>()> body) {
+    return
+        [&, body](OpBuilder &, Location) { scf::YieldOp::create(b, body()); };
+  };
+  auto ifOp =
+      scf::IfOp::create(b, condition, emitInto(then), emitInto(otherwise));
+  return SmallVector<Value>(ifOp.getResults());
+}
+
 void VectorEmitter::keepOrder() {
   LLVM::FenceOp::create(b, LLVM::AtomicOrdering::acq_rel, "singlethread");
 }

@@ -54,6 +54,11 @@ protected:
 
   void loop(Value upper, int64_t stride, llvm::function_ref<void(Value)> body);
 
+  /// What `then` or `otherwise` emits, as `condition` says.
+  SmallVector<Value> branch(Value condition,
+                            llvm::function_ref<SmallVector<Value>()> then,
+                            llvm::function_ref<SmallVector<Value>()> otherwise);
+
   /// Has what is emitted before come first, and what is emitted behind it
   /// later: a fence within the thread, which is no instruction (see
   /// qtx/Target/InstructionOrder.h).

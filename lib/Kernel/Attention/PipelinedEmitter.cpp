@@ -119,19 +119,6 @@ PipelinedEmitter::emitContextOf(Value number, Value hasPowers, RowRange rows) {
   return sums;
 }
 
-SmallVector<Value>
-PipelinedEmitter::branch(Value condition,
-                         function_ref<SmallVector<Value>()> then,
-                         function_ref<SmallVector<Value>()> otherwise) {
-  auto emitInto = [&](function_ref<SmallVector<Value>()> body) {
-    return
-        [&, body](OpBuilder &, Location) { scf::YieldOp::create(b, body()); };
-  };
-  auto ifOp =
-      scf::IfOp::create(b, condition, emitInto(then), emitInto(otherwise));
-  return SmallVector<Value>(ifOp.getResults());
-}
-
 Value PipelinedEmitter::getPlace(Value number) {
   return arith::RemUIOp::create(b, number, index(2));
 }

@@ -49,10 +49,6 @@ private:
   Sums emitScoresOf(Value number, Value hasPowers, RowRange rows);
   Sums emitContextOf(Value number, Value hasPowers, RowRange rows);
 
-  SmallVector<Value> branch(Value condition,
-                            llvm::function_ref<SmallVector<Value>()> then,
-                            llvm::function_ref<SmallVector<Value>()> otherwise);
-
   /// Which of the two places block `number` has.
   Value getPlace(Value number);
 

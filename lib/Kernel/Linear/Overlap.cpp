@@ -141,15 +141,12 @@ SmallVector<Value> LinearEmitter::endBesideNext(const Panel &panel, Value first,
     // All of these conditions hold, or none does. LLVM, which does not see
     // that, keeps rows apart; it would end all of them first.
     Value nextRow = add(next, r);
-    auto emitInto = [&](function_ref<SmallVector<Value>()> body) {
-      return
-          [&, body](OpBuilder &, Location) { scf::YieldOp::create(b, body()); };
-    };
-    auto begun = scf::IfOp::create(
-        b, arith::CmpIOp::create(b, arith::CmpIPredicate::ult, nextRow, limit),
-        emitInto([&] { return emitFirstSteps(nextPanel, nextRow); }),
-        emitInto([&] { return createZeroSums(nextPanel); }));
-    llvm::append_range(nextSums, begun.getResults());
+    llvm::append_range(
+        nextSums,
+        branch(
+            arith::CmpIOp::create(b, arith::CmpIPredicate::ult, nextRow, limit),
+            [&] { return emitFirstSteps(nextPanel, nextRow); },
+            [&] { return createZeroSums(nextPanel); }));
   }
   return nextSums;
 }

@@ -248,18 +248,13 @@ SmallVector<Value> LinearEmitter::forEachShare(
     return emitShares(shape, count, std::move(sums), other, multiply);
   // One condition for all parts: between the branches of one for each, values
   // would wait that steps have no registers for.
-  auto emitInto = [&](function_ref<SmallVector<Value>()> body) {
-    return
-        [&, body](OpBuilder &, Location) { scf::YieldOp::create(b, body()); };
-  };
-  auto branch = scf::IfOp::create(
-      b, other.condition,
-      emitInto([&] { return emitShares(shape, count, sums, other, multiply); }),
-      emitInto([&] {
+  return branch(
+      other.condition,
+      [&] { return emitShares(shape, count, sums, other, multiply); },
+      [&] {
         return count > 0 ? multiply(index(0), count, sums)
                          : SmallVector<Value>();
-      }));
-  return SmallVector<Value>(branch.getResults());
+      });
 }
 
 SmallVector<Value> LinearEmitter::emitShares(
