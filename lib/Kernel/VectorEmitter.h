@@ -11,17 +11,9 @@
 
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/BuiltinTypes.h"
-#include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "qtx/Support/LLVM.h"
 
 namespace qtx {
-
-using mlir::ImplicitLocOpBuilder;
-using mlir::SmallVector;
-using mlir::SmallVectorImpl;
-using mlir::Type;
-using mlir::Value;
-using mlir::ValueRange;
-using mlir::VectorType;
 
 /// Emits loops, vectors of words of 32 bits, and what joins their lanes.
 class VectorEmitter {

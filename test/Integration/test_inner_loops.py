@@ -204,7 +204,7 @@ def test_ends_beside_products(cpu, folder):
     assert loop.count({"vpermps"}) == 2 * 4
     assert loop.count({"vpackssdw"}) == loop.count({"vpackuswb"}) == 1
     order = [i.mnemonic for i in loop.body if i.mnemonic in ("vpdpbusd", "vpermps")]
-    # No more than one step stands behind another part of an activation than it was emitted for.
+    # Behind the look-ups of one vector come those of the next after its share of four steps.
     runs = [len(run) for run in " ".join(order).replace("vpdpbusd", "d").replace(" ", "").split("vpermps") if run]
     assert max(runs) <= 4 * 24, "expected parts of activations between steps"
     # Two sums that are ended, and three registers of constants.

@@ -24,19 +24,12 @@
 #include "ColumnRuns.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/IRMapping.h"
-#include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/PatternMatch.h"
 #include "qtx/Dialect/Qtx/IR/RowOps.h"
 #include "qtx/Kernel/Threads.h"
+#include "qtx/Support/LLVM.h"
 
 namespace qtx {
-
-using mlir::SmallVector;
-using mlir::SmallVectorImpl;
-using mlir::Type;
-using mlir::Value;
-using mlir::ValueRange;
-using mlir::VectorType;
 
 /// Emits the loops of one operation.
 class RowsEmitter {

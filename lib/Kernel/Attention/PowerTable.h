@@ -23,8 +23,6 @@ namespace qtx {
 /// `factor * 2^(i / 16 + r)` for `|r| <= 1 / 32`.
 struct PowerTable {
   static constexpr int64_t kIntervals = 16;
-  /// The bits of the number of an interval.
-  static constexpr int64_t kBits = 4;
 
   explicit PowerTable(double factor);
 
