@@ -44,6 +44,11 @@ class Quant:
     def low(self):
         return -128 if self.storage == "i8" else 0
 
+    @property
+    def high(self):
+        _, _, bound = self.storage.partition(":")
+        return int(bound[:-1]) if bound else self.low + 255
+
     def expand(self, values, dtype):
         shape = [1, 1, 1, 1]
         if self.axis is not None:
@@ -58,13 +63,13 @@ class Quant:
     def round_trip(self, x):
         scale = np.float32(self.expand(self.scale, np.float64)).astype(np.float64)
         zero_point = self.expand(self.zero_point, np.int64)
-        codes = np.clip(np.rint(x / scale) + zero_point, self.low, self.low + 255)
+        codes = np.clip(np.rint(x / scale) + zero_point, self.low, self.high)
         return (codes - zero_point) * scale
 
     def codes(self, x):
         scale = np.float32(self.expand(self.scale, np.float64)).astype(np.float64)
         zero_point = self.expand(self.zero_point, np.int64)
-        return np.clip(np.rint(x / scale) + zero_point, self.low, self.low + 255)
+        return np.clip(np.rint(x / scale) + zero_point, self.low, self.high)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -98,6 +98,9 @@ INTEGER_ROWS = [
               gate="element", context=Y, key_size=128, value_size=96, scale=0.05),
     Attention(query=Q, key=SYMMETRIC, value=V, probs=Quant((1 / 300,), (7,), storage="u8"),
               unnormalised=True, key_size=3, value_size=5),
+    # Fewer codes than bytes have.
+    Attention(query=Q, key=K, value=SYMMETRIC, probs=Quant((1 / 255,), (0,), storage="u8<0:100>"),
+              unnormalised=True),
 ]
 
 
