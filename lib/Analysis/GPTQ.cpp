@@ -7,6 +7,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "qtx/Analysis/GPTQ.h"
+#include "qtx/Support/ShortSums.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/MathExtras.h"
 #include "llvm/Support/ThreadPool.h"
@@ -43,39 +44,53 @@ static double getCode(double weight, double scale, double largestCode) {
 }
 
 static double getSquaredError(ArrayRef<float> weights, double scale,
-                              double largestCode) {
+                              double largestCode, ArrayRef<int64_t> sums) {
   double sum = 0;
-  for (float weight : weights) {
-    double error = weight - scale * getCode(weight, scale, largestCode);
+  ShortSumRoom room(sums);
+  for (auto [i, weight] : llvm::enumerate(weights)) {
+    double nearest = getCode(weight, scale, largestCode);
+    double error = weight - scale * double(room.take(int64_t(nearest), i));
     sum += error * error;
   }
   return sum;
 }
 
 /// The scale that `weights` share (Numerics.md, "Parameters from ranges").
-static float getScale(ArrayRef<float> weights, const RoundingOptions &options) {
+/// `sums` are those of their columns.
+static float getScale(ArrayRef<float> weights, ArrayRef<int64_t> sums,
+                      const RoundingOptions &options) {
   constexpr float kSmallest = 1e-8f;
   constexpr float kLargest = std::numeric_limits<float>::max() / 2;
-  /// The search ends at half the range: less cuts off more than it resolves.
   constexpr int kNumSteps = 32;
+  // The search ends at half the range: less cuts off more than it resolves.
+  // Short sums have room for smaller codes, with scales that are larger by
+  // this share at most.
+  const float share = sums.empty() ? -0.5f : 1.5f;
   float largest = kSmallest;
   for (float weight : weights)
     largest = std::max(largest, std::fabs(weight));
   double largestCode = getLargestCode(options.bits);
   float widest = std::min(largest, kLargest) / float(largestCode);
-  if (!options.searchesScales)
+  if (!options.searchesScales && sums.empty())
     return widest;
   float best = widest;
-  double least = getSquaredError(weights, widest, largestCode);
+  double least = getSquaredError(weights, widest, largestCode, sums);
   for (int step = 1; step <= kNumSteps; ++step) {
-    float scale = widest * (1 - 0.5f * float(step) / kNumSteps);
-    double error = getSquaredError(weights, scale, largestCode);
+    float scale = widest * (1 + share * float(step) / kNumSteps);
+    double error = getSquaredError(weights, scale, largestCode, sums);
     if (error < least) {
       least = error;
       best = scale;
     }
   }
   return best;
+}
+
+/// The short sums of some columns.
+static ArrayRef<int64_t> getSums(const RoundingOptions &options, int64_t begin,
+                                 int64_t size) {
+  ArrayRef<int64_t> sums = options.shortSums;
+  return sums.empty() ? sums : sums.slice(begin, size);
 }
 
 RoundedWeights qtx::roundToNearest(const WeightMatrix &weights,
@@ -88,10 +103,14 @@ RoundedWeights qtx::roundToNearest(const WeightMatrix &weights,
     for (int64_t begin = 0; begin < weights.columns; begin += rounded.block) {
       int64_t size = std::min(rounded.block, weights.columns - begin);
       auto part = weights.numbers.slice(row * weights.columns + begin, size);
-      float scale = getScale(part, options);
+      ArrayRef<int64_t> sums = getSums(options, begin, size);
+      float scale = getScale(part, sums, options);
       rounded.scales.push_back(scale);
-      for (float weight : part)
-        rounded.codes.push_back(int8_t(getCode(weight, scale, largestCode)));
+      ShortSumRoom room(sums);
+      for (auto [i, weight] : llvm::enumerate(part)) {
+        double code = getCode(weight, scale, largestCode);
+        rounded.codes.push_back(int8_t(room.take(int64_t(code), i)));
+      }
     }
   return rounded;
 }
@@ -185,15 +204,18 @@ struct RowRounder {
       return;
     ArrayRef<double> rest = row.drop_front(column);
     SmallVector<float> block(rest.take_front(rounded.block));
-    rounded.scales[getScaleIndex(rowIndex, column)] = getScale(block, options);
+    rounded.scales[getScaleIndex(rowIndex, column)] =
+        getScale(block, getSums(options, column, block.size()), options);
   }
 
   /// One column of one row; the error in units of the diagonal.
-  double roundOne(double weight, int64_t row, int64_t column) const {
+  double roundOne(double weight, int64_t row, int64_t column,
+                  ShortSumRoom &room) const {
     double scale = rounded.scales[getScaleIndex(row, column)];
-    double code = getCode(weight, scale, getLargestCode(options.bits));
+    double nearest = getCode(weight, scale, getLargestCode(options.bits));
+    int64_t code = room.take(int64_t(nearest), order[column]);
     rounded.codes[row * weights.columns + order[column]] = int8_t(code);
-    return (weight - code * scale) / factor(column, column);
+    return (weight - double(code) * scale) / factor(column, column);
   }
 
   void round(int64_t firstRow, int64_t numRows) const {
@@ -203,6 +225,7 @@ struct RowRounder {
             weights.numbers.data() + firstRow * weights.columns, numRows,
             weights.columns)(Eigen::all, order)
             .cast<double>();
+    std::vector<ShortSumRoom> rooms(numRows, ShortSumRoom(options.shortSums));
     for (int64_t begin = 0; begin < weights.columns; begin += kColumns) {
       int64_t size = std::min(kColumns, weights.columns - begin);
       Matrix errors(numRows, size);
@@ -211,7 +234,8 @@ struct RowRounder {
           int64_t column = begin + i, behind = size - i - 1;
           updateScale(ArrayRef(exact.row(row).data(), weights.columns),
                       firstRow + row, column);
-          errors(row, i) = roundOne(exact(row, column), firstRow + row, column);
+          errors(row, i) =
+              roundOne(exact(row, column), firstRow + row, column, rooms[row]);
           exact.row(row).segment(column + 1, behind) -=
               errors(row, i) * factor.row(column).segment(column + 1, behind);
         }

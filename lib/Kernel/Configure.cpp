@@ -14,6 +14,7 @@
 #include "qtx/Kernel/Passes.h"
 #include "qtx/Kernel/Threads.h"
 #include "qtx/Support/Remarks.h"
+#include "qtx/Support/ShortSums.h"
 
 namespace qtx {
 #define GEN_PASS_DEF_QTXCONFIGUREPASS
@@ -84,12 +85,37 @@ static bool isWorthTiles(LinearOp op, const MicroKernel &row) {
          padded <= 2 * op.getContractedSize();
 }
 
+/// Whether the sums of 16 bits of a row, if it has such, hold all products.
+static bool fitsSums(LinearOp op, const MicroKernel &row) {
+  if (row.getShortDots() == 0)
+    return true;
+  // Nibbles take their signs from the upper halves of bytes.
+  if (!op.getWeight().getType().getElementType().isInteger(8))
+    return false;
+  SmallVector<int64_t> sizes;
+  for (const Segment &segment : op.getSegments())
+    sizes.push_back(segment.size);
+  return fitShortSums(ConstantTensor::get(op.getWeight())->getIntegers(),
+                      op.getContractedSize(), sizes);
+}
+
+/// Whether a target has a row for `op`, which passed `check`, if weights fit.
+static bool suits(const MicroKernel &row, LinearOp op,
+                  const TargetFeatures &features) {
+  bool isFloat = op.getX().getType().getElementType().isF32();
+  return row.isFloat() == isFloat && row.isSupported(features) &&
+         isWorthTiles(op, row);
+}
+
+static bool takes(const MicroKernel &row, LinearOp op,
+                  const TargetFeatures &features) {
+  return suits(row, op, features) && fitsSums(op, row);
+}
+
 /// The fastest row for `op` on a target; null if there is none.
 static const MicroKernel *select(LinearOp op, const TargetFeatures &features) {
-  bool isFloat = op.getX().getType().getElementType().isF32();
   for (const MicroKernel *row : getMicroKernels())
-    if (row->isFloat() == isFloat && row->isSupported(features) &&
-        isWorthTiles(op, *row))
+    if (takes(*row, op, features))
       return row;
   return nullptr;
 }
@@ -120,9 +146,7 @@ static void configure(LinearOp op, const MicroKernel &row, const Core &core) {
 static LogicalResult checkGiven(LinearOp op, MicroKernelAttr config,
                                 const TargetFeatures &features) {
   const MicroKernel *row = lookupMicroKernel(config.getKernel());
-  bool isFloat = op.getX().getType().getElementType().isF32();
-  if (!row || row->isFloat() != isFloat || !row->isSupported(features) ||
-      !isWorthTiles(op, *row))
+  if (!row || !takes(*row, op, features))
     return op.emitOpError(
                "expected a micro-kernel that the target has and that "
                "takes the operation, found '")
@@ -160,6 +184,24 @@ static bool haveSamePanels(const MicroKernel &a, const MicroKernel &b) {
          a.getNumLanes() == b.getNumLanes();
 }
 
+/// The tiling `own` of `row` with panels as `other` has them, if it can read
+/// such. What else the other one has suits its own instructions.
+static std::optional<Tiling> adopt(MicroKernelAttr other, MicroKernelAttr own,
+                                   const MicroKernel &row) {
+  if (!haveSamePanels(*lookupMicroKernel(other.getKernel()), row))
+    return std::nullopt;
+  Tiling tiling = Tiling::get(own);
+  if (other.getVectors() == own.getVectors())
+    return tiling;
+  tiling.rows = other.getRows();
+  tiling.vectors = other.getVectors();
+  tiling.block =
+      std::max(own.getBlock() - own.getBlock() % tiling.rows, tiling.rows);
+  if (!isPossible(row, tiling))
+    return std::nullopt;
+  return tiling;
+}
+
 void qtx::shareWeightFormats(ModuleOp module, ModuleOp other) {
   SmallVector<LinearOp> from, to;
   module.walk([&](LinearOp op) { from.push_back(op); });
@@ -167,18 +209,13 @@ void qtx::shareWeightFormats(ModuleOp module, ModuleOp other) {
   for (auto [first, second] : llvm::zip_equal(from, to)) {
     auto config = first->getAttrOfType<MicroKernelAttr>(kConfigAttrName);
     auto changed = second->getAttrOfType<MicroKernelAttr>(kConfigAttrName);
-    if (!config || !changed ||
-        !haveSamePanels(*lookupMicroKernel(config.getKernel()),
-                        *lookupMicroKernel(changed.getKernel())))
+    if (!config || !changed)
       continue;
-    // What else the first one has suits its own instructions.
-    Tiling tiling = Tiling::get(config);
-    tiling.block = std::max(
-        changed.getBlock() - changed.getBlock() % tiling.rows, tiling.rows);
-    tiling.panels = changed.getPanels();
-    second->setAttr(kConfigAttrName,
-                    tiling.getAttr(second.getContext(),
-                                   *lookupMicroKernel(changed.getKernel())));
+    const MicroKernel &row = *lookupMicroKernel(changed.getKernel());
+    std::optional<Tiling> tiling = adopt(config, changed, row);
+    if (!tiling)
+      continue;
+    second->setAttr(kConfigAttrName, tiling->getAttr(second.getContext(), row));
     if (!first->hasAttr(kNibblesAttrName))
       second->removeAttr(kNibblesAttrName);
   }
@@ -213,7 +250,22 @@ struct QtxConfigurePass : qtx::impl::QtxConfigurePassBase<QtxConfigurePass> {
       op->setAttr(kNibblesAttrName, UnitAttr::get(op.getContext()));
     remark::passed(op.getLoc(), kRemark)
         << remark::add("runs on '{0}'", row.getName());
+    explainSums(op, row, features);
     return success();
+  }
+
+  /// Names the faster row that weights are too large for.
+  static void explainSums(LinearOp op, const MicroKernel &row,
+                          const TargetFeatures &features) {
+    const MicroKernel &best =
+        **llvm::find_if(getMicroKernels(), [&](const MicroKernel *row) {
+          return suits(*row, op, features);
+        });
+    if (&best != &row && op.getWeight().getType().getElementType().isInteger(8))
+      remark::missed(op.getLoc(), kRemark) << remark::reason(
+          "'{0}' would be faster: its sums of 16 bits do not hold products "
+          "with these weights",
+          best.getName());
   }
 
   static void explain(Operation *op, StringRef obstacle) {

@@ -172,8 +172,10 @@ private:
   }
 
   double getLatency() {
-    // Products of 16 bits are added by an instruction of its own.
-    return row.getOperands() == MicroKernelOperands::S16S16 ? 1 : kLatency;
+    // Without VNNI an instruction of its own adds products to sums.
+    bool isApart = row.getOperands() == MicroKernelOperands::S16S16 ||
+                   row.getShortDots() > 0;
+    return isApart ? 1 : kLatency;
   }
 
   double getEndCycles(int64_t rows, int64_t vectors) {

@@ -27,8 +27,13 @@ int64_t MicroKernel::getStep() const {
   llvm_unreachable("unknown operands");
 }
 
+int64_t MicroKernel::getStepOfKernel() const {
+  return getStep() * std::max<int64_t>(getShortDots(), 1);
+}
+
 int64_t MicroKernel::getPaddedSize(int64_t size) const {
-  return llvm::alignTo(size, getTileStep() > 0 ? getTileStep() : getStep());
+  return llvm::alignTo(size,
+                       getTileStep() > 0 ? getTileStep() : getStepOfKernel());
 }
 
 Type MicroKernel::getElementType(MLIRContext *context) const {

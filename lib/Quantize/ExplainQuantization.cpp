@@ -211,5 +211,7 @@ void Quantizer::explainWeights(LinearOp op, const WeightRecipe &choice,
   LayerReport &layer = getLayerReport(*options.report, op.getY());
   layer.method = isErrorMinimised ? "gptq" : "nearest";
   layer.isBiasCorrected = recipe.hasBiasCorrection && hasData;
-  layer.hasSearchedScales = rounded.options.searchesScales && isErrorMinimised;
+  layer.hasSearchedScales =
+      !rounded.options.shortSums.empty() ||
+      (rounded.options.searchesScales && isErrorMinimised);
 }

@@ -10,6 +10,7 @@
 #include "LinearNumbers.h"
 #include "Quantizer.h"
 #include "qtx/Analysis/GPTQ.h"
+#include "qtx/Support/ShortSums.h"
 #include <cmath>
 
 using namespace mlir;
@@ -121,7 +122,19 @@ static std::vector<double> getMoments(const SecondMoments &known,
   return known.getCentredProducts();
 }
 
-RoundedLinear Quantizer::round(LinearOp op, const EdgeMoments *known) const {
+/// The short sums of `columns` that groups of `edge` and blocks cut.
+static std::vector<int64_t> getShortSumsOf(const Edge &edge, int64_t columns,
+                                           int64_t block) {
+  SmallVector<int64_t> blocks, sizes;
+  for (int64_t left = columns; block > 0 && left > 0; left -= block)
+    blocks.push_back(std::min(block, left));
+  for (const Segment &segment : getSegments(columns, edge.groups.sizes, blocks))
+    sizes.push_back(segment.size);
+  return getShortSums(sizes);
+}
+
+RoundedLinear Quantizer::round(LinearOp op, const Edge &edge,
+                               const EdgeMoments *known) const {
   WeightRecipe choice = recipe.getWeight(getEdgeName(op.getY()));
   LinearNumbers numbers(op);
   WeightMatrix matrix{numbers.weights, numbers.rows, numbers.columns};
@@ -131,6 +144,10 @@ RoundedLinear Quantizer::round(LinearOp op, const EdgeMoments *known) const {
   rounded.options.block = choice.block;
   // Few codes resolve more than they cut off with a smaller range.
   rounded.options.searchesScales = choice.isErrorMinimised && choice.bits < 8;
+  // Four bits fit them anyway.
+  if (choice.hasShortSums && choice.bits == 8)
+    rounded.options.shortSums =
+        getShortSumsOf(edge, numbers.columns, choice.block);
   rounded.options.numThreads = options.stream.numThreads;
   if (choice.isErrorMinimised && known) {
     auto products =
@@ -155,7 +172,7 @@ RoundedLinear Quantizer::round(LinearOp op, const EdgeMoments *known) const {
 /// segments are to be compiled.
 void Quantizer::roundLinears(size_t edge) {
   for (LinearOp linear : getLinears(edges[edge]))
-    roundedLinears[linear] = round(linear, &*moments[edge]);
+    roundedLinears[linear] = round(linear, edges[edge], &*moments[edge]);
   moments[edge].reset();
 }
 
@@ -181,7 +198,7 @@ void Quantizer::quantizeWeights() {
     for (LinearOp linear : getLinears(edge)) {
       auto known = roundedLinears.find(linear);
       store(linear, known == roundedLinears.end()
-                        ? round(linear, /*known=*/nullptr)
+                        ? round(linear, edge, /*known=*/nullptr)
                         : std::move(known->second));
       roundedLinears.erase(linear);
     }

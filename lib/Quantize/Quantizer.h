@@ -143,7 +143,8 @@ private:
   llvm::Error addFeed(size_t edge, const LaneFeed &lane);
   void roundLinears(size_t edge);
   llvm::SmallVector<LinearOp> getLinears(const Edge &edge) const;
-  RoundedLinear round(LinearOp op, const EdgeMoments *known) const;
+  RoundedLinear round(LinearOp op, const Edge &edge,
+                      const EdgeMoments *known) const;
   void quantizeWeights();
   void store(LinearOp op, const RoundedLinear &rounded);
   mlir::LogicalResult checkWeights();

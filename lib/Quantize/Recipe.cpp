@@ -62,10 +62,12 @@ static EdgeRecipe makeDynamicEdge(Grouping grouping) {
 }
 
 static std::vector<NamedRecipe> getNamedRecipes() {
-  WeightRecipe nearest, gptq, gptq4;
+  WeightRecipe nearest, gptq, gptq4, gptqShort;
   gptq.isErrorMinimised = gptq4.isErrorMinimised = true;
   gptq4.bits = 4;
   gptq4.block = 32;
+  gptqShort = gptq;
+  gptqShort.hasShortSums = true;
   auto make = [](EdgeSet edges, EdgeRecipe edge, WeightRecipe weight,
                  bool hasBiasCorrection) {
     Recipe recipe;
@@ -83,6 +85,8 @@ static std::vector<NamedRecipe> getNamedRecipes() {
   return {
       {"int8", false,
        make(EdgeSet::MatmulInputs, makeScaledEdge(), gptq, true)},
+      {"int8-avx2", false,
+       make(EdgeSet::MatmulInputs, makeScaledEdge(), gptqShort, true)},
       {"int8-all", false, make(EdgeSet::All, makeScaledEdge(), gptq, true)},
       {"w8a8", false, make(EdgeSet::MatmulInputs, {}, nearest, false)},
       {"w8a8-dynamic", false,
@@ -209,6 +213,7 @@ WeightRecipe Recipe::getWeight(StringRef layerName) const {
       continue;
     replace(result.isQuantized, override.isQuantized);
     replace(result.isErrorMinimised, override.isErrorMinimised);
+    replace(result.hasShortSums, override.hasShortSums);
     replace(result.bits, override.bits);
     replace(result.block, override.block);
   }

@@ -189,6 +189,7 @@ parseOverride(const llvm::json::Value &value, StringRef where,
     reader.readObserver("observer", result.observer);
   } else {
     reader.readBool("gptq", result.isErrorMinimised);
+    reader.readBool("short_sums", result.hasShortSums);
     reader.readInteger("bits", 4, 8, result.bits);
     if (result.bits && *result.bits != 4 && *result.bits != 8)
       reader.fail("expected 4 or 8 for 'bits'");

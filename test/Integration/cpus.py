@@ -29,6 +29,7 @@ MICRO_KERNELS = {
     "x86-avx-vnni": "avx-vnni",
     "x86-avx-vnni-int8": "avx-vnni-int8",
     "x86-avx2-int16": "avx2",
+    "x86-avx2-int8": "avx2",
 }
 
 

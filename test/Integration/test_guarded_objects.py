@@ -17,7 +17,7 @@ import qtx
 from encoder import Encoder
 from objects import OK
 from test_emulation import ADDED
-from test_kernels import IntegerLinear, integer_linear
+from test_kernels import SHORT_ROW, IntegerLinear, integer_linear
 
 pytestmark = pytest.mark.skipif(not objects.QTXC.exists() or not objects.CLANG.exists(),
                                 reason="qtxc or clang is not there")
@@ -82,14 +82,15 @@ LINEARS = [
 
 
 @pytest.mark.parametrize("number", range(len(LINEARS)))
-def test_linear(make_program, number):
-    """Bit for bit."""
+@pytest.mark.parametrize("row", (None, SHORT_ROW))
+def test_linear(make_program, number, row):
+    """Bit for bit, with weights of any size or such as fit short sums."""
     cases = [LINEARS[number]._replace(rows=rows) for rows in (1, 6, 32, 45)]
-    text, _ = integer_linear(cases[0], 5)
+    text, _ = integer_linear(cases[0], 5, row)
     program = make_program(text)
     reference = qtx.compile_ir(text)
     for case in cases:
-        _, arrays = integer_linear(case, 5)
+        _, arrays = integer_linear(case, 5, row)
         # Each argument has rows of its own.
         dims = (case.rows,) * len(program.signature["dims"])
         status, (found,) = program.run(arrays, dims)

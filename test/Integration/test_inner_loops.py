@@ -27,7 +27,7 @@ func.func @main(%x: !x {qtx.dims = ["n", ""]}, %one: tensor<1x384xi8>,
                 %scales: tensor<?x1xf32> {qtx.dims = ["n", ""]},
                 %f: tensor<?x384xf32> {qtx.dims = ["n", ""]}, %h: !h {qtx.dims = ["b", "", "s", ""]})
     -> (!y, !y, !y, tensor<1x96xf32>, !y, !h, !h) {
-  %w = arith.constant dense<3> : !w
+  %w = arith.constant dense<100> : !w
   %v = arith.constant dense<0.5> : tensor<96x384xf32>
   %s = arith.constant dense<0.5> : tensor<1xf32>
   %plain = qtx.linear %x as !q, %w scale(%s) : (!x, !w, tensor<1xf32>) -> !y
@@ -91,10 +91,13 @@ def folder(tmp_path_factory):
 
 
 def check_clean(loop, control):
-    sums = {"vpaddd"} if loop.count({"vpmaddwd"}) else set()
-    other = [i for i in loop.body if i.mnemonic not in loops.DOTS | sums | LOADS | loops.CONTROL | FETCH]
+    short = loop.count({"vpmaddubsw"})
+    # Short products are added up in pairs, widened and added to sums.
+    sums = {"vpaddd": short // 2 or loop.count({"vpmaddwd"}), "vpaddw": short // 2}
+    other = [i for i in loop.body if i.mnemonic not in loops.DOTS | set(sums) | LOADS | loops.CONTROL | FETCH]
     assert not other, f"expected dot products, loads and loop control alone, found {other}"
-    assert loop.count(sums) == (loop.count(loops.DOTS) if sums else 0)
+    assert {name: loop.count({name}) for name in sums} == sums
+    assert not short or loop.count({"vpmaddwd"}) == short // 2
     # Of a tile that fills all registers LLVM may spill one in eight steps.
     spills = 1 if loop.count(loops.DOTS) >= 96 else 0
     assert sum(i.is_register_move for i in loop.body) <= spills
@@ -121,6 +124,38 @@ def test_linear(cpu, folder):
         else:
             steps = row.float_steps if name == FLOATS else row.steps
             assert row.rows * row.vectors * steps in counts
+
+
+# Two layers that share code, and two of one row: LLVM keeps weights that it knows in registers.
+SHORT_SUMS = """
+!q = !quant.uniform<i8:f32, 0.02:3>
+!x = tensor<?x384xi8>
+!w = tensor<96x384xi8>
+!y = tensor<?x96xf32>
+!r = tensor<1x96xf32>
+func.func @main(%x: !x {qtx.dims = ["n", ""]}, %one: tensor<1x384xi8>) -> (!y, !y, !r, !r) {
+  %v = arith.constant dense<3> : !w
+  %w = arith.constant dense<-4> : !w
+  %s = arith.constant dense<0.5> : tensor<1xf32>
+  %a = qtx.linear %x as !q, %v scale(%s) : (!x, !w, tensor<1xf32>) -> !y
+  %b = qtx.linear %x as !q, %w scale(%s) : (!x, !w, tensor<1xf32>) -> !y
+  %c = qtx.linear %one as !q, %v scale(%s) : (tensor<1x384xi8>, !w, tensor<1xf32>) -> !r
+  %d = qtx.linear %one as !q, %w scale(%s) : (tensor<1x384xi8>, !w, tensor<1xf32>) -> !r
+  return %a, %b, %c, %d : !y, !y, !r, !r
+}
+"""
+
+
+@pytest.mark.parametrize("cpu", ["haswell", "x86-64-v3", "znver3"])
+def test_short_sums(cpu, folder):
+    """4 rows, 2 vectors, 2 products in a short sum, 4 steps; 4 panels of one row."""
+    path = objects.compile_model(SHORT_SUMS, folder / f"short-{cpu}.s", f"-mcpu={cpu}", "-mtriple=x86_64-linux-gnu")
+    hot = loops.list_hot_loops(path.read_text())
+    for name in ("qtx_linear_kernel", "qtx_linear_kernel_0"):
+        found = [loop for loop in hot if loop.function == name]
+        assert 64 in {loop.count({"vpmaddubsw"}) for loop in found}
+        for loop in found:
+            check_clean(loop, 4 + max(1, loop.count(FETCH)))
 
 
 @pytest.mark.parametrize("cpu", CPUS)

@@ -63,3 +63,16 @@ func.func @main(%x: tensor<?x4xf32>) -> tensor<?x2xf32> {
   return %y : tensor<?x2xf32>
 }
 }
+
+// -----
+
+module attributes {llvm.target = #llvm.target<triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <["+avx2"]>>} {
+func.func @main(%x: tensor<?x4xi8>) -> tensor<?x2xf32> {
+  // Two products do not fit 16 bits.
+  %w = arith.constant dense<65> : tensor<2x4xi8>
+  %s = arith.constant dense<1.0> : tensor<1xf32>
+  // expected-error@+1 {{expected a micro-kernel that the target has and that takes the operation, found 'x86-avx2-int8'}}
+  %y = qtx.linear %x as !quant.uniform<i8:f32, 0.5>, %w scale(%s) {qtx.config = #qtx.micro_kernel<"x86-avx2-int8", rows = 4, vectors = 2, block = 4>} : (tensor<?x4xi8>, tensor<2x4xi8>, tensor<1xf32>) -> tensor<?x2xf32>
+  return %y : tensor<?x2xf32>
+}
+}

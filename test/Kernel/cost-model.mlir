@@ -109,7 +109,17 @@ module attributes {llvm.target = #llvm.target<triple = "x86_64-unknown-linux-gnu
 // Elements of 16 bits: 170 rows of 768 bytes fit half of 256 KiB.
 // CHECK: rows = 6, vectors = 2, block = 168>
 func.func @haswell_square(%x: tensor<?x384xi8>) -> tensor<?x384xf32> {
-  %w = arith.constant dense<1> : tensor<384x384xi8>
+  %w = arith.constant dense<100> : tensor<384x384xi8>
+  %s = arith.constant dense<1.0> : tensor<1xf32>
+  %y = qtx.linear %x as !quant.uniform<i8:f32, 0.5>, %w scale(%s) : (tensor<?x384xi8>, tensor<384x384xi8>, tensor<1xf32>) -> tensor<?x384xf32>
+  return %y : tensor<?x384xf32>
+}
+
+// Small weights are multiplied as bytes.
+// CHECK-LABEL: func.func @haswell_short_sums
+// CHECK: "x86-avx2-int8", rows = 4, vectors = 2, block = 340>
+func.func @haswell_short_sums(%x: tensor<?x384xi8>) -> tensor<?x384xf32> {
+  %w = arith.constant dense<32> : tensor<384x384xi8>
   %s = arith.constant dense<1.0> : tensor<1xf32>
   %y = qtx.linear %x as !quant.uniform<i8:f32, 0.5>, %w scale(%s) : (tensor<?x384xi8>, tensor<384x384xi8>, tensor<1xf32>) -> tensor<?x384xf32>
   return %y : tensor<?x384xf32>
@@ -118,7 +128,7 @@ func.func @haswell_square(%x: tensor<?x384xi8>) -> tensor<?x384xf32> {
 // CHECK-LABEL: func.func @haswell_long
 // CHECK: rows = 6, vectors = 2, block = 18>
 func.func @haswell_long(%x: tensor<?x3072xi8>) -> tensor<?x768xf32> {
-  %w = arith.constant dense<1> : tensor<768x3072xi8>
+  %w = arith.constant dense<100> : tensor<768x3072xi8>
   %s = arith.constant dense<1.0> : tensor<1xf32>
   %y = qtx.linear %x as !quant.uniform<i8:f32, 0.5>, %w scale(%s) : (tensor<?x3072xi8>, tensor<768x3072xi8>, tensor<1xf32>) -> tensor<?x768xf32>
   return %y : tensor<?x768xf32>
@@ -132,7 +142,7 @@ module attributes {llvm.target = #llvm.target<triple = "x86_64-unknown-linux-gnu
 // The least that has such features.
 // CHECK: rows = 6, vectors = 2, block = 168>
 func.func @unknown(%x: tensor<?x384xi8>) -> tensor<?x384xf32> {
-  %w = arith.constant dense<1> : tensor<384x384xi8>
+  %w = arith.constant dense<100> : tensor<384x384xi8>
   %s = arith.constant dense<1.0> : tensor<1xf32>
   %y = qtx.linear %x as !quant.uniform<i8:f32, 0.5>, %w scale(%s) : (tensor<?x384xi8>, tensor<384x384xi8>, tensor<1xf32>) -> tensor<?x384xf32>
   return %y : tensor<?x384xf32>

@@ -10,7 +10,7 @@ from typing import List, NamedTuple
 
 LLVM = pathlib.Path("/usr/lib/llvm-22/bin")
 CONTROL = {"incq", "addq", "subq", "decq", "leaq", "movq", "cmpq", "jne", "jb", "jae", "jl"}
-DOTS = {"vfmadd231ps", "vpdpbusd", "vpdpbssd", "vpmaddwd", "tdpbusd"}
+DOTS = {"vfmadd231ps", "vpdpbusd", "vpdpbssd", "vpmaddwd", "vpmaddubsw", "tdpbusd"}
 
 
 class Instruction(NamedTuple):

@@ -41,6 +41,10 @@ struct RoundingOptions {
   /// The share that is taken off moments of two inputs, of which few rows say
   /// more than is true of others.
   double shrinkage = 0;
+  /// The short sum of each column, which codes are to fit (ShortSums.h); scales
+  /// are then up to 2.5 times as large, for the least squared error. Empty if
+  /// there are none.
+  std::vector<int64_t> shortSums;
   /// The result is the same for any number.
   unsigned numThreads = 1;
 };
@@ -56,7 +60,8 @@ struct RoundedWeights {
   bool isErrorMinimised = false;
 };
 
-/// Rounds every weight to the nearest code; halves go to the even one.
+/// Rounds every weight to the nearest code, halves to the even one, and no
+/// further from zero than its short sum has room for.
 RoundedWeights roundToNearest(const WeightMatrix &weights,
                               const RoundingOptions &options);
 

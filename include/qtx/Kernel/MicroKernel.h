@@ -74,6 +74,21 @@ public:
                               mlir::Value sums, mlir::Value x,
                               mlir::Value weight) const = 0;
 
+  /// Dot products that a step adds up in 16 bits before they go to the sums; 0
+  /// if all are added up in 32 bits. Weights have to fit (ShortSums.h).
+  virtual int64_t getShortDots() const { return 0; }
+  /// The products of `x` and `weight`, of which 16 bits take two.
+  virtual mlir::Value emitShortDot(mlir::ImplicitLocOpBuilder &builder,
+                                   mlir::Value x, mlir::Value weight) const {
+    return {};
+  }
+  /// `sums` plus sums of short dot products.
+  virtual mlir::Value emitWidened(mlir::ImplicitLocOpBuilder &builder,
+                                  mlir::Value sums,
+                                  mlir::Value shortSums) const {
+    return {};
+  }
+
   /// Numbers of a table in registers, from which a vector takes one for each
   /// lane; 0 if the CPU has no instruction for that.
   virtual int64_t getTableSize() const { return 0; }
@@ -133,6 +148,8 @@ public:
   bool isFloat() const { return getOperands() == MicroKernelOperands::F32; }
   /// Elements of the contracted axis in one lane.
   int64_t getStep() const;
+  /// Those that a step of a kernel takes: several where sums are short.
+  int64_t getStepOfKernel() const;
   /// The type of elements of the input and the weight.
   mlir::Type getElementType(mlir::MLIRContext *context) const;
   /// The type of elements of the packed weight. Those that the row multiplies

@@ -85,6 +85,9 @@ struct WeightRecipe {
   int64_t block = 0;
   /// Round with the second moments of the inputs, not to the nearest.
   bool isErrorMinimised = false;
+  /// Keep weights so small that AVX2 adds products of bytes up in 16 bits
+  /// (ShortSums.h).
+  bool hasShortSums = false;
 };
 
 struct Recipe {
@@ -108,7 +111,7 @@ struct Recipe {
     /// A glob pattern.
     std::string match;
     std::optional<bool> isQuantized, isSymmetric, isScaled, isSearched,
-        isErrorMinimised;
+        isErrorMinimised, hasShortSums;
     std::optional<int64_t> numGroups, bits, block;
     std::optional<double> margin;
     std::optional<Grouping> grouping;

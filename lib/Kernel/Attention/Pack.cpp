@@ -62,7 +62,8 @@ static const MicroKernel *select(const std::optional<QuantParams> &first,
                                  const TargetFeatures &features) {
   const MicroKernel *best = nullptr;
   for (const MicroKernel *row : getMicroKernels()) {
-    if (row->isFloat() == first.has_value() ||
+    // Nothing bounds both operands for short sums.
+    if (row->isFloat() == first.has_value() || row->getShortDots() > 0 ||
         (!hasTiles && row->getNumTileRows() > 0) || !row->isSupported(features))
       continue;
     if (best && row->getProductsPerCycle() < best->getProductsPerCycle())

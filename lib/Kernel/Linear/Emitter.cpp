@@ -31,7 +31,8 @@ LinearEmitter::LinearEmitter(ImplicitLocOpBuilder &builder, KernelOp op,
       row(*lookupMicroKernel(config.getKernel())), step(row.getStep()),
       outputs(getLast(op.getOuts().front())),
       hasNibbles(op.getParams().contains(kNibblesParam)),
-      stepSize(hasNibbles ? kNibbles : step), laneSize(hasNibbles ? 1 : step),
+      stepSize(hasNibbles ? kNibbles : row.getStepOfKernel()),
+      laneSize(hasNibbles ? 1 : stepSize),
       sumType(row.getSumType(b.getContext())) {
   if (auto multipliers =
           op.getParams().getAs<DenseI64ArrayAttr>(kJoinMultipliersParam))

@@ -477,10 +477,20 @@ private:
   SmallVector<Value> emitStep(const Panel &panel, Value first, Value position,
                               ValueRange sums,
                               llvm::function_ref<Value(Value, int64_t)> loadX);
-  SmallVector<Value> loadWeights(const Panel &panel, Value position);
-  /// Where a step of a panel begins, and how far behind lies its vector `v`.
+  /// The same where 16 bits add up a few dot products first.
+  SmallVector<Value>
+  emitShortStep(const Panel &panel, Value first, Value position,
+                ValueRange sums,
+                llvm::function_ref<Value(Value, int64_t)> loadX);
+  /// Vector `v` of the weights of a step, or of one of its short dot products.
+  Value loadWeight(const Panel &panel, Value position, int64_t v,
+                   int64_t dot = 0);
+  /// Where a step of a panel begins, and how far behind lies vector `v` of a
+  /// dot product.
   Value getStepOffset(const Panel &panel, Value position);
-  int64_t getVectorOffset(const Panel &panel, int64_t v);
+  int64_t getVectorOffset(const Panel &panel, int64_t v, int64_t dot = 0);
+  /// Elements of a packed vector.
+  int64_t getVectorSize() { return lanes * (hasNibbles ? 1 : step); }
   /// Fetches the weights of a later step.
   void fetchNibbles(const Panel &panel, Value position);
 

@@ -163,9 +163,13 @@ SmallVector<Value>
 LinearEmitter::emitStep(const Panel &panel, Value first, Value position,
                         ValueRange sums,
                         function_ref<Value(Value, int64_t)> loadX) {
+  if (row.getShortDots() > 0)
+    return emitShortStep(panel, first, position, sums, loadX);
   if (hasNibbles && panel.panels > 1)
     fetchNibbles(panel, position);
-  SmallVector<Value> weights = loadWeights(panel, position), next(sums);
+  SmallVector<Value> weights, next(sums);
+  for (int64_t v = 0; v < panel.vectors; ++v)
+    weights.push_back(loadWeight(panel, position, v));
   auto multiply = [&](int64_t r, int64_t v, Value x, Value weight) {
     Value &sum = next[r * panel.vectors + v];
     sum = row.emitDot(b, sum, x, weight);
@@ -201,9 +205,55 @@ LinearEmitter::emitStep(const Panel &panel, Value first, Value position,
   return next;
 }
 
-int64_t LinearEmitter::getVectorOffset(const Panel &panel, int64_t v) {
-  int64_t vectorSize = lanes * laneSize, own = panel.getOwnVectors();
-  return v / own * own * vectorSize * steps + v % own * vectorSize;
+SmallVector<Value>
+LinearEmitter::emitShortStep(const Panel &panel, Value first, Value position,
+                             ValueRange sums,
+                             function_ref<Value(Value, int64_t)> loadX) {
+  SmallVector<Value> next(sums);
+  int64_t dots = row.getShortDots(), own = panel.getOwnVectors();
+  auto loadFactor = [&](int64_t r, int64_t dot) -> Value {
+    Value x = loadX(add(first, r), dot * step);
+    return x ? broadcastInput(x) : Value();
+  };
+  // Few rows meet several panels.
+  SmallVector<Value> inputs;
+  if (panel.panels > 1)
+    for (int64_t i = 0; i < tileRows * dots; ++i)
+      inputs.push_back(loadFactor(i / dots, i % dots));
+  for (int64_t begin = 0; begin < panel.vectors; begin += own) {
+    // There are registers for the weights of one dot product alone.
+    SmallVector<Value> kept;
+    for (int64_t v = begin; v < begin + own; ++v)
+      kept.push_back(loadWeight(panel, position, v));
+    for (int64_t r = 0; r < tileRows; ++r) {
+      SmallVector<Value> shortSums(own);
+      for (int64_t dot = 0; dot < dots; ++dot) {
+        Value x = inputs.empty() ? loadFactor(r, dot) : inputs[r * dots + dot];
+        if (!x)
+          continue;
+        for (auto [v, sum] : llvm::enumerate(shortSums)) {
+          Value weight =
+              dot == 0 ? kept[v] : loadWeight(panel, position, begin + v, dot);
+          Value products = row.emitShortDot(b, x, weight);
+          sum = sum ? arith::AddIOp::create(b, sum, products) : products;
+        }
+      }
+      for (auto [v, sum] : llvm::enumerate(shortSums)) {
+        Value &wide = next[r * panel.vectors + begin + v];
+        wide = row.emitWidened(b, wide, sum);
+      }
+      // LLVM would load the inputs of all rows first.
+      keepOrder();
+    }
+  }
+  return next;
+}
+
+int64_t LinearEmitter::getVectorOffset(const Panel &panel, int64_t v,
+                                       int64_t dot) {
+  int64_t own = panel.getOwnVectors();
+  return v / own * own * lanes * laneSize * steps +
+         (dot * own + v % own) * getVectorSize();
 }
 
 Value LinearEmitter::getStepOffset(const Panel &panel, Value position) {
@@ -229,23 +279,18 @@ void LinearEmitter::fetchNibbles(const Panel &panel, Value position) {
                                /*isDataCache=*/true);
 }
 
-SmallVector<Value> LinearEmitter::loadWeights(const Panel &panel,
-                                              Value position) {
-  int64_t vectorSize = lanes * laneSize;
-  Value offset = getStepOffset(panel, position);
+Value LinearEmitter::loadWeight(const Panel &panel, Value position, int64_t v,
+                                int64_t dot) {
   auto type = VectorType::get(
-      vectorSize,
+      getVectorSize(),
       cast<MemRefType>(view->getWeight().getType()).getElementType());
   VectorType operands = row.getVectorType(b.getContext());
-  SmallVector<Value> weights;
-  for (int64_t v = 0; v < panel.vectors; ++v) {
-    Value weight = vector::LoadOp::create(
-        b, type, view->getWeight(), add(offset, getVectorOffset(panel, v)));
-    if (!hasNibbles && type != operands)
-      weight = arith::ExtSIOp::create(b, operands, weight);
-    weights.push_back(weight);
-  }
-  return weights;
+  Value weight = vector::LoadOp::create(
+      b, type, view->getWeight(),
+      add(getStepOffset(panel, position), getVectorOffset(panel, v, dot)));
+  if (hasNibbles || type == operands)
+    return weight;
+  return arith::ExtSIOp::create(b, operands, weight);
 }
 
 Value LinearEmitter::unpack(Value words, int64_t dot) {

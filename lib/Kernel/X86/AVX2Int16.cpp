@@ -6,6 +6,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "SumsOfProducts.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "qtx/Kernel/MicroKernel.h"
@@ -37,22 +38,7 @@ public:
                          builder.getStringAttr("llvm.x86.avx2.pmadd.wd"),
                          ValueRange{x, weight})
                          .getResult(0);
-    return keepOrder(builder, arith::AddIOp::create(builder, sums, products));
-  }
-
-private:
-  /// LLVM adds the products of several steps up first, for which there are no
-  /// registers. It takes fences of floats alone; they are no instruction.
-  static Value keepOrder(ImplicitLocOpBuilder &builder, Value sums) {
-    Type type = sums.getType();
-    auto floats = VectorType::get(8, builder.getF32Type());
-    Value fenced =
-        LLVM::CallIntrinsicOp::create(
-            builder, floats,
-            builder.getStringAttr("llvm.arithmetic.fence.v8f32"),
-            LLVM::BitcastOp::create(builder, floats, sums).getResult())
-            .getResult(0);
-    return LLVM::BitcastOp::create(builder, type, fenced);
+    return addInOrder(builder, sums, products);
   }
 };
 } // namespace

@@ -7,6 +7,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "qtx/Analysis/GPTQ.h"
+#include "qtx/Support/ShortSums.h"
+#include "llvm/ADT/STLExtras.h"
 #include "gtest/gtest.h"
 #include <cmath>
 #include <limits>
@@ -310,6 +312,43 @@ TEST(GPTQTest, AnyNumberOfThreads) {
   EXPECT_EQ(roundMinimisingError(layer.getMatrix(), layer.getMoments(), options)
                 .codes,
             one.codes);
+}
+
+/// Without `shortSums`, the weights of some rows exceed them.
+TEST(GPTQ, ShortSums) {
+  Layer layer(48, 70);
+  std::vector<int64_t> segments = {45, 25};
+  RoundingOptions free, options;
+  options.shortSums = getShortSums(segments);
+  for (bool isErrorMinimised : {false, true}) {
+    auto round = [&](const RoundingOptions &options) {
+      return isErrorMinimised
+                 ? roundMinimisingError(layer.getMatrix(), layer.getMoments(),
+                                        options)
+                 : roundToNearest(layer.getMatrix(), options);
+    };
+    auto fits = [&](const RoundedWeights &rounded) {
+      std::vector<int64_t> codes(rounded.codes.begin(), rounded.codes.end());
+      return fitShortSums(codes, layer.columns, segments);
+    };
+    RoundedWeights unlimited = round(free), limited = round(options);
+    EXPECT_FALSE(fits(unlimited));
+    EXPECT_TRUE(fits(limited));
+    // Weights of 7 bits, which do not fit either, have four times the error.
+    EXPECT_LT(layer.getError(limited), 4 * layer.getError(unlimited));
+  }
+}
+
+/// The scale of the largest weight would cut one of two off.
+TEST(GPTQ, ShortSumsChooseScales) {
+  std::vector<float> weights = {1, 1, 0.1f, 0.2f, 0, -1, 0.3f, 0.1f};
+  RoundingOptions options;
+  options.shortSums = getShortSums({8});
+  RoundedWeights rounded = roundToNearest({weights, 1, 8}, options);
+  float scale = rounded.scales[0];
+  EXPECT_GT(scale, 1.9f / 127);
+  for (auto [code, weight] : llvm::zip_equal(rounded.codes, weights))
+    EXPECT_NEAR(code * scale, weight, 0.51f * scale);
 }
 
 } // namespace

@@ -23,15 +23,17 @@ std::string getFileError(StringRef text) {
 }
 
 TEST(Recipe, Names) {
-  for (StringRef name : {"int8", "int8-all", "w8a8", "w8a8-dynamic", "w4a8",
-                         "peg:6", "peg-opt:3", "peg-dynamic:2"})
+  for (StringRef name :
+       {"int8", "int8-avx2", "int8-all", "w8a8", "w8a8-dynamic", "w4a8",
+        "peg:6", "peg-opt:3", "peg-dynamic:2"})
     EXPECT_FALSE(llvm::cantFail(parseRecipe(name)).isFloat()) << name.str();
   EXPECT_TRUE(llvm::cantFail(parseRecipe("none")).isFloat());
   EXPECT_EQ(llvm::cantFail(parseRecipe("peg:6")).edge.numGroups, 6);
 }
 
 TEST(Recipe, AttentionInStaticIntegers) {
-  for (StringRef name : {"int8", "int8-all", "w4a8", "peg-dynamic:2"}) {
+  for (StringRef name :
+       {"int8", "int8-avx2", "int8-all", "w4a8", "peg-dynamic:2"}) {
     Recipe recipe = llvm::cantFail(parseRecipe(name));
     EXPECT_TRUE(recipe.centresKeys && recipe.equalisesValues) << name.str();
     EXPECT_TRUE(recipe.hasBiasCorrection) << name.str();
@@ -41,6 +43,17 @@ TEST(Recipe, AttentionInStaticIntegers) {
     Recipe recipe = llvm::cantFail(parseRecipe(name));
     EXPECT_FALSE(recipe.centresKeys || recipe.equalisesValues) << name.str();
   }
+}
+
+TEST(Recipe, ShortSums) {
+  EXPECT_TRUE(
+      llvm::cantFail(parseRecipe("int8-avx2")).getWeight("a").hasShortSums);
+  EXPECT_FALSE(llvm::cantFail(parseRecipe("int8")).getWeight("a").hasShortSums);
+  Recipe recipe = llvm::cantFail(parseRecipeFile(
+      R"({"base": "int8", "layers": [{"match": "b", "short_sums": true}]})",
+      "r"));
+  EXPECT_FALSE(recipe.getWeight("a").hasShortSums);
+  EXPECT_TRUE(recipe.getWeight("b").hasShortSums);
 }
 
 TEST(Recipe, WrongNames) {
@@ -176,8 +189,8 @@ TEST(Recipe, WrongFiles) {
             "r: edges[0]: expected a string for 'match'");
   EXPECT_EQ(
       getFileError(R"({"base": "int8", "layers": [{"match": "a", "bit": 4}]})"),
-      "r: layers[0]: unknown key 'bit', expected match, quantize, gptq, bits, "
-      "block");
+      "r: layers[0]: unknown key 'bit', expected match, quantize, gptq, "
+      "short_sums, bits, block");
   EXPECT_EQ(getFileError(
                 R"({"base": "int8", "layers": [{"match": "a", "bits": 5}]})"),
             "r: layers[0]: expected 4 or 8 for 'bits'");

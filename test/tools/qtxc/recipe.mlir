@@ -59,7 +59,7 @@
 // RUN: not qtxc %s -o %t.out.mlir --calibrate=%t.npz --recipe=peg:3 2>&1 | FileCheck %s --check-prefix=DIVIDES
 // DIVIDES: error: expected a number of groups that divides the 4 channels of '{{.*}}', found 3
 // RUN: not qtxc %s -o %t.out.mlir --recipe=int9 2>&1 | FileCheck %s --check-prefix=UNKNOWN
-// UNKNOWN: qtxc: error: --recipe: expected a recipe (int8, int8-all, w8a8, w8a8-dynamic, peg:K, peg-opt:K, peg-dynamic:K, w4a8, none) or a file that ends in .json, found 'int9'
+// UNKNOWN: qtxc: error: --recipe: expected a recipe (int8, int8-avx2, int8-all, w8a8, w8a8-dynamic, peg:K, peg-opt:K, peg-dynamic:K, w4a8, none) or a file that ends in .json, found 'int9'
 
 // A file changes single edges and layers, by name.
 // RUN: echo '{"base": "w8a8", "layers": [{"match": "down", "quantize": false}, {"match": "u*", "bits": 4}]}' > %t.json

@@ -8,7 +8,7 @@
 // RUN: not qtxc %s -o %t.o --quiet --recipe=none -mtriple=aarch64-linux-gnu -mcpu=multi 2>&1 | FileCheck %s --check-prefix=ARM
 
 // CHECK: module @avx2
-// CHECK: qtx.kernel "qtx.linear"{{.*}}x86-avx2-int16
+// CHECK: qtx.kernel "qtx.linear"{{.*}}x86-avx2-int8
 // CHECK: module @avxvnni
 // CHECK: qtx.kernel "qtx.linear"{{.*}}x86-avx-vnni
 // CHECK: module @avx512vnni
