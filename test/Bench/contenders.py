@@ -27,14 +27,14 @@ def load_qtx(recipe):
 
 def load_single_qtx(encoder, isa, _threads):
     """The object of one thread, in turn with that of more: clocks change within minutes."""
-    return load_qtx("int8")(encoder, isa, 1)
+    return load_qtx(models.get_recipe(isa))(encoder, isa, 1)
 
 
 def load_static_qtx(encoder, isa, threads):
     """An object of its own for each length that goals name."""
     import qtx
 
-    objects = {size: qtx.load(models.get_object(encoder, "int8", isa, threads, size))
+    objects = {size: qtx.load(models.get_object(encoder, models.get_recipe(isa), isa, threads, size))
                for size in STATIC_SIZES}
 
     def run(feed):
@@ -105,8 +105,15 @@ STATIC = "qtx int8 static"
 # Beside the object of several threads.
 SINGLE = "qtx int8 on one thread"
 
+
+def get_own_name(isa):
+    """The contender that peers are compared with."""
+    return f"qtx {models.get_recipe(isa)}"
+
+
 ENCODERS = {
     "qtx int8": load_qtx("int8"),
+    "qtx int8-avx2": load_qtx("int8-avx2"),
     STATIC: load_static_qtx,
     SINGLE: load_single_qtx,
     "qtx none": load_qtx("none"),

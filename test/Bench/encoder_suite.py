@@ -9,6 +9,7 @@ at the machine once, when they are loaded.
 
 import concurrent.futures
 import dataclasses
+import functools
 import multiprocessing
 import os
 
@@ -161,11 +162,12 @@ def list_shapes(options, isa, threads):
     return tuple((1, size) for size in SWEEP) + (PADDED,)
 
 
-def list_names(options, encoder, threads):
+def list_names(options, encoder, isa, threads):
     """Objects for one length are made where goals speak of them: of the small model. So is
-    that of one thread, beside more of them."""
+    that of one thread, beside more of them. Recipes for some instructions stand beside `int8`."""
     is_small = encoder is models.MINILM
-    wanted = {contenders.STATIC: is_small and threads == 1, contenders.SINGLE: is_small and threads > 1}
+    wanted = {contenders.STATIC: is_small and threads == 1, contenders.SINGLE: is_small and threads > 1,
+              "qtx int8-avx2": isa == "avx2"}
     names = [name for name in contenders.ENCODERS if wanted.get(name, True)]
     return tuple(name for name in names
                  if not options.only or any(part in name for part in options.only))
@@ -175,12 +177,17 @@ def count_threads(row):
     return 1 if row["name"] == contenders.SINGLE else row["threads"]
 
 
+def get_recipe(row):
+    is_own = row["name"] in (contenders.STATIC, contenders.SINGLE)
+    return models.get_recipe(row["isa"]) if is_own else row["name"].split()[1]
+
+
 def describe_objects(encoder, isa, rows):
     """Hash and size of qtx's files, and the time that qtx-bench finds for them."""
     for row in rows:
         if row["name"].startswith("qtx ") and "missing" not in row:
             size = row["sequence"] if row["name"] == contenders.STATIC else None
-            path = models.get_object(encoder, row["name"].split()[1], isa, count_threads(row), size)
+            path = models.get_object(encoder, get_recipe(row), isa, count_threads(row), size)
             row["sha256"] = models.find_sha256(path)
             row["object_mib"] = path.stat().st_size / 2**20
 
@@ -188,11 +195,11 @@ def describe_objects(encoder, isa, rows):
 def add_bench_times(encoder, isa, threads, rows, options):
     """qtx-bench on the same object, for the first input of the shapes of goals."""
     for row in rows:
-        if row["name"] != "qtx int8" or "missing" in row or row["batch"] != 1:
+        if row["name"] != contenders.get_own_name(isa) or "missing" in row or row["batch"] != 1:
             continue
         if row["sequence"] not in GOAL_SIZES and not options.quick:
             continue
-        path = models.get_object(encoder, "int8", isa, threads)
+        path = models.get_object(encoder, models.get_recipe(isa), isa, threads)
         feed = models.make_feeds(encoder, 1, row["sequence"], 1)[0]
         found = machine.run_qtx_bench(path, feed, threads, machine.Turns(options.lock))
         row |= {"bench_ms": found["median_ms"], "version": found.get("version")}
@@ -224,7 +231,7 @@ def run(options):
 
 def run_mode(encoder, isa, threads, options):
     job = Job(encoder.name, isa, threads, list_shapes(options, isa, threads),
-              list_names(options, encoder, threads),
+              list_names(options, encoder, isa, threads),
               Plan.QUICK if options.quick else Plan(seconds=options.seconds), options.lock)
     print(f"{encoder.name}, {isa}, {threads} thread(s)", flush=True)
     # Files are made here first: the process that times them stands on few cores.
@@ -250,11 +257,12 @@ def list_scored(job):
 
 def prepare(encoder, isa, threads, names):
     """Makes files; what cannot be made is found again, and told, by `load_all`."""
-    makers = {"qtx int8": lambda: models.get_object(encoder, "int8", isa, threads),
-              "qtx none": lambda: models.get_object(encoder, "none", isa, threads),
-              contenders.STATIC: lambda: [models.get_object(encoder, "int8", isa, threads, size)
+    own = models.get_recipe(isa)
+    makers = {**{f"qtx {recipe}": functools.partial(models.get_object, encoder, recipe, isa, threads)
+                 for recipe in ("int8", "int8-avx2", "none")},
+              contenders.STATIC: lambda: [models.get_object(encoder, own, isa, threads, size)
                                           for size in contenders.STATIC_SIZES],
-              contenders.SINGLE: lambda: models.get_object(encoder, "int8", isa, 1),
+              contenders.SINGLE: lambda: models.get_object(encoder, own, isa, 1),
               "OpenVINO NNCF int8": lambda: models.get_openvino_int8(encoder),
               "ONNX Runtime dynamic int8": lambda: models.get_onnxruntime_int8(encoder),
               "CTranslate2 int8": lambda: models.get_ctranslate2_int8(encoder)}
@@ -286,7 +294,7 @@ def format_row(row, group):
     if "missing" in row:
         return f"{row['name']:26} not run: {row['missing']}"
     shape = f"{row['batch']} x {row['sequence']}"
-    own = find_time(group, "qtx int8", row["batch"], row["sequence"])
+    own = find_time(group, contenders.get_own_name(row["isa"]), row["batch"], row["sequence"])
     ratio = f"{own / row['median_ms']:.2f}" if own else ""
     error = f"{row['error']['mean']:.1e}" if row.get("error") else ""
     bench = f"{row['bench_ms']:.3f}" if "bench_ms" in row else ""
@@ -329,7 +337,7 @@ def plot(result, path):
                             if (r["model"], r["isa"]) == panel and r["name"] == name)
             if points:
                 axis.plot(*zip(*points), marker="o" if name.startswith("qtx") else ".", label=name,
-                          linewidth=2.5 if name == "qtx int8" else 1.2)
+                          linewidth=2.5 if name == contenders.get_own_name(panel[1]) else 1.2)
         axis.set(title=f"{panel[0]}, {panel[1]}, 1 thread", xlabel="sequence length",
                  ylabel="ms, median", xscale="log", yscale="log")
         sizes = sorted({r["sequence"] for r in rows})

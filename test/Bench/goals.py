@@ -7,6 +7,7 @@ import functools
 
 import contenders
 import machine
+import models
 
 OPENVINO, CTRANSLATE2 = "OpenVINO NNCF int8", "CTranslate2 int8"
 ONNXRUNTIME = "ONNX Runtime dynamic int8"
@@ -36,11 +37,13 @@ def list_encoder_goals():
                     keys = {"model": model, "isa": isa, "threads": threads, "sequence": sequence}
                     limit = choose_limit(**keys)
                     others = 0.5 if model == "minilm" else 0.65
-                    add("int8 / OpenVINO NNCF", limit, "qtx int8", OPENVINO, **keys)
+                    own = contenders.get_own_name(isa)
+                    recipe = models.get_recipe(isa)
+                    add(f"{recipe} / OpenVINO NNCF", limit, own, OPENVINO, **keys)
                     if stretch := choose_stretch(**keys):
-                        add("int8 / OpenVINO NNCF, stretch", stretch, "qtx int8", OPENVINO, **keys)
-                    add("int8 / ONNX Runtime dynamic", others, "qtx int8", ONNXRUNTIME, **keys)
-                    add("int8 / CTranslate2", others, "qtx int8", CTRANSLATE2, **keys)
+                        add(f"{recipe} / OpenVINO NNCF, stretch", stretch, own, OPENVINO, **keys)
+                    add(f"{recipe} / ONNX Runtime dynamic", others, own, ONNXRUNTIME, **keys)
+                    add(f"{recipe} / CTranslate2", others, own, CTRANSLATE2, **keys)
                     add("fp32 / OpenVINO fp32", 0.95, "qtx none", "OpenVINO fp32", **keys)
     return goals
 
@@ -84,13 +87,13 @@ def list_scaling_goals():
     for isa in machine.ISAS:
         keys = {"model": "minilm", "isa": isa, "threads": 2, "sequence": 384}
         goals.append((f"minilm, S=384, {isa}: 1 thread / 2 threads", 1.85, "at least",
-                      functools.partial(divide_times, first={**keys, "name": "qtx int8 on one thread"},
-                                        second={**keys, "name": "qtx int8"})))
+                      functools.partial(divide_times, first={**keys, "name": contenders.SINGLE},
+                                        second={**keys, "name": contenders.get_own_name(isa)})))
         for sequence in (128, 384):
             keys = {"model": "minilm", "isa": isa, "threads": 1, "sequence": sequence}
             goals.append((f"minilm, S={sequence}, {isa}: dynamic / static shapes", 1.05, "at most",
-                          functools.partial(divide_times, first={**keys, "name": "qtx int8"},
-                                            second={**keys, "name": "qtx int8 static"})))
+                          functools.partial(divide_times, first={**keys, "name": contenders.get_own_name(isa)},
+                                            second={**keys, "name": contenders.STATIC})))
     return goals
 
 
@@ -111,17 +114,17 @@ def list_linear_goals():
         return row["shape"][0] >= 128 and row["shape"][1] >= 384
 
     goals = []
-    for isa, limit in (("avx2-int16", 93), ("avx-vnni", 93), ("avx512-vnni", 93), ("amx-int8", 50)):
+    for isa, limit in (("avx2-int16", 93), ("avx2-int8", 93), ("avx-vnni", 93), ("avx512-vnni", 93), ("amx-int8", 50)):
         add(f"per tensor, {isa}, % of peak, worst shape", limit, "above", "percent_of_peak", min,
             lambda r, isa=isa: r["isa"] == isa and r["kind"] == "per tensor" and is_large(r))
     for isa, shape, limit in (
-            *((isa, *limit) for isa in ("avx2-int16", "avx-vnni", "avx512-vnni") for limit in (
+            *((isa, *limit) for isa in ("avx2-int16", "avx2-int8", "avx-vnni", "avx512-vnni") for limit in (
                 ([384, 768, 3072], 1.12), ([128, 384, 1536], 1.17), ([128, 384, 384], 1.17))),
             ("amx-int8", [384, 768, 3072], 1.5)):
         add(f"6 groups / per tensor, {isa}, {'x'.join(map(str, shape))}", limit, "at most", "ratio",
             max, lambda r, isa=isa, shape=shape: (r["isa"], r["shape"], r["kind"]) ==
             (isa, shape, "quantize, 6 groups"))
-    for isa in ("avx2-int16", "avx-vnni", "avx512-vnni", "amx-int8"):
+    for isa in ("avx2-int16", "avx2-int8", "avx-vnni", "avx512-vnni", "amx-int8"):
         add(f"outliers apart / per tensor, {isa}, worst shape", 1.06, "at most", "ratio", max,
             lambda r, isa=isa: r["isa"] == isa and "outliers" in r["kind"] and is_large(r))
     for kind in ("per tensor", "int4", "int4, blocks of 128"):

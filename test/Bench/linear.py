@@ -89,6 +89,14 @@ DOTS = {
         """%c{t}_{i} = bitcast <8 x i32> {s}{i} to <16 x i16>
            %p{t}_{i} = call <8 x i32> @llvm.x86.avx2.pmadd.wd(<16 x i16> %v, <16 x i16> %c{t}_{i})
            {d}{i} = add <8 x i32> {s}{i}, %p{t}_{i}"""),
+    "avx2-int8": Dot(
+        "<8 x i32>", "<32 x i8>", 64, "+avx2",
+        """%c{t}_{i} = bitcast <8 x i32> {s}{i} to <32 x i8>
+           %l{t}_{i} = call <16 x i16> @llvm.x86.avx2.pmadd.ub.sw(<32 x i8> %v, <32 x i8> %c{t}_{i})
+           %h{t}_{i} = call <16 x i16> @llvm.x86.avx2.pmadd.ub.sw(<32 x i8> %c{t}_{i}, <32 x i8> %v)
+           %t{t}_{i} = add <16 x i16> %l{t}_{i}, %h{t}_{i}
+           %p{t}_{i} = call <8 x i32> @llvm.x86.avx2.pmadd.wd(<16 x i16> %t{t}_{i}, <16 x i16> splat (i16 1))
+           {d}{i} = add <8 x i32> {s}{i}, %p{t}_{i}"""),
 }
 
 
@@ -241,8 +249,9 @@ def make_peak(row):
     if row == "amx-int8":
         return Peak(tile_loop(), 4 * 16 * 16 * 64)
     dot = DOTS[row]
-    # Independent sums, enough to hide the latency of two instructions a cycle.
-    chains = 20 if dot.sums.startswith("<16") else 12
+    # Independent sums, enough to hide the latency of two instructions a cycle; short ones have
+    # registers of their own besides.
+    chains = 20 if dot.sums.startswith("<16") else 8 if row == "avx2-int8" else 12
     return Peak(vector_loop(dot, chains), dot.products * chains * TURNS)
 
 
@@ -250,6 +259,7 @@ def make_peak(row):
 ROWS = {
     "avx2-fma": "avx2 fma",
     "avx2-int16": "avx2 fma",
+    "avx2-int8": "avx2 fma",
     "avx-vnni": "avx2 fma avxvnni",
     "avx512-fma": "avx512f",
     "avx512-vnni": "avx512f avx512bw avx512vnni",
@@ -261,6 +271,13 @@ def module_ir(features, text):
     features = ", ".join(f'"+{feature}"' for feature in features.split())
     target = f'triple = "x86_64-unknown-linux-gnu", chip = "x86-64", features = <[{features}]>'
     return f"module attributes {{llvm.target = #llvm.target<{target}>}} {{ {text} }}"
+
+
+def get_weight(row, number):
+    """Weights of layers that differ, such as the row takes."""
+    if row == "avx2-int8":
+        return number % 32 + 1
+    return 33 + number % 90 if row == "avx2-int16" else number % 120 + 1
 
 
 def linear_ir(layer, groups, row, copies=1):
@@ -283,7 +300,7 @@ def linear_ir(layer, groups, row, copies=1):
     quant = ("!quant.uniform<u8:f32, 0.02:131>" if len(groups) == 1 else
              f"!qtx.grouped<u8:f32, axis=-1, {list(groups)}, {{{parameters}}}>")
     for i in range(copies):
-        constants.append(f"%w{i} = arith.constant dense<{0.5 + i if is_float else i % 120 + 1}> : {w}")
+        constants.append(f"%w{i} = arith.constant dense<{0.5 + i if is_float else get_weight(row, i)}> : {w}")
         if is_float:
             op = f"qtx.linear %x, %w{i} {tail} : ({x}, {w}, {b}) -> {y}"
         else:

@@ -34,6 +34,7 @@ ROWS = {
     "avx512-fma": "avx512f",
     "avx-vnni": "avx2 fma avxvnni",
     "avx2-int16": "avx2 fma",
+    "avx2-int8": "avx2 fma",
     "avx2-fma": "avx2 fma",
 }
 # Kinds of layers: groups of the input, blocks of weights of 4 bits or None for those of 8,
@@ -63,7 +64,12 @@ def type_of(groups):
     return f"!qtx.grouped<u8:f32, axis=-1, {list(groups)}, {{{parameters}}}>"
 
 
-def write_layer(shape, kind):
+def get_weight(row, block):
+    """A weight that the row takes: VPMADDUBSW small ones, and other products of AVX2 the rest."""
+    return 100 if row == "avx2-int16" and not block else 3
+
+
+def write_layer(shape, kind, row):
     """Constants and operations of one layer from %x to %y, and the types of both."""
     rows, size, outputs = shape
     groups, block, quantizes, _ = KINDS[kind]
@@ -74,7 +80,7 @@ def write_layer(shape, kind):
     blocks = f"x{-(-size // block)}" if block else ""
     s, b = f"tensor<{outputs}{blocks}xf32>", f"tensor<{outputs}xf32>"
     constants = f"""
-      %w = arith.constant dense<3> : {w}
+      %w = arith.constant dense<{get_weight(row, block)}> : {w}
       %s = arith.constant dense<0.01> : {s}
       %b = arith.constant dense<0.5> : {b}"""
     quantize = f"%q = qtx.quantize %x to {quant} : {x} -> {code}" if quantizes else ""
@@ -151,7 +157,7 @@ def analyse_loop(shape, row):
     not one block, as with tile registers, whose loop holds parts of the epilogue."""
     import loops
 
-    layer = write_float_layer(shape) if row.endswith("fma") else write_layer(shape, "per tensor")
+    layer = write_float_layer(shape) if row.endswith("fma") else write_layer(shape, "per tensor", row)
     with tempfile.TemporaryDirectory() as folder:
         assembly = pathlib.Path(folder) / "layer.s"
         compile_layer(layer, row, assembly)
@@ -176,7 +182,7 @@ def make_timers(shape, row, kinds):
         y = align(np.empty((rows, outputs), np.float32))
         return {"float": ObjectTimer(write_float_layer(shape), row, floats, y)}
     y = align(np.empty((rows, outputs), np.int8))
-    return {kind: ObjectTimer(write_layer(shape, kind), row, floats if KINDS[kind][2] else codes, y)
+    return {kind: ObjectTimer(write_layer(shape, kind, row), row, floats if KINDS[kind][2] else codes, y)
             for kind in kinds}
 
 
@@ -251,7 +257,8 @@ def run(options):
         if not machine.can_run(ROWS[name]):
             rows.append({"isa": name, "missing": "not on this machine"})
             continue
-        jobs = [(shape, list(KINDS)) for shape in shapes]
+        # Nibbles are multiplied in 16 bits.
+        jobs = [(shape, [kind for kind in KINDS if name != "avx2-int8" or not KINDS[kind][1]]) for shape in shapes]
         # Memory decides what one token needs, if weights are no more bytes than they have to be.
         if name in ("avx512-vnni", "avx-vnni", "avx2-int16"):
             jobs.append((decode, ["per tensor", "int4", "int4, blocks of 128"]))

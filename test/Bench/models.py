@@ -256,6 +256,11 @@ def run_qtxc(arguments):
             "peak_mib": usage.ru_maxrss / 1024, "messages": messages}
 
 
+def get_recipe(isa):
+    """The recipe of integers that goals speak of: on AVX2 that whose weights it multiplies fastest."""
+    return "int8-avx2" if isa == "avx2" else "int8"
+
+
 def get_flags(isa, threads):
     return FLAGS[isa] + ([f"--threads={threads}"] if threads > 1 else [])
 

@@ -11,8 +11,9 @@ the operation between them; prints the difference in cycles for each copy, where
 product alone takes one.
 
 With AVX2 loops over a tile of 6 rows and 2 vectors are timed that have several steps in an
-iteration; prints the cycles of a step, where a 64-bit multiplication takes three. Another
-thread on the core changes them, so loops run in turn.
+iteration; prints the cycles of a step, where a 64-bit multiplication takes three. Then loops of
+tiles whose bytes are multiplied as bytes, which add up several products in 16 bits; prints products
+per cycle. Another thread on the core changes them, so loops run in turn.
 """
 
 import ctypes
@@ -116,27 +117,65 @@ def emit_step(step, load, size):
     return body
 
 
-def measure_steps(line):
+def time_in_turn(loops, line):
+    """The cycles of an iteration of each loop, by its name."""
     zeros = [f"vpxor %ymm{i}, %ymm{i}, %ymm{i}" for i in range(12)]
     texts = [emit_loop("clock", [], ["imul %rax, %rax"] * CHAIN)]
-    for i, how in enumerate(LOADS.values()):
-        texts += [emit_loop(f"f{i}_{steps}", zeros, sum((emit_step(step, *how) for step in range(steps)), []))
-                  for steps in STEPS]
+    texts += [emit_loop(name, zeros, body) for name, body in loops.items()]
     with tempfile.TemporaryDirectory() as folder:
         functions = load_functions(folder, texts)
-    names = ["clock", *(f"f{i}_{steps}" for i in range(len(LOADS)) for steps in STEPS)]
-    times = {name: [] for name in names}
+    times = {name: [] for name in ("clock", *loops)}
     for _ in range(ROUNDS):
-        for name in names:
+        for name in times:
             start = time.perf_counter()
             getattr(functions, name)(ctypes.c_long(1000), ctypes.c_void_p(line))
             times[name].append((time.perf_counter() - start) / 1000)
     seconds = {name: statistics.median(values) for name, values in times.items()}
-    cycle = seconds["clock"] / CHAIN / 3
+    cycle = seconds.pop("clock") / CHAIN / 3
+    return {name: value / cycle for name, value in seconds.items()}
+
+
+def measure_steps(line):
+    cycles = time_in_turn({f"f{i}_{steps}": sum((emit_step(step, *how) for step in range(steps)), [])
+                           for i, how in enumerate(LOADS.values()) for steps in STEPS}, line)
     print(f"{'steps in an iteration':24}" + "".join(f"{steps:6}" for steps in STEPS))
     for i, name in enumerate(LOADS):
-        print(f"cycles, weights: {name:7}" + "".join(
-            f"{seconds[f'f{i}_{steps}'] / steps / cycle:6.2f}" for steps in STEPS))
+        print(f"cycles, weights: {name:7}" + "".join(f"{cycles[f'f{i}_{steps}'] / steps:6.2f}" for steps in STEPS))
+
+
+# Rows of a tile of two vectors that leave registers for sums of so many products of bytes.
+SHORT_TILES = {1: 6, 2: 4, 4: 3}
+BYTES = 32
+
+
+def emit_short_steps(rows, dots, line_bytes=1024):
+    """Eight words of four channels for each sum, `dots` of them added up in 16 bits. One word's
+    weights are in registers, and the sums of a row are widened together."""
+    body, ones = [], 2048
+    for step in range(0, 8, dots):
+        weights = [VECTORS * BYTES * step + BYTES * v for v in range(VECTORS * dots)]
+        for row in range(rows):
+            for dot in range(dots):
+                body.append(f"vpbroadcastd {line_bytes + 4 * (step + dot) + 64 * row}(%rsi), %ymm12")
+                for v in range(VECTORS):
+                    product = 13 + v if dot == 0 else 15
+                    body.append(f"vpmaddubsw {weights[VECTORS * dot + v]}(%rsi), %ymm12, %ymm{product}")
+                    if dot > 0:
+                        body.append(f"vpaddw %ymm15, %ymm{13 + v}, %ymm{13 + v}")
+            for v in range(VECTORS):
+                body += [f"vpmaddwd {ones}(%rsi), %ymm{13 + v}, %ymm{13 + v}",
+                         f"vpaddd %ymm{13 + v}, %ymm{VECTORS * row + v}, %ymm{VECTORS * row + v}"]
+    return body
+
+
+def measure_short_sums(line):
+    loops = {f"dots{dots}": emit_short_steps(rows, dots) for dots, rows in SHORT_TILES.items()}
+    loops["wide"] = sum((emit_step(step, *LOADS["bytes"]) for step in range(8)), [])
+    cycles = time_in_turn(loops, line)
+    print("products per cycle")
+    print(f"  in 16 bits each {8 * ROWS * VECTORS * 16 / cycles['wide']:24.1f}")
+    for dots, rows in SHORT_TILES.items():
+        print(f"  bytes, {dots} in a sum of 16 bits {8 * rows * VECTORS * 32 / cycles[f'dots{dots}']:14.1f}")
 
 
 def main():
@@ -149,6 +188,7 @@ def main():
     if "avx2" not in flags:
         sys.exit("error: expected a CPU with AVX2")
     measure_steps(line)
+    measure_short_sums(line)
 
 
 if __name__ == "__main__":

@@ -53,7 +53,7 @@ def test_suites(results):
 def test_encoder(results):
     files, text = results
     rows = files["encoder"]["rows"]
-    own = [row for row in rows if row["name"] == "qtx int8"]
+    own = [row for row in rows if row["name"] == contenders.get_own_name(ISA)]
     assert {(row["batch"], row["sequence"]) for row in own} == {(1, 16), (2, 16)}
     for row in own:
         assert 0 < row["min_ms"] <= row["median_ms"] and row["runs"] >= 3
@@ -119,6 +119,13 @@ def test_goals_leave_out_who_has_more_instructions():
     (entry,) = goals.check({"encoder": {"rows": [own, peer]}})
     assert math.isclose(entry["value"], 0.4) and entry["met"]
     assert not goals.check({"encoder": {"rows": [own, peer | {"note": contenders.ALL_INSTRUCTIONS}]}})
+
+
+def test_goals_of_avx2_are_of_small_weights():
+    rows = [make_row(name, 1, 10.0) | {"isa": "avx2"} for name in ("qtx int8", goals.CTRANSLATE2)]
+    assert not goals.check({"encoder": {"rows": rows}})
+    (entry,) = goals.check({"encoder": {"rows": [*rows, make_row("qtx int8-avx2", 1, 4.0) | {"isa": "avx2"}]}})
+    assert "int8-avx2 / CTranslate2" in entry["goal"] and math.isclose(entry["value"], 0.4)
 
 
 @pytest.mark.parametrize("two, met", [(10.0, True), (11.0, False)])

@@ -27,7 +27,7 @@ defm observer : Value<"observer", "<NAME>",
     "How ranges come from samples: min_max, running[:MOMENTUM], percentile[:PERCENT], mse[:BITS], extrapolated[:SAMPLES] (default: as the recipe says)">;
 defm calibration_threads : Value<"calibration-threads", "<N>", "Threads that run over samples (default: all processors, at most 8)">;
 defm recipe : Value<"recipe", "<NAME[:K]>",
-    "How to quantize: int8 (default), int8-all, w8a8, w8a8-dynamic, peg:K, peg-opt:K, peg-dynamic:K, w4a8, none, or a file (.json)">;
+    "How to quantize: int8 (default), int8-avx2, int8-all, w8a8, w8a8-dynamic, peg:K, peg-opt:K, peg-dynamic:K, w4a8, none, or a file (.json)">;
 defm report : Value<"report", "<FILE>", "Write what became of each edge and layer (.json or .html)">;
 defm remarks : Value<"remarks", "<KIND>",
     "Print what passes did or did not do, and why: missed, passed, analysis or all">;

@@ -6,9 +6,9 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "SumsOfProducts.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
-#include "SumsOfProducts.h"
 #include "qtx/Kernel/MicroKernel.h"
 #include "qtx/Support/ShortSums.h"
 
@@ -41,8 +41,8 @@ public:
   Value emitWidened(ImplicitLocOpBuilder &builder, Value sums,
                     Value shortSums) const override {
     Value ones = arith::ConstantOp::create(
-        builder, DenseElementsAttr::get(
-                     cast<VectorType>(shortSums.getType()), int16_t(1)));
+        builder, DenseElementsAttr::get(cast<VectorType>(shortSums.getType()),
+                                        int16_t(1)));
     Value pairs = call(builder, "llvm.x86.avx2.pmadd.wd", sums.getType(),
                        {shortSums, ones});
     return addInOrder(builder, sums, pairs);

@@ -23,8 +23,7 @@ inline mlir::Value addInOrder(mlir::ImplicitLocOpBuilder &builder,
   mlir::Value added = mlir::arith::AddIOp::create(builder, sums, products);
   mlir::Value fenced =
       mlir::LLVM::CallIntrinsicOp::create(
-          builder, floats,
-          builder.getStringAttr("llvm.arithmetic.fence.v8f32"),
+          builder, floats, builder.getStringAttr("llvm.arithmetic.fence.v8f32"),
           mlir::LLVM::BitcastOp::create(builder, floats, added).getResult())
           .getResult(0);
   return mlir::LLVM::BitcastOp::create(builder, sums.getType(), fenced);
