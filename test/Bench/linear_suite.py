@@ -258,10 +258,11 @@ def run(options):
             rows.append({"isa": name, "missing": "not on this machine"})
             continue
         # Nibbles are multiplied in 16 bits.
-        jobs = [(shape, [kind for kind in KINDS if name != "avx2-int8" or not KINDS[kind][1]]) for shape in shapes]
+        kinds = [kind for kind in KINDS if name != "avx2-int8" or not KINDS[kind][1]]
+        jobs = [(shape, kinds) for shape in shapes]
         # Memory decides what one token needs, if weights are no more bytes than they have to be.
-        if name in ("avx512-vnni", "avx-vnni", "avx2-int16"):
-            jobs.append((decode, ["per tensor", "int4", "int4, blocks of 128"]))
+        if name in ("avx512-vnni", "avx-vnni", "avx2-int16", "avx2-int8"):
+            jobs.append((decode, [kind for kind in ("per tensor", "int4", "int4, blocks of 128") if kind in kinds]))
         for shape, kinds in jobs:
             try:
                 rows += measure(shape, name, kinds, options)
