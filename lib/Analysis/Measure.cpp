@@ -215,6 +215,7 @@ void qtx::addRemark(Report &report, const PassRemark &remark) {
        name ? name.getName().str() : describeLocation(remark.location),
        remark.text});
   report.numReferenceRemarks += remark.name == kReferenceRemark;
+  report.numLargeWeights += remark.name == kLargeWeightsRemark;
 }
 
 //===----------------------------------------------------------------------===//

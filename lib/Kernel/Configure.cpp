@@ -28,6 +28,8 @@ static constexpr auto kRemark =
     remark::RemarkOpts::name("Configure").category("qtx-configure");
 static constexpr auto kMissedRemark =
     remark::RemarkOpts::name(kReferenceRemark).category("qtx-configure");
+static constexpr auto kWeightsRemark =
+    remark::RemarkOpts::name(kLargeWeightsRemark).category("qtx-configure");
 
 /// Why no row takes these parameters of the input; empty if some may.
 static StringRef checkInput(const QuantParams &params) {
@@ -262,7 +264,7 @@ struct QtxConfigurePass : qtx::impl::QtxConfigurePassBase<QtxConfigurePass> {
           return suits(*row, op, features);
         });
     if (&best != &row && op.getWeight().getType().getElementType().isInteger(8))
-      remark::missed(op.getLoc(), kRemark) << remark::reason(
+      remark::missed(op.getLoc(), kWeightsRemark) << remark::reason(
           "'{0}' would be faster: its sums of 16 bits do not hold products "
           "with these weights",
           best.getName());

@@ -64,13 +64,15 @@ getRemarkPrinter(const InputArgList &arguments) {
 
 static void printSummary(const Report &report, bool hasRemarks) {
   report.writeSummary(llvm::errs());
-  unsigned count = report.numReferenceRemarks;
-  if (count == 0)
-    return;
-  llvm::errs() << count
-               << (count == 1 ? " operation takes" : " operations take")
-               << " the reference lowering"
-               << (hasRemarks ? "\n" : "; --remarks=missed says why\n");
+  if (unsigned count = report.numReferenceRemarks)
+    llvm::errs() << count
+                 << (count == 1 ? " operation takes" : " operations take")
+                 << " the reference lowering"
+                 << (hasRemarks ? "\n" : "; --remarks=missed says why\n");
+  if (unsigned count = report.numLargeWeights)
+    llvm::errs() << count << (count == 1 ? " layer has" : " layers have")
+                 << " weights that are too large for the fastest code of AVX2; "
+                    "--recipe=int8-avx2 makes smaller ones\n";
 }
 
 /// What to write, from `--emit`, `--stop-after` or the name of the file.

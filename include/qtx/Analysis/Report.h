@@ -128,6 +128,8 @@ public:
   std::vector<RemarkReport> remarks;
   /// Those of the remarks that say why an operation runs on no kernel.
   unsigned numReferenceRemarks = 0;
+  /// Layers whose weights are too large for a faster micro-kernel.
+  unsigned numLargeWeights = 0;
 
   /// The entry of that name; appended if there is none. References stay valid.
   EdgeReport &getEdge(llvm::StringRef name);

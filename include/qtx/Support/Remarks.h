@@ -17,6 +17,8 @@ namespace qtx {
 
 /// The name of remarks that an operation takes the reference lowering.
 inline constexpr llvm::StringLiteral kReferenceRemark = "ReferenceLowering";
+/// The name of remarks that weights are too large for a faster micro-kernel.
+inline constexpr llvm::StringLiteral kLargeWeightsRemark = "LargeWeights";
 
 /// A remark as text.
 struct PassRemark {

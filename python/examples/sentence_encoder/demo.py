@@ -195,18 +195,24 @@ def format_simulation(row: Dict[str, Any]) -> str:
     )
 
 
-def describe_machine() -> str:
-    """The processor's name."""
+def read_processor(key: str) -> str:
+    """A line of /proc/cpuinfo."""
     with open("/proc/cpuinfo", encoding="utf-8") as lines:
-        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
+        return next((line.split(":", 1)[1].strip() for line in lines if line.startswith(key)), "")
+
+
+def list_recipes() -> str:
+    """Those that tell most of this machine."""
+    flags = read_processor("flags").split()
+    has_vnni = "avx_vnni" in flags or "avx512_vnni" in flags
+    return "none,w8a8,peg:6,int8" + (",int8-avx2" if "avx2" in flags and not has_vnni else "")
 
 
 def main() -> int:
     """Entry point of ./dev demo."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=pathlib.Path, default=ROOT / "build/demo")
-    parser.add_argument("--recipes", default="none,w8a8,peg:6,int8")
+    parser.add_argument("--recipes", default=list_recipes())
     parser.add_argument("--calibration", type=int, default=256, help="number of texts")
     parser.add_argument("--skip", type=int, default=0, help="calibration texts to leave out")
     parser.add_argument("--evaluation", type=int, default=2000, help="number of queries")
@@ -244,7 +250,7 @@ def main() -> int:
             }
     report = {
         "model": "all-MiniLM-L6-v2",
-        "machine": describe_machine(),
+        "machine": read_processor("model name") or platform.machine(),
         "calibration_texts": args.calibration,
         "skipped_texts": args.skip,
         "queries": n,
