@@ -218,7 +218,7 @@ def test_bench(tmp_path, suffix):
     assert "median" in done.stdout
 
 
-@pytest.mark.parametrize("features, isa", [("+fma,+avx2", "avx2"), ("+avx2,+avx512f,+fma,-avx512f", "avx2"),
+@pytest.mark.parametrize("features, isa", [("+fma,+avx2", "avx2-bytes"), ("+avx2,+avx512f,+fma,-avx512f", "avx2-bytes"),
                                            ("+neon", "neon")])
 def test_peak_of_features(tmp_path, features, isa):
     """The last mention of a feature counts."""
