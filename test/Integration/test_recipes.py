@@ -42,7 +42,7 @@ def model(tmp_path_factory):
 
 # Some times what was measured: weights of 4 bits dominate their recipe.
 @pytest.mark.parametrize("recipe, bound", [
-    ("int8", 0.05), ("int8-all", 0.08), ("w8a8", 0.06), ("w8a8-dynamic", 0.04),
+    ("int8", 0.05), ("int8-avx2", 0.05), ("int8-all", 0.08), ("w8a8", 0.06), ("w8a8-dynamic", 0.04),
     ("peg:2", 0.1), ("peg-opt:2", 0.05), ("peg-dynamic:2", 0.04), ("w4a8", 0.3)])
 def test_recipe(model, recipe, bound):
     output = model / (recipe.replace(":", "-") + ".mlir")
@@ -58,6 +58,17 @@ def test_recipe(model, recipe, bound):
     valid = inputs["attention_mask"] != 0
     error = np.linalg.norm(found[valid] - exact[valid]) / np.linalg.norm(exact[valid])
     assert 1e-4 < error < bound
+
+
+@pytest.mark.parametrize("recipe, row", [("int8", "x86-avx2-int16"), ("int8-avx2", "x86-avx2-int8")])
+def test_micro_kernels_of_avx2(model, recipe, row):
+    """Weights of one recipe fit short sums in every layer, also where outliers are apart."""
+    path = model / f"avx2-{recipe}.json"
+    subprocess.run([QTXC, model / "model.mlir", "-o", model / "model.o", f"--recipe={recipe}",
+                    f"--calibrate={model / 'data.npz'}", f"--report={path}", "--quiet",
+                    "-mtriple=x86_64-linux-gnu", "-mcpu=haswell"], check=True)
+    kernels = [layer.kernel for layer in qtx.report.load(path).layers if layer.op == "qtx.linear"]
+    assert kernels and set(kernels) == {row}
 
 
 @pytest.mark.parametrize("recipe", ["int8", "int8-all", "w8a8", "w8a8-dynamic", "peg:2", "none"])
