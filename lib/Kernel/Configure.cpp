@@ -122,11 +122,18 @@ static const MicroKernel *select(LinearOp op, const TargetFeatures &features) {
   return nullptr;
 }
 
+/// The row of `op`, or null and why there is none. Looks at all weights where a
+/// row has short sums.
+static std::pair<const MicroKernel *, StringRef>
+selectOrExplain(LinearOp op, const TargetFeatures &features) {
+  if (StringRef reason = check(op); !reason.empty())
+    return {nullptr, reason};
+  const MicroKernel *row = select(op, features);
+  return {row, row ? "" : "the target has no micro-kernel"};
+}
+
 StringRef qtx::findObstacle(LinearOp op, const TargetFeatures &features) {
-  StringRef reason = check(op);
-  if (reason.empty() && !select(op, features))
-    return "the target has no micro-kernel";
-  return reason;
+  return selectOrExplain(op, features).second;
 }
 
 StringRef qtx::findObstacle(BatchMatmulOp, const TargetFeatures &) {
@@ -239,14 +246,14 @@ struct QtxConfigurePass : qtx::impl::QtxConfigurePassBase<QtxConfigurePass> {
   }
 
   static LogicalResult run(LinearOp op, const TargetFeatures &features) {
-    StringRef obstacle = findObstacle(op, features);
-    if (!obstacle.empty()) {
+    auto [selected, obstacle] = selectOrExplain(op, features);
+    if (!selected) {
       explain(op, obstacle);
       return success();
     }
     if (auto given = op->getAttrOfType<MicroKernelAttr>(kConfigAttrName))
       return checkGiven(op, given, features);
-    const MicroKernel &row = *select(op, features);
+    const MicroKernel &row = *selected;
     configure(op, row, getCore(op));
     if (keepsNibbles(op, row))
       op->setAttr(kNibblesAttrName, UnitAttr::get(op.getContext()));

@@ -143,28 +143,37 @@ def measure_steps(line):
         print(f"cycles, weights: {name:7}" + "".join(f"{cycles[f'f{i}_{steps}'] / steps:6.2f}" for steps in STEPS))
 
 
-# Rows of a tile of two vectors that leave registers for sums of so many products of bytes.
+# Dot products of words of four channels that 16 bits add up, and rows of a tile of two vectors that leave
+# registers for that.
 SHORT_TILES = {1: 6, 2: 4, 4: 3}
 BYTES = 32
 
 
-def emit_short_steps(rows, dots, line_bytes=1024):
-    """Eight words of four channels for each sum, `dots` of them added up in 16 bits. One word's
-    weights are in registers, and the sums of a row are widened together."""
-    body, ones = [], 2048
+def emit_short_steps(rows, dots):
+    """Eight words of four channels for each sum, as kernels have them: the weights of the first of
+    `dots` stay in registers while all rows are multiplied."""
+    sums = VECTORS * rows
+    kept, free = range(sums, sums + VECTORS), range(sums + VECTORS, 16)
+    if dots == 1:
+        x, products, ones = free[0], (free[1], free[0]), "2048(%rsi)"
+    else:
+        x, products, other, ones = free[0], free[1:3], free[3], f"%ymm{free[4]}"
+    body = []
     for step in range(0, 8, dots):
-        weights = [VECTORS * BYTES * step + BYTES * v for v in range(VECTORS * dots)]
+        weights = [f"{BYTES * (VECTORS * step + i)}(%rsi)" for i in range(VECTORS * dots)]
+        body += [f"vmovdqu {weights[v]}, %ymm{kept[v]}" for v in range(VECTORS)]
         for row in range(rows):
             for dot in range(dots):
-                body.append(f"vpbroadcastd {line_bytes + 4 * (step + dot) + 64 * row}(%rsi), %ymm12")
+                body.append(f"vpbroadcastd {1024 + 4 * (step + dot) + 64 * row}(%rsi), %ymm{x}")
                 for v in range(VECTORS):
-                    product = 13 + v if dot == 0 else 15
-                    body.append(f"vpmaddubsw {weights[VECTORS * dot + v]}(%rsi), %ymm12, %ymm{product}")
-                    if dot > 0:
-                        body.append(f"vpaddw %ymm15, %ymm{13 + v}, %ymm{13 + v}")
+                    if dot == 0:
+                        body.append(f"vpmaddubsw %ymm{kept[v]}, %ymm{x}, %ymm{products[v]}")
+                    else:
+                        body += [f"vpmaddubsw {weights[VECTORS * dot + v]}, %ymm{x}, %ymm{other}",
+                                 f"vpaddw %ymm{other}, %ymm{products[v]}, %ymm{products[v]}"]
             for v in range(VECTORS):
-                body += [f"vpmaddwd {ones}(%rsi), %ymm{13 + v}, %ymm{13 + v}",
-                         f"vpaddd %ymm{13 + v}, %ymm{VECTORS * row + v}, %ymm{VECTORS * row + v}"]
+                body += [f"vpmaddwd {ones}, %ymm{products[v]}, %ymm{products[v]}",
+                         f"vpaddd %ymm{products[v]}, %ymm{VECTORS * row + v}, %ymm{VECTORS * row + v}"]
     return body
 
 
@@ -172,10 +181,10 @@ def measure_short_sums(line):
     loops = {f"dots{dots}": emit_short_steps(rows, dots) for dots, rows in SHORT_TILES.items()}
     loops["wide"] = sum((emit_step(step, *LOADS["bytes"]) for step in range(8)), [])
     cycles = time_in_turn(loops, line)
-    print("products per cycle")
-    print(f"  in 16 bits each {8 * ROWS * VECTORS * 16 / cycles['wide']:24.1f}")
+    print("products per cycle, by products in a sum of 16 bits")
+    print(f"  none, wide operands {8 * ROWS * VECTORS * 16 / cycles['wide']:6.1f}")
     for dots, rows in SHORT_TILES.items():
-        print(f"  bytes, {dots} in a sum of 16 bits {8 * rows * VECTORS * 32 / cycles[f'dots{dots}']:14.1f}")
+        print(f"  {2 * dots}, bytes {8 * rows * VECTORS * BYTES / cycles[f'dots{dots}']:17.1f}")
 
 
 def main():
