@@ -164,6 +164,21 @@ void VectorEmitter::storeHalves(Value vector, Value buffer,
     at.back() = add(at.back(), half * size);
     vector::StoreOp::create(b, part, buffer, at);
   }
+  // Or the second one with the first of the next vector, which crosses a line.
+  keepOrder();
+}
+
+Value VectorEmitter::inOrder(Value packed, int64_t vectors) {
+  // A word of each vector stands in four.
+  constexpr int64_t turns = 4;
+  SmallVector<int64_t> order;
+  for (int64_t v = 0; v < vectors; ++v)
+    for (int64_t i = 0; i < lanes / turns; ++i)
+      order.push_back(i * turns + v);
+  Value turned = vector::BitCastOp::create(b, words, packed);
+  turned = vector::ShuffleOp::create(b, turned, turned, order);
+  return vector::BitCastOp::create(
+      b, VectorType::get(vectors * lanes, b.getI8Type()), turned);
 }
 
 Value VectorEmitter::larger(Value x, Value y) {

@@ -73,6 +73,10 @@ protected:
   /// class a whole one keeps more dot products from starting.
   void storeHalves(Value vector, Value buffer, ValueRange position);
 
+  /// The bytes that `vectors` vectors of words were packed to (see
+  /// `MicroKernel::emitPacked`), one vector behind the other.
+  Value inOrder(Value packed, int64_t vectors);
+
   /// The larger one; the second if the first is NaN.
   Value larger(Value x, Value y);
 

@@ -252,7 +252,7 @@ void AttentionEmitter::emitBlock() {
         [&] { loop(count, 1, [&](Value row) { emitSoftmax(row); }); });
   }
   emitContextTiles();
-  loop(count, 1, [&](Value row) { emitResult(row); });
+  emitResults(count);
 }
 
 bool AttentionEmitter::skipsCausal() {

@@ -420,10 +420,25 @@ protected:
       llvm::function_ref<SmallVector<Value>(Value, ValueRange)> rest);
 
   //===--------------------------------------------------------------------===//
-  // A row of the result
+  // Rows of the result
   //===--------------------------------------------------------------------===//
 
-  void emitResult(Value row);
+  /// The first `count` rows of the block.
+  void emitResults(Value count);
+
+  /// As many rows as fill what is packed into bytes at once, one at least; 0 if
+  /// rows are not packed.
+  int64_t countRowsPackedTogether();
+  void emitPackedResults(Value first, int64_t numRows);
+
+  /// What the channels of a row have in common, null where there is none.
+  struct ResultRow {
+    Value term, factor, gate;
+  };
+  ResultRow enterResultRow(Value row);
+
+  /// A vector of channels of the current row, not quantized yet.
+  Value createResult(const ResultRow &row, int64_t channel);
 
   /// Gain or shift, the last or last but one operand, of channels of a head.
   Value loadOfChannels(unsigned fromEnd, int64_t channel);
@@ -442,6 +457,7 @@ protected:
   /// sigmoid(gate) * gain
   Value createGate(Value logit);
 
+  SmallVector<Value> getResultIndices(int64_t channel);
   void storeResult(Value c, int64_t channel);
 
   KernelOp op;

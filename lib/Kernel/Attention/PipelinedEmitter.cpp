@@ -115,7 +115,7 @@ PipelinedEmitter::emitContextOf(Value number, Value hasPowers, RowRange rows) {
       [&] { return emitPasses(false); });
   enterBlock(add(number, -2));
   Value end = arith::MinUIOp::create(b, add(at.query, plan.rows), numQueries);
-  loop(sub(end, at.query), 1, [&](Value row) { emitResult(row); });
+  emitResults(sub(end, at.query));
   return sums;
 }
 

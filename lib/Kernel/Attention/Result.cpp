@@ -17,37 +17,93 @@ using namespace mlir;
 using namespace qtx;
 
 //===----------------------------------------------------------------------===//
-// A row of the result
+// Rows of the result
 //===----------------------------------------------------------------------===//
 
-void AttentionEmitter::emitResult(Value row) {
-  at.row = row;
-  Value term = createContextTerm(), factor = createContextFactor(), gate;
-  SmallVector<Value> gateIndices = {at.batch, at.head, add(at.query, row)};
-  bool isGatePerRow =
-      view->getGate() &&
-      cast<MemRefType>(view->getGate().getType()).getRank() == 3;
-  if (isGatePerRow)
-    gate = splat(
-        createGate(memref::LoadOp::create(b, view->getGate(), gateIndices)));
-  gateIndices.push_back(zero);
-  for (int64_t channel = 0; channel < valueSize; channel += lanes) {
-    Value c = loadContext(row, channel, term);
-    if (factor)
-      c = arith::MulFOp::create(b, c, factor);
-    if (view->getContextQuant())
-      c = roundTrip(c, *QuantParams::get(*view->getContextQuant()));
-    if (view->getGate()) {
-      if (!isGatePerRow)
-        gate = createGate(loadElements(view->getGate(), gateIndices, channel,
-                                       lanes, valueSize));
-      c = arith::MulFOp::create(b, c, gate);
-    }
-    if (op.getParams().contains(kScaledAttrName))
-      c = math::FmaOp::create(b, c, loadOfChannels(2, channel),
-                              loadOfChannels(1, channel));
-    storeResult(c, channel);
+/// Vectors of codes that are packed together.
+static constexpr int64_t kPackedVectors = 4;
+
+void AttentionEmitter::emitResults(Value count) {
+  Value inWhole = zero;
+  if (int64_t rows = countRowsPackedTogether()) {
+    inWhole = sub(count, arith::RemUIOp::create(b, count, index(rows)));
+    loop(inWhole, rows, [&](Value first) { emitPackedResults(first, rows); });
   }
+  loop(inWhole, count, 1, {}, [&](Value row, ValueRange) {
+    ResultRow result = enterResultRow(row);
+    for (int64_t channel = 0; channel < valueSize; channel += lanes)
+      storeResult(createResult(result, channel), channel);
+    return SmallVector<Value>();
+  });
+}
+
+int64_t AttentionEmitter::countRowsPackedTogether() {
+  if (!view->getYQuant() || !plan.context.packs() ||
+      plan.context.getNumLanes() != lanes || valueSize % lanes != 0)
+    return 0;
+  int64_t vectors = valueSize / lanes;
+  if (vectors % kPackedVectors == 0)
+    return 1;
+  return kPackedVectors % vectors == 0 ? kPackedVectors / vectors : 0;
+}
+
+void AttentionEmitter::emitPackedResults(Value first, int64_t numRows) {
+  QuantParams params = *QuantParams::get(*view->getYQuant());
+  SmallVector<Value> codes;
+  for (int64_t r = 0; r < numRows; ++r) {
+    ResultRow row = enterResultRow(add(first, r));
+    for (int64_t channel = 0; channel < valueSize; channel += lanes)
+      codes.push_back(quantize(createResult(row, channel), params));
+  }
+  SmallVector<Value> zeroPoints;
+  if (int64_t zeroPoint = params.getZeroPoint(0))
+    zeroPoints.assign(kPackedVectors, splatInt(zeroPoint));
+  int64_t size = kPackedVectors * lanes / numRows;
+  for (ArrayRef<Value> left = codes; !left.empty();
+       left = left.drop_front(kPackedVectors)) {
+    Value bytes =
+        inOrder(plan.context.emitPacked(b, left.take_front(kPackedVectors),
+                                        zeroPoints, params.getStorageMin() < 0),
+                kPackedVectors);
+    int64_t channel = (codes.size() - left.size()) * lanes % valueSize;
+    for (int64_t r = 0; r < numRows; ++r) {
+      at.row = add(first, r);
+      vector::StoreOp::create(
+          b, vector::ExtractStridedSliceOp::create(b, bytes, r * size, size, 1),
+          op.getOuts().front(), getResultIndices(channel));
+    }
+  }
+}
+
+AttentionEmitter::ResultRow AttentionEmitter::enterResultRow(Value row) {
+  at.row = row;
+  ResultRow result = {createContextTerm(), createContextFactor(), {}};
+  if (view->getGate() &&
+      cast<MemRefType>(view->getGate().getType()).getRank() == 3)
+    result.gate = splat(createGate(memref::LoadOp::create(
+        b, view->getGate(),
+        ValueRange{at.batch, at.head, add(at.query, row)})));
+  return result;
+}
+
+Value AttentionEmitter::createResult(const ResultRow &row, int64_t channel) {
+  Value c = loadContext(at.row, channel, row.term);
+  if (row.factor)
+    c = arith::MulFOp::create(b, c, row.factor);
+  if (view->getContextQuant())
+    c = roundTrip(c, *QuantParams::get(*view->getContextQuant()));
+  if (view->getGate()) {
+    Value gate = row.gate;
+    if (!gate)
+      gate = createGate(loadElements(
+          view->getGate(), {at.batch, at.head, add(at.query, at.row), zero},
+          channel, lanes, valueSize));
+    c = arith::MulFOp::create(b, c, gate);
+  }
+  if (op.getParams().contains(kScaledAttrName))
+    c = math::FmaOp::create(b, c, loadOfChannels(2, channel),
+                            loadOfChannels(1, channel));
+  return c;
 }
 
 Value AttentionEmitter::loadOfChannels(unsigned fromEnd, int64_t channel) {
@@ -102,10 +158,15 @@ Value AttentionEmitter::createGate(Value logit) {
   return arith::MulFOp::create(b, createSigmoid(b, logit), gain);
 }
 
-void AttentionEmitter::storeResult(Value c, int64_t channel) {
-  Value y = op.getOuts().front();
+SmallVector<Value> AttentionEmitter::getResultIndices(int64_t channel) {
   SmallVector<Value> indices = getIndices(3, at.head, add(at.query, at.row));
   indices.back() = index(channel);
+  return indices;
+}
+
+void AttentionEmitter::storeResult(Value c, int64_t channel) {
+  Value y = op.getOuts().front();
+  SmallVector<Value> indices = getResultIndices(channel);
   if (view->getYQuant()) {
     QuantParams params = *QuantParams::get(*view->getYQuant());
     c = arith::AddIOp::create(b, quantize(c, params),

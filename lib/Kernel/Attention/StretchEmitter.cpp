@@ -54,7 +54,7 @@ void StretchEmitter::emitBlock() {
     loop(count, 1, finishRow);
     forEachStretch(count, true, [&] { emitFinalProbs(); });
   }
-  loop(count, 1, [&](Value row) { emitResult(row); });
+  emitResults(count);
 }
 
 void StretchEmitter::forEachStretch(Value count, bool hasValues,

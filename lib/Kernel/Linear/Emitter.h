@@ -615,9 +615,6 @@ private:
                       llvm::ArrayRef<Value> values,
                       llvm::ArrayRef<ResultParams> params);
 
-  /// Bytes of packed vectors, one vector behind the other.
-  Value inOrder(Value packed, int64_t vectors);
-
   /// A vector behind its activation with its gain and shift; a code of it in 32
   /// bits.
   Value applyGain(int64_t v, Value value, llvm::ArrayRef<ResultParams> params);

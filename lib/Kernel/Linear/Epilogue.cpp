@@ -155,19 +155,6 @@ bool LinearEmitter::narrowsTogether() {
          resultRange->second - resultRange->first == 255;
 }
 
-Value LinearEmitter::inOrder(Value packed, int64_t vectors) {
-  // A word of each vector stands in four.
-  constexpr int64_t turns = 4;
-  SmallVector<int64_t> order;
-  for (int64_t v = 0; v < vectors; ++v)
-    for (int64_t i = 0; i < lanes / turns; ++i)
-      order.push_back(i * turns + v);
-  Value words = vector::BitCastOp::create(b, sumType, packed);
-  words = vector::ShuffleOp::create(b, words, words, order);
-  return vector::BitCastOp::create(
-      b, VectorType::get(vectors * lanes, b.getI8Type()), words);
-}
-
 void LinearEmitter::finishTogether(const Panel &panel, Value first,
                                    int64_t rows, int64_t begin, int64_t vectors,
                                    ArrayRef<Value> values,
