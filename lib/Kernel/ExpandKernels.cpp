@@ -98,11 +98,15 @@ private:
       return;
     }
     Value elements = countAllElements(builder, op);
-    forEachPart(builder, threads, elements, [&](Part part) {
-      SmallVector<Value> operands(op.getOperands());
-      operands.append({part.number, part.count});
-      func::CallOp::create(builder, function, operands);
-    });
+    scf::ParallelOp parts =
+        forEachPart(builder, threads, elements, [&](Part part) {
+          SmallVector<Value> operands(op.getOperands());
+          operands.append({part.number, part.count});
+          auto call = func::CallOp::create(builder, function, operands);
+          call->setAttr(kKernelCallAttrName, builder.getUnitAttr());
+        });
+    if (Attribute aligned = op->getAttr(kAlignedPartsAttrName))
+      parts->setAttr(kAlignedPartsAttrName, aligned);
   }
 
   /// The function that computes `op`, or with threads a part of it; null after

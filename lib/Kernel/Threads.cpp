@@ -8,9 +8,7 @@
 
 #include "qtx/Kernel/Threads.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/SymbolTable.h"
 
 using namespace mlir;
@@ -103,8 +101,13 @@ static Value countParts(ImplicitLocOpBuilder &b, int64_t maxThreads,
                                  arith::ConstantIndexOp::create(b, 1), parts);
 }
 
-void qtx::forEachPart(ImplicitLocOpBuilder &b, int64_t maxThreads,
-                      Value elements, function_ref<void(Part)> body) {
+bool qtx::isMaxThreadsCall(func::CallOp call) {
+  return call.getCallee() == kMaxThreadsFunction;
+}
+
+scf::ParallelOp qtx::forEachPart(ImplicitLocOpBuilder &b, int64_t maxThreads,
+                                 Value elements,
+                                 function_ref<void(Part)> body) {
   Value parts = countParts(b, maxThreads, elements);
   Value zero = arith::ConstantIndexOp::create(b, 0);
   Value one = arith::ConstantIndexOp::create(b, 1);
@@ -112,6 +115,7 @@ void qtx::forEachPart(ImplicitLocOpBuilder &b, int64_t maxThreads,
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(loop.getBody());
   body({loop.getInductionVars().front(), parts});
+  return loop;
 }
 
 Value qtx::countElements(ImplicitLocOpBuilder &b, Value memref) {

@@ -96,9 +96,11 @@ static void buildDeallocation(OpPassManager &passManager) {
 }
 
 void qtx::buildVector(OpPassManager &passManager) {
+  passManager.addPass(createQtxAlignPartsPass());
   passManager.addPass(createQtxExpandKernelsPass());
   passManager.addPass(createQtxExpandRowsPass());
   passManager.addPass(createQtxShareKernelsPass());
+  passManager.addPass(createQtxMergePartsPass());
   passManager.addPass(createQtxExpandCopiesPass());
   passManager.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
   passManager.addPass(createCanonicalizerPass());

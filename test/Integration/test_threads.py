@@ -13,6 +13,7 @@ import numpy as np
 import objects
 import pytest
 import qtx
+from encoder import Encoder
 from objects import OK
 from test_attention import Attention, Quant
 from test_fast_attention import K, Q, UNSIGNED, V, Y
@@ -111,6 +112,35 @@ def test_linears(cpu, openmp, tmp_path):
     pair = compile_pair(linears(), tmp_path, "-mcpu=x86-64", f"-mattr={features}")
     for rows in COUNTS:
         check_pair(pair, openmp, make_linear_inputs(rows), (rows,))
+
+
+# Normalisations and linears that one team of threads runs from the output projection to the
+# queries of the next layer.
+ENCODER = Encoder(layers=2, hidden=96, heads=3, intermediate=144)
+
+
+@pytest.mark.parametrize("cpu", cpus.params(cpus.CPUS, str))
+def test_encoder(cpu, openmp, tmp_path):
+    features = ",".join(f"+{feature}" for feature in cpus.CPUS[cpu])
+    pair = compile_pair(ENCODER.quantized_ir(), tmp_path, "-mcpu=x86-64", f"-mattr={features}")
+    rng = np.random.default_rng(3)
+    # Rows that threads share and that they do not, and tiles that are not full.
+    for batch, length in ((1, 1), (3, 9), (2, 48), (2, 49), (7, 29), (9, 57)):
+        shape = batch, length
+        inputs = [rng.integers(0, ENCODER.vocabulary, shape), np.ones(shape, np.int64),
+                  rng.integers(0, 2, shape)]
+        check_pair(pair, openmp, inputs, find_dims(pair[0].signature, inputs))
+
+
+def test_teams(openmp, tmp_path):
+    """One team for what lies between two attentions, and for what comes before and behind."""
+    text = ENCODER.quantized_ir()
+    path = objects.compile_model(text, tmp_path / "model.ll", "--threads=2", "-mcpu=x86-64-v4",
+                                 "-mattr=+avx512vnni")
+    regions = re.findall(r"define internal void @\S*omp_par.*?^}", path.read_text(), re.M | re.S)
+    calls = [len(re.findall(r"call (?:fastcc )?void @qtx_(?:linear|rows)", region)) for region in regions]
+    # 3 operations before and 6 behind the first attention, 5 behind the second one.
+    assert sorted(calls)[-3:] == [2, 5, 6]
 
 
 @pytest.mark.parametrize("cpu", cpus.params(["avx2"], str))

@@ -140,6 +140,49 @@ def QtxFuseKernelsPass : Pass<"qtx-fuse-kernels"> {
   ];
 }
 
+def QtxAlignPartsPass : Pass<"qtx-align-parts"> {
+  let summary = "give threads the same rows of several operations";
+  let description = [{
+    Finds `qtx.rows` and `qtx.kernel`s of `qtx.linear` on memrefs that come one after
+    the other, have the same rows, and touch of every buffer that one of them writes
+    nothing but the row itself. No thread waits for another one between them if it has
+    the same rows of each. They get the attribute `qtx.aligned_parts`: the number of
+    their `group`; `unit`, the rows of a tile, which no thread shares with another one;
+    and `min_rows`, from which on threads share the rows of all of these linears.
+  }];
+}
+
+def QtxMergePartsPass : Pass<"qtx-merge-parts"> {
+  let summary = "let one team of threads run several operations";
+  let description = [{
+    Makes one `scf.parallel` of those of a group that `qtx-align-parts` found, so that
+    threads start and meet once for all of them:
+
+    ```mlir
+    scf.parallel (%i) = (%zero) to (%parts) step (%one) { func.call @rows(%x, %i, %parts) }
+    scf.parallel (%i) = (%zero) to (%parts_0) step (%one) { func.call @kernel(%x, %y, %i, %parts_0) }
+    ```
+
+    becomes
+
+    ```mlir
+    scf.if %rows_are_shared {
+      scf.parallel (%i) = (%zero) to (%parts) step (%one) {
+        func.call @rows(%x, %i, %parts)
+        func.call @kernel(%x, %y, %i, %parts_0)
+      }
+    } else { ... }
+    ```
+
+    The other branch has the loops as they were, for fewer rows than `min_rows`. What
+    lies between them comes first; where that has effects, there is no joint loop.
+  }];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect",
+    "::mlir::scf::SCFDialect"
+  ];
+}
+
 def QtxExpandKernelsPass : Pass<"qtx-expand-kernels", "::mlir::ModuleOp"> {
   let summary = "expand kernels into loops and vectors";
   let description = [{

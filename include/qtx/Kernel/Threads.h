@@ -15,6 +15,8 @@
 #ifndef QTX_KERNEL_THREADS_H
 #define QTX_KERNEL_THREADS_H
 
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 
 namespace qtx {
@@ -44,6 +46,16 @@ struct Partition {
 inline constexpr llvm::StringLiteral kPartitionAttrName = "qtx.partition";
 inline constexpr llvm::StringLiteral kPartitionParam = "partition";
 
+/// The attribute of operations whose parts with the same number have the same
+/// rows, and of the loops over these parts (`qtx-align-parts`): a `group`, the
+/// `unit` of rows that no part divides, and `min_rows`, from which on threads
+/// share the rows of each.
+inline constexpr llvm::StringLiteral kAlignedPartsAttrName =
+    "qtx.aligned_parts";
+
+/// The attribute of a call of a kernel whose first operand has these rows.
+inline constexpr llvm::StringLiteral kKernelCallAttrName = "qtx.kernel_call";
+
 /// One part of as many as there are; null where work has no parts.
 struct Part {
   mlir::Value number;
@@ -66,8 +78,12 @@ PartRange getRange(mlir::ImplicitLocOpBuilder &builder, Part part,
 /// Emits `body` for each of at most `maxThreads` parts, in a `scf.parallel`.
 /// Their number is that of the threads that the caller allows at run time, or
 /// one where few `elements` are read and written.
-void forEachPart(mlir::ImplicitLocOpBuilder &builder, int64_t maxThreads,
-                 mlir::Value elements, llvm::function_ref<void(Part)> body);
+mlir::scf::ParallelOp forEachPart(mlir::ImplicitLocOpBuilder &builder,
+                                  int64_t maxThreads, mlir::Value elements,
+                                  llvm::function_ref<void(Part)> body);
+
+/// Whether `call` asks how many threads the caller allows.
+bool isMaxThreadsCall(mlir::func::CallOp call);
 
 /// The number of elements of a memref.
 mlir::Value countElements(mlir::ImplicitLocOpBuilder &builder,

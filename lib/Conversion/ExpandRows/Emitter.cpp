@@ -63,13 +63,17 @@ void RowsEmitter::emitParts() {
     numRows = arith::MulIOp::create(builder, numRows, sizes.back());
   }
   Value elements = arith::MulIOp::create(builder, numRows, numColumns);
+  auto aligned = op->getAttrOfType<DictionaryAttr>(kAlignedPartsAttrName);
+  int64_t unit = aligned ? aligned.getAs<IntegerAttr>("unit").getInt() : 1;
   forEachPart(builder, maxThreads, elements, [&](Part part) {
     parts = cast<scf::ParallelOp>(builder.getBlock()->getParentOp());
     createBuffers(part);
-    PartRange rows = getRange(builder, part, numRows);
+    PartRange rows = getRange(builder, part, numRows, unit);
     emitRows(rows.begin, rows.end,
              [&](Value number) { setIndices(number, sizes); });
   });
+  if (aligned)
+    parts->setAttr(kAlignedPartsAttrName, aligned);
 }
 
 void RowsEmitter::setIndices(Value number, ArrayRef<Value> sizes) {
