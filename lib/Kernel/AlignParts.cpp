@@ -37,8 +37,8 @@ struct Access {
   int64_t width;
 };
 
-/// Operations of one block that have the same rows, and touch of all buffers that
-/// one of them writes nothing but their own rows.
+/// Operations of one block that have the same rows, and touch of all buffers
+/// that one of them writes nothing but their own rows.
 struct Group {
   SmallVector<Operation *> ops;
   SmallVector<Access> accesses;
@@ -213,8 +213,8 @@ private:
       auto attr = b.getDictionaryAttr(
           {b.getNamedAttr("group", b.getI64IntegerAttr(numGroups++)),
            b.getNamedAttr("min_rows", b.getI64IntegerAttr(group.minRows)),
-           b.getNamedAttr("unit", b.getI64IntegerAttr(
-                                      std::max<int64_t>(group.unit, 1)))});
+           b.getNamedAttr(
+               "unit", b.getI64IntegerAttr(std::max<int64_t>(group.unit, 1)))});
       for (Operation *op : group.ops)
         op->setAttr(kAlignedPartsAttrName, attr);
     }

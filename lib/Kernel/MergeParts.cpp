@@ -30,14 +30,14 @@ static DictionaryAttr getGroup(Operation *op) {
              : DictionaryAttr();
 }
 
-/// The rows that the first operand of a call has: that of a kernel is its input.
+/// The rows that the first operand of a call has: that of a kernel is its
+/// input.
 static Value countRows(ImplicitLocOpBuilder &b, func::CallOp call) {
   Value x = call.getOperand(0);
   int64_t rank = cast<MemRefType>(x.getType()).getRank();
   Value rows = arith::ConstantIndexOp::create(b, 1);
   for (int64_t dim = 0; dim + 1 < rank; ++dim)
-    rows =
-        arith::MulIOp::create(b, rows, memref::DimOp::create(b, x, dim));
+    rows = arith::MulIOp::create(b, rows, memref::DimOp::create(b, x, dim));
   return rows;
 }
 
@@ -96,8 +96,9 @@ public:
       loop->removeAttr(kAlignedPartsAttrName);
       loop->moveBefore(branch.elseYield());
     }
-    remark::passed(branch.getLoc(), remark::RemarkOpts::name("MergeParts")
-                                        .category("qtx-merge-parts"))
+    remark::passed(
+        branch.getLoc(),
+        remark::RemarkOpts::name("MergeParts").category("qtx-merge-parts"))
         << remark::add("{0} operations by one team of threads", loops.size());
   }
 

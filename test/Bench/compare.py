@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: Apache-2.0 WITH LLVM-exception
 """Times objects of one encoder in turn: what one build gains over another.
 
-    python test/Bench/compare.py [--size=128] [--rounds=8] [--runs=120] FIRST.so OTHER.so...
+    python test/Bench/compare.py [--size=128] [--threads=1] [--rounds=8] [--runs=120] FIRST.so OTHER.so...
 
 Two copies of one file differ by up to half a percent for as long as they lie where they do in
 memory. So each round has copies of its own, in a process of its own, and the error of the ratio is
@@ -11,6 +11,7 @@ that of the mean over rounds.
 """
 
 import argparse
+import os
 import pathlib
 import random
 import shutil
@@ -23,13 +24,13 @@ import time
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "python"))
 
 
-def time_round(paths, size, runs):
+def time_round(paths, size, threads, runs):
     """Prints the milliseconds of each run, a line for each object."""
     import machine
     import models
     import qtx
 
-    machine.pin(1)
+    machine.pin(threads)
     loaded = [qtx.load(path) for path in paths]
     feeds = models.make_feeds(models.MINILM, 1, size, 16)
     times = [[] for _ in loaded]
@@ -48,8 +49,11 @@ def time_round(paths, size, runs):
 def run_round(paths, options):
     with tempfile.TemporaryDirectory() as folder:
         copies = [shutil.copy(path, f"{folder}/{i}.so") for i, path in enumerate(paths)]
-        command = [sys.executable, __file__, "--round", f"--size={options.size}", f"--runs={options.runs}", *copies]
-        lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+        command = [sys.executable, __file__, "--round", f"--size={options.size}",
+                   f"--threads={options.threads}", f"--runs={options.runs}", *copies]
+        environment = os.environ | {"OMP_NUM_THREADS": str(options.threads)}
+        lines = subprocess.run(command, check=True, capture_output=True, text=True,
+                               env=environment).stdout.splitlines()
     return [[float(value) for value in line.split()] for line in lines]
 
 
@@ -57,12 +61,13 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("objects", nargs="+", type=pathlib.Path)
     parser.add_argument("--size", type=int, default=128, help="tokens")
+    parser.add_argument("--threads", type=int, default=1, help="that a call uses")
     parser.add_argument("--rounds", type=int, default=8, help="with copies of their own")
     parser.add_argument("--runs", type=int, default=120, help="of each object in a round")
     parser.add_argument("--round", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.round:
-        return time_round(options.objects, options.size, options.runs)
+        return time_round(options.objects, options.size, options.threads, options.runs)
     rounds = [run_round(options.objects, options) for _ in range(options.rounds)]
     for i, path in enumerate(options.objects):
         shortest = min(min(times[i]) for times in rounds)
