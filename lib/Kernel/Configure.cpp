@@ -89,11 +89,9 @@ static bool isWorthTiles(LinearOp op, const MicroKernel &row) {
 
 /// Whether the sums of 16 bits of a row, if it has such, hold all products.
 static bool fitsSums(LinearOp op, const MicroKernel &row) {
-  if (row.getShortDots() == 0)
+  if (row.getShortDots() == 0 ||
+      op.getWeight().getType().getElementType().isInteger(4))
     return true;
-  // Nibbles take their signs from the upper halves of bytes.
-  if (!op.getWeight().getType().getElementType().isInteger(8))
-    return false;
   SmallVector<int64_t> sizes;
   for (const Segment &segment : op.getSegments())
     sizes.push_back(segment.size);
@@ -176,28 +174,31 @@ static LogicalResult checkGiven(LinearOp op, MicroKernelAttr config,
 static constexpr int64_t kMaxNibbleChannels =
     (int64_t(1) << 31) / (255 * 16 * 8);
 
-/// Whether weights of 4 bits stay in nibbles until they are in registers.
-/// Tile registers load bytes from memory.
+/// Whether weights of 4 bits stay in nibbles until they are in registers, where
+/// they become bytes. Tile registers load bytes from memory.
 static bool keepsNibbles(LinearOp op, const MicroKernel &row) {
   return op.getWeight().getType().getElementType().isInteger(4) &&
-         !row.isFloat() && row.getNumTileRows() == 0 && !op.getSeed() &&
+         row.getStep() == 4 && row.getNumTileRows() == 0 && !op.getSeed() &&
          !op.getIntegerJoin() &&
          llvm::all_of(op.getSegments(), [](const Segment &segment) {
            return segment.size <= kMaxNibbleChannels;
          });
 }
 
-/// Whether the rows read panels of the same elements in the same order.
-static bool haveSamePanels(const MicroKernel &a, const MicroKernel &b) {
+/// Whether the rows read panels of the same elements in the same order. Nibbles
+/// are larger where sums are short.
+static bool haveSamePanels(const MicroKernel &a, const MicroKernel &b,
+                           bool areNibbles) {
   return a.getOperands() == b.getOperands() &&
-         a.getNumLanes() == b.getNumLanes();
+         a.getNumLanes() == b.getNumLanes() &&
+         (!areNibbles || a.getShortNibbleDots() == b.getShortNibbleDots());
 }
 
 /// The tiling `own` of `row` with panels as `other` has them, if it can read
 /// such. What else the other one has suits its own instructions.
 static std::optional<Tiling> adopt(MicroKernelAttr other, MicroKernelAttr own,
-                                   const MicroKernel &row) {
-  if (!haveSamePanels(*lookupMicroKernel(other.getKernel()), row))
+                                   const MicroKernel &row, bool areNibbles) {
+  if (!haveSamePanels(*lookupMicroKernel(other.getKernel()), row, areNibbles))
     return std::nullopt;
   Tiling tiling = Tiling::get(own);
   if (other.getVectors() == own.getVectors())
@@ -221,7 +222,8 @@ void qtx::shareWeightFormats(ModuleOp module, ModuleOp other) {
     if (!config || !changed)
       continue;
     const MicroKernel &row = *lookupMicroKernel(changed.getKernel());
-    std::optional<Tiling> tiling = adopt(config, changed, row);
+    std::optional<Tiling> tiling =
+        adopt(config, changed, row, first->hasAttr(kNibblesAttrName));
     if (!tiling)
       continue;
     second->setAttr(kConfigAttrName, tiling->getAttr(second.getContext(), row));
@@ -254,9 +256,9 @@ struct QtxConfigurePass : qtx::impl::QtxConfigurePassBase<QtxConfigurePass> {
     if (auto given = op->getAttrOfType<MicroKernelAttr>(kConfigAttrName))
       return checkGiven(op, given, features);
     const MicroKernel &row = *selected;
-    configure(op, row, getCore(op));
     if (keepsNibbles(op, row))
       op->setAttr(kNibblesAttrName, UnitAttr::get(op.getContext()));
+    configure(op, row, getCore(op));
     remark::passed(op.getLoc(), kRemark)
         << remark::add("runs on '{0}'", row.getName());
     explainSums(op, row, features);

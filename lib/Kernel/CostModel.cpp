@@ -90,7 +90,8 @@ static constexpr double kOuterRate = 8;
 static constexpr double kTileProductCycles = 16;
 
 Contraction Contraction::get(LinearOp op) {
-  Contraction contraction{1, op.getNumOutputs(), {}};
+  Contraction contraction{
+      1, op.getNumOutputs(), {}, op->hasAttr(kNibblesAttrName)};
   for (int64_t size : op.getX().getType().getShape().drop_back())
     contraction.rows =
         ShapedType::isDynamic(size) || ShapedType::isDynamic(contraction.rows)
@@ -306,6 +307,9 @@ bool qtx::isPossible(const MicroKernel &row, const Tiling &tiling) {
   if (tiling.rows < 1 || tiling.vectors < 1 || tiling.block < 1 ||
       tiling.panels < 0)
     return false;
+  if (tiling.rows == row.getNibbleRows() &&
+      tiling.vectors == row.getNibbleVectors())
+    return true;
   // What tile registers leave is in parts of the row's own height.
   if (row.getNumTileRows() > 0)
     return tiling.rows == rows && tiling.vectors <= vectors;
@@ -321,6 +325,10 @@ SmallVector<Tiling> qtx::listTilings(const Core &core, const MicroKernel &row,
     tilings.push_back({rows, vectors, unit});
     chooseBlock(core, row, contraction, unit, tilings.back());
   };
+  if (contraction.hasNibbles && row.getNibbleRows() > 0) {
+    add(row.getNibbleRows(), row.getNibbleVectors());
+    return tilings;
+  }
   int64_t ownRows = row.getNumRows(), ownVectors = row.getNumVectors();
   add(ownRows, ownVectors);
   int64_t registers = countRegisters(ownRows, ownVectors);

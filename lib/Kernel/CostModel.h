@@ -45,6 +45,8 @@ struct Contraction {
   int64_t rows;
   int64_t outputs;
   llvm::SmallVector<int64_t> segments;
+  /// Whether its weights are nibbles.
+  bool hasNibbles = false;
 
   static Contraction get(LinearOp op);
   int64_t getSize() const;

@@ -64,9 +64,9 @@ def type_of(groups):
     return f"!qtx.grouped<u8:f32, axis=-1, {list(groups)}, {{{parameters}}}>"
 
 
-def get_weight(row, block):
+def get_weight(row):
     """A weight that the row takes: VPMADDUBSW small ones, and other products of AVX2 the rest."""
-    return 100 if row == "avx2-int16" and not block else 3
+    return 100 if row == "avx2-int16" else 3
 
 
 def write_layer(shape, kind, row):
@@ -80,7 +80,7 @@ def write_layer(shape, kind, row):
     blocks = f"x{-(-size // block)}" if block else ""
     s, b = f"tensor<{outputs}{blocks}xf32>", f"tensor<{outputs}xf32>"
     constants = f"""
-      %w = arith.constant dense<{get_weight(row, block)}> : {w}
+      %w = arith.constant dense<{get_weight(row)}> : {w}
       %s = arith.constant dense<0.01> : {s}
       %b = arith.constant dense<0.5> : {b}"""
     quantize = f"%q = qtx.quantize %x to {quant} : {x} -> {code}" if quantizes else ""
@@ -257,8 +257,8 @@ def run(options):
         if not machine.can_run(ROWS[name]):
             rows.append({"isa": name, "missing": "not on this machine"})
             continue
-        # Nibbles are multiplied in 16 bits.
-        kinds = [kind for kind in KINDS if name != "avx2-int8" or not KINDS[kind][1]]
+        # Nibbles are multiplied as bytes.
+        kinds = [kind for kind in KINDS if name != "avx2-int16" or not KINDS[kind][1]]
         jobs = [(shape, kinds) for shape in shapes]
         # Memory decides what one token needs, if weights are no more bytes than they have to be.
         if name in ("avx512-vnni", "avx-vnni", "avx2-int16", "avx2-int8"):

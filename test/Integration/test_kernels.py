@@ -284,8 +284,6 @@ def result_type(case, rng):
 
 def integer_linear(case, seed, row):
     """The text of a module, which is the same for all numbers of rows, and its arguments."""
-    if row == SHORT_ROW:
-        case = case._replace(weight="i8")
     rng, inputs = np.random.default_rng(seed), np.random.default_rng((seed, case.rows))
     size, outputs, count = case.size, case.outputs, len(case.groups)
     low = 0 if case.unsigned else -128
@@ -326,9 +324,11 @@ def integer_linear(case, seed, row):
         constants.append(f"%{name} = arith.constant {dense(array)} : {type}")
         use(name, type, clause)
 
-    bound = 127 if case.weight == "i8" else 7
-    weight = integers(rng, case.values, -bound, bound, (outputs, size))
-    weight = fit_row(row, weight, get_segments(case)).astype(np.int8)
+    least, most = (-127, 127) if case.weight == "i8" else (-8, 7)
+    weight = integers(rng, case.values, least, most, (outputs, size))
+    if case.weight == "i8":
+        weight = fit_row(row, weight, get_segments(case))
+    weight = weight.astype(np.int8)
     if case.weight == "i4":
         text = "[" + ", ".join(str(list(map(int, row))) for row in weight) + "]"
         constants.append(f"%w = arith.constant dense<{text}> : tensor<{outputs}x{size}xi4>")
@@ -464,6 +464,28 @@ def test_rows_of_nibbles(row, rows, dynamic):
     """Few rows sum up the weights, others read the sums."""
     check_integer_linear(IntegerLinear(rows, (64, 32, 7), 209, dynamic=dynamic, per_token=True, weight="i4",
                                        block=32, result="tensor"), row, 0)
+
+
+@pytest.mark.parametrize("row", INTEGER_ROWS)
+@pytest.mark.parametrize("rows", (1, 2, 7))
+@pytest.mark.parametrize("block", (32, 128))
+@pytest.mark.parametrize("weight", (-8, 7))
+@pytest.mark.parametrize("code, zero_point", ((255, 0), (0, 255), (255, 255)))
+def test_largest_sums_of_nibbles(row, rows, block, weight, code, zero_point):
+    """What is added up in 16 bits is as large as can be; channels that fill no word are left."""
+    size, outputs = 300, 75
+    blocks = -(-size // block)
+    x, w, s = f"tensor<?x{size}xi8>", f"tensor<{outputs}x{size}xi4>", f"tensor<{outputs}x{blocks}xf32>"
+    text = f"""
+    func.func @main(%x: {x}) -> tensor<?x{outputs}xf32> {{
+      %w = arith.constant dense<{weight}> : {w}
+      %s = arith.constant dense<0.5> : {s}
+      %y = qtx.linear %x as !quant.uniform<u8:f32, 0.5:{zero_point}>, %w scale(%s) block {block}
+          : ({x}, {w}, {s}) -> tensor<?x{outputs}xf32>
+      return %y : tensor<?x{outputs}xf32>
+    }}"""
+    reference, fast = run_both(text, row, np.full((rows, size), code, np.uint8).view(np.int8))
+    np.testing.assert_array_equal(fast, reference)
 
 
 @pytest.mark.parametrize("row", INTEGER_ROWS)

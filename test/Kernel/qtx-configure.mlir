@@ -190,10 +190,12 @@ func.func @avx2_int8_segments(%x: tensor<?x8xi8>) -> tensor<?x1xf32> {
   return %y : tensor<?x1xf32>
 }
 
+// Weights of 4 bits fit, whatever they are.
 // CHECK-LABEL: func.func @avx2_int8_of_nibbles
-// CHECK: "x86-avx2-int16"
+// CHECK: "x86-avx2-int8", rows = 6, vectors = 4
+// CHECK-SAME: qtx.nibbles
 func.func @avx2_int8_of_nibbles(%x: tensor<?x4xi8>) -> tensor<?x2xf32> {
-  %w = arith.constant dense<1> : tensor<2x4xi4>
+  %w = arith.constant dense<-8> : tensor<2x4xi4>
   %s = arith.constant dense<1.0> : tensor<1xf32>
   %y = qtx.linear %x as !quant.uniform<i8:f32, 0.5>, %w scale(%s) : (tensor<?x4xi8>, tensor<2x4xi4>, tensor<1xf32>) -> tensor<?x2xf32>
   return %y : tensor<?x2xf32>

@@ -77,9 +77,11 @@ public:
   /// Dot products that a step adds up in 16 bits before they go to the sums; 0
   /// if all are added up in 32 bits. Weights have to fit (ShortSums.h).
   virtual int64_t getShortDots() const { return 0; }
-  /// The products of `x` and `weight`, of which 16 bits take two.
+  /// The products of `x` and `weight`, of which 16 bits take two, and `sums` if
+  /// there are some.
   virtual mlir::Value emitShortDot(mlir::ImplicitLocOpBuilder &builder,
-                                   mlir::Value x, mlir::Value weight) const {
+                                   mlir::Value sums, mlir::Value x,
+                                   mlir::Value weight) const {
     return {};
   }
   /// `sums` plus sums of short dot products.
@@ -88,6 +90,14 @@ public:
                                   mlir::Value shortSums) const {
     return {};
   }
+
+  /// Dot products of weights of 4 bits whose sum fits 16 bits; 0 where sums are
+  /// not short.
+  virtual int64_t getShortNibbleDots() const { return 0; }
+  /// The tile of such weights: rows, and vectors of a panel. Several rows meet
+  /// one of these after the other; one row meets all at once.
+  virtual int64_t getNibbleRows() const { return 0; }
+  virtual int64_t getNibbleVectors() const { return 0; }
 
   /// Numbers of a table in registers, from which a vector takes one for each
   /// lane; 0 if the CPU has no instruction for that.

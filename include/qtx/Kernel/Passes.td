@@ -70,7 +70,8 @@ def QtxPackPass : Pass<"qtx-pack"> {
     | `y_scale`, `y_zero_point` | `[1]` or `[N]`, the reciprocal of the scale of `y` and its zero point |
 
     Float operations with integer weights get the dequantized weights. With the unit
-    attribute `qtx.nibbles` the weight is words of eight channels of 4 bits, the
+    attribute `qtx.nibbles` the weight is words of eight channels of 4 bits (8 larger than the
+    weights where the micro-kernel adds products up in 16 bits), the
     parameter `zero_point` is what all weights of an output are multiplied by for its
     seed, and `sum_factor`, if there, what sums have to be divided by. With an integer
     join, `join_multipliers` is what the sum of each segment counts times; all have

@@ -31,6 +31,10 @@ inline constexpr int64_t kShortDots = 2;
 /// fits 16 bits.
 inline constexpr int64_t kMaxShortSum = 32767 / 255;
 
+/// Words of weights of 4 bits that fit a short sum, whatever they are: two
+/// products in each, of a byte and 8 at most.
+inline constexpr int64_t kShortNibbleDots = 32767 / (2 * 255 * 8);
+
 /// The number of the short sum of each channel, for segments of these sizes.
 std::vector<int64_t> getShortSums(llvm::ArrayRef<int64_t> segments);
 

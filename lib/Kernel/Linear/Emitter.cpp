@@ -197,9 +197,42 @@ void LinearEmitter::emitPanels(Value begin, Value end) {
   OpBuilder::InsertionGuard guard(b);
   enterIf(emitFewRows(left, end));
   forEachPanel([&](const Panel &panel) {
-    forEachTile(getNext(panel), left, end,
-                [&](Value first) { emitTile(panel, first); });
+    tileRows = config.getRows();
+    forEachPart(panel, countVectorsOfPart(panel), [&](const Panel &part) {
+      forEachTile(getNext(panel), left, end,
+                  [&](Value first) { emitTile(part, first); });
+    });
   });
+}
+
+int64_t LinearEmitter::countVectorsOfPart(const Panel &panel) {
+  if (!hasShortNibbles() || tileRows == 1)
+    return panel.vectors;
+  return tileRows <= kMaxFewRows ? 2 : 1;
+}
+
+void LinearEmitter::forEachPart(const Panel &panel, int64_t vectors,
+                                function_ref<void(const Panel &)> body) {
+  if (vectors >= panel.vectors)
+    return body(panel);
+  int64_t full = (panel.vectors - (panel.lastLanes < lanes)) / vectors;
+  loop(index(0), index(full), 1, {}, [&](Value i, ValueRange) {
+    body(takeVectors(panel, mul(i, vectors * lanes), {vectors, lanes}));
+    return SmallVector<Value>();
+  });
+  if (int64_t rest = panel.vectors - full * vectors)
+    body(takeVectors(panel, index(full * vectors * lanes),
+                     {rest, panel.lastLanes}));
+}
+
+Panel LinearEmitter::takeVectors(const Panel &panel, Value lane,
+                                 const PanelShape &shape) {
+  Panel own = panel;
+  static_cast<PanelShape &>(own) = shape;
+  own.output = add(panel.output, lane);
+  own.weight = add(panel.weight, lane);
+  own.params = add(panel.params, lane);
+  return own;
 }
 
 void LinearEmitter::forEachShape(
@@ -234,13 +267,18 @@ Value LinearEmitter::emitFewRows(Value begin, Value end) {
     OpBuilder::InsertionGuard guard(b);
     enterIf(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, count,
                                   index(tileRows)));
-    forEachWidePanel([&](const Panel &panel) { emitTile(panel, begin); });
+    forEachWidePanel([&](const Panel &panel) {
+      forEachPart(panel, countVectorsOfPart(panel),
+                  [&](const Panel &part) { emitTile(part, begin); });
+    });
   }
   return arith::CmpIOp::create(b, arith::CmpIPredicate::ugt, count,
                                index(kMaxFewRows));
 }
 
 int64_t LinearEmitter::countWidePanels() {
+  if (hasShortNibbles())
+    return 1;
   // Registers hold the sums of as many rows; weights too where rows share them.
   // Unpacking nibbles takes a handful, which is much where there are sixteen.
   bool isTight = tileRows > 1 || (hasNibbles && lanes <= kLanesOfFewRegisters);
@@ -268,8 +306,13 @@ void LinearEmitter::forEachWidePanel(function_ref<void(const Panel &)> body) {
 
 Panel LinearEmitter::getPanel(const PanelShape &shape, Value number) {
   int64_t width = config.getVectors() * lanes;
-  return {shape, mul(number, width), mul(number, width * laneSize * steps),
-          mul(number, width * countSegments()), shape.getOwnVectors() * lanes};
+  int64_t ownLanes = shape.getOwnVectors() * lanes;
+  return {shape,
+          mul(number, width),
+          mul(number, width * laneSize * steps),
+          ownLanes * laneSize,
+          mul(number, width * countSegments()),
+          ownLanes};
 }
 
 void LinearEmitter::enterIf(Value condition) {

@@ -112,9 +112,11 @@ struct PanelShape {
 
 /// A panel: outputs that the sums of a tile cover.
 struct Panel : PanelShape {
-  /// The first output, and where the packed weight of the panel begins.
+  /// The first output, and where the packed weight of the panel begins and how
+  /// far away the next step is.
   Value output;
   Value weight;
+  int64_t weightStride;
   /// Where the packed parameters of the first segment begin, and how far away
   /// those of the next one are.
   Value params;
@@ -201,6 +203,15 @@ private:
   forEachShape(llvm::function_ref<void(const PanelShape &, Value, Value)> body);
 
   void forEachPanel(llvm::function_ref<void(const Panel &)> body);
+
+  /// Calls `body` for parts of a panel of so many vectors, and for the rest.
+  void forEachPart(const Panel &panel, int64_t vectors,
+                   llvm::function_ref<void(const Panel &)> body);
+  /// Vectors of a panel from `lane` on.
+  Panel takeVectors(const Panel &panel, Value lane, const PanelShape &shape);
+  /// Vectors that a tile of `tileRows` takes of a panel at once: short sums of
+  /// nibbles have registers for few.
+  int64_t countVectorsOfPart(const Panel &panel);
 
   /// The last rows of a block, if they are so few that they wait for weights.
   /// Returns whether there are more of them.
@@ -482,6 +493,22 @@ private:
   emitShortStep(const Panel &panel, Value first, Value position,
                 ValueRange sums,
                 llvm::function_ref<Value(Value, int64_t)> loadX);
+  /// One segment of nibbles that are summed up in 16 bits.
+  bool hasShortNibbles() { return hasNibbles && row.getShortNibbleDots() > 0; }
+  SmallVector<Value> emitShortNibbles(const Panel &panel, Value first,
+                                      const SegmentRun &run,
+                                      const SegmentAt &at,
+                                      SmallVector<Value> sums);
+  /// Words of it, as many as a short sum has room for at most.
+  SmallVector<Value>
+  emitShortWords(const Panel &panel, Value first, Value position, int64_t words,
+                 ValueRange sums,
+                 llvm::function_ref<Value(Value, int64_t)> loadX);
+  /// Sums of 16 bits of their products in vector `v`, one for each row, less
+  /// what there is of `zeroPoints`.
+  SmallVector<Value>
+  sumUpWords(const Panel &panel, int64_t v, Value first, Value position,
+             int64_t words, llvm::function_ref<Value(Value, int64_t)> loadX);
   /// Vector `v` of the weights of a step, or of one of its short dot products.
   Value loadWeight(const Panel &panel, Value position, int64_t v,
                    int64_t dot = 0);
@@ -492,11 +519,12 @@ private:
   /// Elements of a packed vector.
   int64_t getVectorSize() { return lanes * (hasNibbles ? 1 : step); }
   /// Fetches the weights of a later step.
-  void fetchNibbles(const Panel &panel, Value position);
+  void fetchNibbles(const Panel &panel, Value position, int64_t words);
 
-  /// The weights of dot product `dot` in words of nibbles, times a power of two
-  /// for bytes.
+  /// The weights of dot product `dot` in words of nibbles, times 16 but where
+  /// sums are short.
   Value unpack(Value words, int64_t dot);
+  Value unpackShort(Value elements, int64_t dot);
 
   /// The neighbours of one lane.
   Value loadInput(Value rowIndex, Value channel);
@@ -543,18 +571,14 @@ private:
   /// Whether zero points are made up for without seeds from memory: few rows
   /// wait for that.
   bool avoidsSeeds();
-  /// Whether inputs have room for their distance to a zero point.
-  bool hasWideInputs();
-  /// Whether zero points are subtracted from inputs.
-  bool centresInputs();
-  /// Sums of a segment whose inputs are.
-  SmallVector<Value> emitWithCentredInputs(const Panel &panel, Value first,
+  /// Whether they go off short sums.
+  bool takesZeroPointsOff();
+  /// Sums of a segment without them.
+  SmallVector<Value> emitWithoutZeroPoints(const Panel &panel, Value first,
                                            const SegmentRun &run,
                                            const SegmentAt &at);
   /// The zero point of row `r` in all elements.
-  Value createCentre(Value first, int64_t r, Value group);
-  /// The input `x` of row `r` without its zero point, where that is subtracted.
-  Value centre(int64_t r, Value x);
+  Value createZeroPoint(Value first, int64_t r, Value group);
 
   /// Whether the weights of a tile are summed up in it instead.
   bool sumsWeights();
@@ -681,8 +705,9 @@ private:
   int64_t sumFactor = 1;
   /// That of all segments, with nibbles alone.
   std::optional<int64_t> staticZeroPoint;
-  /// Zero points of the rows of a tile whose inputs are centred.
-  SmallVector<Value> centres;
+  /// Those of the rows of a tile, in all elements, where they go off short
+  /// sums.
+  SmallVector<Value> zeroPoints;
   /// Whether no quotient by the scale of the result exceeds 30 bits.
   bool isBounded = false;
   /// Whether a gain and a shift stand before the quantizer.

@@ -111,6 +111,7 @@ void LinearEmitter::emitEpilogue(const Panel &panel, Value first,
     Panel own{{panel.getOwnVectors(), panel.lastLanes},
               add(panel.output, begin),
               panel.weight,
+              panel.weightStride,
               panel.params,
               panel.paramStride};
     SmallVector<ResultParams> params = loadResultParams(own);

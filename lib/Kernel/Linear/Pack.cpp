@@ -41,7 +41,8 @@ public:
         builder(op), loc(op.getLoc()), size(op.getContractedSize()),
         outputs(op.getNumOutputs()), segments(op.getSegments()),
         input(getQuantParams(op, op.getQuantEdges()[0])),
-        hasNibbles(op->hasAttr(kNibblesAttrName)) {
+        // Only bytes are made of nibbles in registers.
+        hasNibbles(op->hasAttr(kNibblesAttrName) && row.getStep() == 4) {
     // Float inputs have one segment; blocks of the weight are dequantized.
     if (!input)
       segments = {{0, size, 0, 0}};
@@ -323,11 +324,13 @@ private:
 
   /// A word for each lane and `kNibbles` channels. The word is a lane's worth
   /// of neighbours for one dot product, whose elements hold the nibbles of
-  /// several: those of the first one lowest.
+  /// several: those of the first one lowest. Where sums are short they are not
+  /// negative, but 8 larger.
   void packNibbles(const std::vector<int64_t> &weight, const Segment &segment,
                    int64_t first, int64_t width,
                    std::vector<uint32_t> &packed) {
     int64_t step = row.getStep();
+    uint32_t zeros = row.getShortNibbleDots() > 0 ? 0x88888888 : 0;
     for (int64_t k = 0; k < segment.size; k += kNibbles)
       for (int64_t n = first; n < first + width; ++n) {
         uint32_t word = 0;
@@ -337,7 +340,7 @@ private:
               n < outputs ? weight[n * size + segment.offset + i] & 15 : 0;
           word |= nibble << (32 / step * element + 4 * dot);
         }
-        packed.push_back(word);
+        packed.push_back(word ^ zeros);
       }
   }
 
@@ -424,8 +427,11 @@ private:
                                builder.getF32Type(), scales);
   }
 
-  /// What sums are multiplied by: bytes hold nibbles in their upper half.
-  int64_t getSumFactor() { return hasNibbles && row.getStep() == 4 ? 16 : 1; }
+  /// What sums are multiplied by: bytes hold nibbles in their upper half,
+  /// but where sums are short.
+  int64_t getSumFactor() {
+    return hasNibbles && row.getShortNibbleDots() == 0 ? 16 : 1;
+  }
 
   /// Whether scales take the factor of the sums back, which keeps every bit:
   /// with scales that are run-time values, or tiny, it might not.

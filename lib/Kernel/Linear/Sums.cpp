@@ -60,8 +60,8 @@ SmallVector<Value> LinearEmitter::emitAndJoin(const Panel &panel, Value first,
   SmallVector<Value> sums;
   if (sumsWeights())
     sums = emitWithWeightSums(panel, first, run, at);
-  else if (centresInputs())
-    sums = emitWithCentredInputs(panel, first, run, at);
+  else if (takesZeroPointsOff())
+    sums = emitWithoutZeroPoints(panel, first, run, at);
   else
     sums = emitSegment(panel, first, run, at, loadSeed(panel, first, at));
   if (result.empty())
@@ -98,6 +98,8 @@ SmallVector<Value> LinearEmitter::emitSegment(const Panel &panel, Value first,
                                               SmallVector<Value> sums) {
   if (row.getTileStep() > 0)
     return emitWindows(panel, first, run, at, sums);
+  if (hasShortNibbles())
+    return emitShortNibbles(panel, first, run, at, sums);
   sums = emitSteps(panel, first, at, at.channel, 0, run.size / stepSize, sums);
   return emitRest(panel, first, run, at, sums);
 }
@@ -166,7 +168,7 @@ LinearEmitter::emitStep(const Panel &panel, Value first, Value position,
   if (row.getShortDots() > 0)
     return emitShortStep(panel, first, position, sums, loadX);
   if (hasNibbles && panel.panels > 1)
-    fetchNibbles(panel, position);
+    fetchNibbles(panel, position, /*words=*/1);
   SmallVector<Value> weights, next(sums);
   for (int64_t v = 0; v < panel.vectors; ++v)
     weights.push_back(loadWeight(panel, position, v));
@@ -179,7 +181,7 @@ LinearEmitter::emitStep(const Panel &panel, Value first, Value position,
     if (r == tileRows)
       return createWeightFactor();
     Value x = loadX(add(first, r), dot * step);
-    return x ? centre(r, broadcastInput(x)) : Value();
+    return x ? broadcastInput(x) : Value();
   };
   // Registers keep what is less, while the other comes and goes.
   if (hasNibbles && dots * factors <= panel.vectors) {
@@ -234,8 +236,7 @@ LinearEmitter::emitShortStep(const Panel &panel, Value first, Value position,
         for (auto [v, sum] : llvm::enumerate(shortSums)) {
           Value weight =
               dot == 0 ? kept[v] : loadWeight(panel, position, begin + v, dot);
-          Value products = row.emitShortDot(b, x, weight);
-          sum = sum ? arith::AddIOp::create(b, sum, products) : products;
+          sum = row.emitShortDot(b, sum, x, weight);
         }
       }
       for (auto [v, sum] : llvm::enumerate(shortSums)) {
@@ -249,6 +250,85 @@ LinearEmitter::emitShortStep(const Panel &panel, Value first, Value position,
   return next;
 }
 
+SmallVector<Value> LinearEmitter::emitShortNibbles(const Panel &panel,
+                                                   Value first,
+                                                   const SegmentRun &run,
+                                                   const SegmentAt &at,
+                                                   SmallVector<Value> sums) {
+  int64_t words = row.getShortNibbleDots() * step / kNibbles;
+  int64_t groups = run.size / (words * kNibbles);
+  int64_t rest = run.size % (words * kNibbles);
+  auto getChannel = [&](Value position) {
+    return add(at.channel, mul(position, kNibbles));
+  };
+  sums = loop(index(0), index(groups), 1, sums, [&](Value i, ValueRange begin) {
+    Value position = mul(i, words), channel = getChannel(position);
+    return emitShortWords(panel, first, add(at.step, position), words, begin,
+                          [&](Value rowIndex, int64_t offset) {
+                            return loadInput(rowIndex, add(channel, offset));
+                          });
+  });
+  if (rest == 0)
+    return sums;
+  Value position = index(groups * words), channel = getChannel(position);
+  return emitShortWords(
+      panel, first, add(at.step, position), llvm::divideCeil(rest, kNibbles),
+      sums, [&](Value rowIndex, int64_t offset) {
+        if (offset + step <= rest)
+          return loadInput(rowIndex, add(channel, offset));
+        return loadPartialInput(rowIndex, add(channel, offset), rest - offset);
+      });
+}
+
+SmallVector<Value>
+LinearEmitter::emitShortWords(const Panel &panel, Value first, Value position,
+                              int64_t words, ValueRange sums,
+                              function_ref<Value(Value, int64_t)> loadX) {
+  emitPrefetch(position);
+  if (tileRows <= kMaxFewRows)
+    fetchNibbles(panel, position, words);
+  SmallVector<Value> next(sums);
+  for (int64_t v = 0; v < panel.vectors; ++v)
+    for (auto [r, sum] :
+         llvm::enumerate(sumUpWords(panel, v, first, position, words, loadX))) {
+      Value &wide = next[r * panel.vectors + v];
+      wide = row.emitWidened(b, wide, sum);
+    }
+  return next;
+}
+
+SmallVector<Value>
+LinearEmitter::sumUpWords(const Panel &panel, int64_t v, Value first,
+                          Value position, int64_t words,
+                          function_ref<Value(Value, int64_t)> loadX) {
+  SmallVector<Value> sums(tileRows);
+  Value weightSum;
+  auto multiply = [&](int64_t dot, Value weight) {
+    if (!zeroPoints.empty())
+      weightSum =
+          weightSum ? arith::AddIOp::create(b, weightSum, weight) : weight;
+    for (int64_t r = 0; r < tileRows; ++r)
+      if (Value x = loadX(add(first, r), dot * step))
+        sums[r] = row.emitShortDot(b, sums[r], broadcastInput(x), weight);
+  };
+  int64_t dots = kNibbles / step;
+  for (int64_t i = 0; i < words; ++i) {
+    Value word = loadWeight(panel, add(position, i), v);
+    for (int64_t dot = 0; dot < dots; ++dot)
+      multiply(i * dots + dot, unpack(word, dot));
+    // LLVM would unpack the weights of all words first.
+    keepOrder();
+  }
+  // Bytes hold sums of eight weights, and 16 bits two of them times a zero
+  // point. The difference is as small as a sum: inputs are a byte from a zero
+  // point.
+  if (weightSum)
+    for (auto [sum, zeroPoint] : llvm::zip_equal(sums, zeroPoints))
+      sum = arith::SubIOp::create(
+          b, sum, row.emitShortDot(b, {}, zeroPoint, weightSum));
+  return sums;
+}
+
 int64_t LinearEmitter::getVectorOffset(const Panel &panel, int64_t v,
                                        int64_t dot) {
   int64_t own = panel.getOwnVectors();
@@ -257,26 +337,29 @@ int64_t LinearEmitter::getVectorOffset(const Panel &panel, int64_t v,
 }
 
 Value LinearEmitter::getStepOffset(const Panel &panel, Value position) {
-  return add(panel.weight,
-             mul(position, panel.getOwnVectors() * lanes * laneSize));
+  return add(panel.weight, mul(position, panel.weightStride));
 }
 
 /// Bytes that nibbles of a panel are fetched ahead: unpacking them fills what a
 /// core looks ahead before there are enough loads in it to keep memory busy.
 static constexpr int64_t kNibblesAhead = 2048;
 
-void LinearEmitter::fetchNibbles(const Panel &panel, Value position) {
+void LinearEmitter::fetchNibbles(const Panel &panel, Value position,
+                                 int64_t words) {
   Value offset =
       add(getStepOffset(panel, position), kNibblesAhead / getElementBytes());
+  int64_t own = panel.getOwnVectors(), line = kLineBytes / getElementBytes();
+  int64_t size = words * panel.weightStride;
   // Those behind the last ones are not there.
   int64_t last =
-      getWeightSize() - 1 - getVectorOffset(panel, panel.vectors - 1);
+      getWeightSize() - size - getVectorOffset(panel, panel.vectors - own);
   offset = arith::MinUIOp::create(b, offset, index(last));
-  for (int64_t v = 0; v < panel.vectors; ++v)
-    memref::PrefetchOp::create(b, view->getWeight(),
-                               add(offset, getVectorOffset(panel, v)),
-                               /*isWrite=*/false, /*localityHint=*/3,
-                               /*isDataCache=*/true);
+  for (int64_t v = 0; v < panel.vectors; v += own)
+    for (int64_t i = 0; i < size; i += line)
+      memref::PrefetchOp::create(b, view->getWeight(),
+                                 add(offset, getVectorOffset(panel, v) + i),
+                                 /*isWrite=*/false, /*localityHint=*/3,
+                                 /*isDataCache=*/true);
 }
 
 Value LinearEmitter::loadWeight(const Panel &panel, Value position, int64_t v,
@@ -295,14 +378,22 @@ Value LinearEmitter::loadWeight(const Panel &panel, Value position, int64_t v,
 
 Value LinearEmitter::unpack(Value words, int64_t dot) {
   VectorType type = row.getVectorType(b.getContext());
-  int64_t width = type.getElementTypeBitWidth();
   Value elements = vector::BitCastOp::create(b, type, words);
-  if (int64_t shift = width - 4 * (dot + 1))
-    elements = arith::ShLIOp::create(b, elements, createSplat(type, shift));
-  // x86 shifts no bytes.
-  if (width == 8)
-    return arith::AndIOp::create(b, elements, createSplat(type, 0xF0));
-  return arith::ShRSIOp::create(b, elements, createSplat(type, width - 4));
+  if (hasShortNibbles())
+    return unpackShort(elements, dot);
+  // x86 shifts no bytes, nor extends the signs of parts of them.
+  if (dot == 0)
+    elements = arith::ShLIOp::create(b, elements, createSplat(type, 4));
+  return arith::AndIOp::create(b, elements, createSplat(type, 0xF0));
+}
+
+Value LinearEmitter::unpackShort(Value elements, int64_t dot) {
+  auto type = cast<VectorType>(elements.getType());
+  if (dot > 0)
+    elements = arith::ShRUIOp::create(b, elements, createSplat(type, 4));
+  else
+    elements = arith::AndIOp::create(b, elements, createSplat(type, 15));
+  return arith::SubIOp::create(b, elements, createSplat(type, 8));
 }
 
 Value LinearEmitter::loadInput(Value rowIndex, Value channel) {
@@ -428,28 +519,28 @@ bool LinearEmitter::avoidsSeeds() {
          (staticZeroPoint || view->getXZeroPoint());
 }
 
-bool LinearEmitter::sumsWeights() { return avoidsSeeds() && !hasWideInputs(); }
-
-bool LinearEmitter::centresInputs() { return avoidsSeeds() && hasWideInputs(); }
-
-bool LinearEmitter::hasWideInputs() {
-  return row.getOperands() == MicroKernelOperands::S16S16;
+bool LinearEmitter::sumsWeights() {
+  return avoidsSeeds() && !takesZeroPointsOff();
 }
 
-SmallVector<Value> LinearEmitter::emitWithCentredInputs(const Panel &panel,
+bool LinearEmitter::takesZeroPointsOff() {
+  return avoidsSeeds() && hasShortNibbles();
+}
+
+SmallVector<Value> LinearEmitter::emitWithoutZeroPoints(const Panel &panel,
                                                         Value first,
                                                         const SegmentRun &run,
                                                         const SegmentAt &at) {
   for (int64_t r = 0; r < tileRows; ++r)
-    centres.push_back(createCentre(first, r, at.group));
+    zeroPoints.push_back(createZeroPoint(first, r, at.group));
   Value zero = arith::ConstantOp::create(b, b.getZeroAttr(sumType));
   SmallVector<Value> start(tileRows * panel.vectors, zero);
   SmallVector<Value> sums = emitSegment(panel, first, run, at, start);
-  centres.clear();
+  zeroPoints.clear();
   return sums;
 }
 
-Value LinearEmitter::createCentre(Value first, int64_t r, Value group) {
+Value LinearEmitter::createZeroPoint(Value first, int64_t r, Value group) {
   VectorType type = row.getVectorType(b.getContext());
   if (staticZeroPoint)
     return createSplat(type, *staticZeroPoint);
@@ -457,10 +548,6 @@ Value LinearEmitter::createCentre(Value first, int64_t r, Value group) {
       b, type,
       arith::TruncIOp::create(b, type.getElementType(),
                               loadZeroPoint(first, r, group)));
-}
-
-Value LinearEmitter::centre(int64_t r, Value x) {
-  return centres.empty() ? x : arith::SubIOp::create(b, x, centres[r]);
 }
 
 SmallVector<Value> LinearEmitter::emitWithWeightSums(const Panel &panel,

@@ -33,10 +33,16 @@ public:
   int64_t getNumVectors() const override { return 2; }
   int64_t getUnrolledSteps() const override { return 4; }
   int64_t getShortDots() const override { return kShortDots; }
-  Value emitShortDot(ImplicitLocOpBuilder &builder, Value x,
+  int64_t getShortNibbleDots() const override { return kShortNibbleDots; }
+  // 6 short sums and 6 others, 2 weights and an input, of 16 registers.
+  int64_t getNibbleRows() const override { return 6; }
+  int64_t getNibbleVectors() const override { return 4; }
+  Value emitShortDot(ImplicitLocOpBuilder &builder, Value sums, Value x,
                      Value weight) const override {
     auto type = VectorType::get(16, builder.getI16Type());
-    return call(builder, "llvm.x86.avx2.pmadd.ub.sw", type, {x, weight});
+    Value products =
+        call(builder, "llvm.x86.avx2.pmadd.ub.sw", type, {x, weight});
+    return sums ? addInOrder(builder, sums, products) : products;
   }
   Value emitWidened(ImplicitLocOpBuilder &builder, Value sums,
                     Value shortSums) const override {
@@ -49,7 +55,7 @@ public:
   }
   Value emitDot(ImplicitLocOpBuilder &builder, Value sums, Value x,
                 Value weight) const override {
-    return emitWidened(builder, sums, emitShortDot(builder, x, weight));
+    return emitWidened(builder, sums, emitShortDot(builder, {}, x, weight));
   }
 
 private:

@@ -14,9 +14,9 @@
 
 namespace qtx {
 
-/// `sums` plus `products`, eight integers each. LLVM would add the products of
-/// several steps up first, for which there are no registers. It takes fences of
-/// floats alone; they are no instruction.
+/// `sums` plus `products`, integers of 256 bits together. LLVM would add the
+/// products of several steps up first, for which there are no registers. It
+/// takes fences of floats alone; they are no instruction.
 inline mlir::Value addInOrder(mlir::ImplicitLocOpBuilder &builder,
                               mlir::Value sums, mlir::Value products) {
   auto floats = mlir::VectorType::get(8, builder.getF32Type());

@@ -142,17 +142,34 @@ func.func @nibbles(%x: tensor<?x9xi8>) -> tensor<?x1xf32> {
 
 // -----
 
-// Run-time scales cannot be divided: sums are. Words of 16 bits hold one channel of each
-// of four dot products.
+// Where 16 bits add up products, nibbles are 8 larger than weights, and sums as large as others.
+// CHECK-LABEL: func.func @nibbles_of_short_sums
+// CHECK-DAG: arith.constant dense_resource<[[WEIGHT:.*]]> : tensor<8xi32>
+// CHECK-DAG: arith.constant dense_resource<[[SCALE:.*]]> : tensor<8xf32>
+// CHECK-DAG: arith.constant dense_resource<[[SEED:.*]]> : tensor<8xi32>
+// CHECK: qtx.kernel "qtx.linear"
+// CHECK-SAME: nibbles
+// CHECK-NOT: sum_factor
+// CHECK-SAME: zero_point = 128
+// CHECK-DAG: [[WEIGHT]]: "0x40000000D9EAFB0C{{(88888888)+}}"
+// CHECK-DAG: [[SCALE]]: "0x400000000000803E{{(00000000)+}}"
+// CHECK-DAG: [[SEED]]: "0x4000000000F6FFFF{{(00000000)+}}"
+func.func @nibbles_of_short_sums(%x: tensor<?x8xi8>) -> tensor<?x1xf32> {
+  %w = arith.constant dense<[[1, 2, 3, 4, 5, 6, 7, -8]]> : tensor<1x8xi4>
+  %s = arith.constant dense<0.5> : tensor<1xf32>
+  %y = qtx.linear %x as !quant.uniform<i8:f32, 0.5>, %w scale(%s)
+      {qtx.config = #qtx.micro_kernel<"x86-avx2-int8", rows = 6, vectors = 4, block = 96>, qtx.nibbles}
+      : (tensor<?x8xi8>, tensor<1x8xi4>, tensor<1xf32>) -> tensor<?x1xf32>
+  return %y : tensor<?x1xf32>
+}
+
+// -----
+
+// Run-time scales cannot be divided: sums are.
 // CHECK-LABEL: func.func @divided_sums
 // CHECK: qtx.kernel "qtx.linear"
 // CHECK-SAME: nibbles
 // CHECK-SAME: sum_factor = 16
-// CHECK-LABEL: func.func @nibbles_of_words
-// CHECK: arith.constant dense_resource<[[WEIGHT:.*]]> : tensor<8xi32>
-// CHECK: qtx.kernel "qtx.linear"
-// CHECK-NOT: sum_factor
-// CHECK: [[WEIGHT]]: "0x4000000031754286{{(00000000)+}}"
 func.func @divided_sums(%x: tensor<?x8xi8>, %xs: tensor<1xf32>) -> tensor<?x1xf32> {
   %w = arith.constant dense<[[1, 2, 3, 4, 5, 6, 7, -8]]> : tensor<1x8xi4>
   %s = arith.constant dense<0.5> : tensor<1xf32>
@@ -161,7 +178,15 @@ func.func @divided_sums(%x: tensor<?x8xi8>, %xs: tensor<1xf32>) -> tensor<?x1xf3
       : (tensor<?x8xi8>, tensor<1xf32>, tensor<1x8xi4>, tensor<1xf32>) -> tensor<?x1xf32>
   return %y : tensor<?x1xf32>
 }
-func.func @nibbles_of_words(%x: tensor<?x8xi8>) -> tensor<?x1xf32> {
+
+// -----
+
+// Registers hold words of 16 bits for these products, which nothing makes of nibbles.
+// CHECK-LABEL: func.func @words
+// CHECK: qtx.kernel "qtx.linear"
+// CHECK-NOT: nibbles
+// CHECK: return
+func.func @words(%x: tensor<?x8xi8>) -> tensor<?x1xf32> {
   %w = arith.constant dense<[[1, 2, 3, 4, 5, 6, 7, -8]]> : tensor<1x8xi4>
   %s = arith.constant dense<0.5> : tensor<1xf32>
   %y = qtx.linear %x as !quant.uniform<i8:f32, 0.5>, %w scale(%s)
