@@ -33,7 +33,8 @@ struct Access {
   /// Whether each row of the operation touches its own row of the buffer alone,
   /// and all rows of both are these.
   bool isAligned;
-  /// The static size of a row of the buffer, or dynamic.
+  /// The elements of a row of the buffer, or dynamic: as many rows as there are
+  /// of them in it are aligned.
   int64_t width;
 };
 
@@ -73,13 +74,15 @@ static bool isRoot(Value value) {
   return isa<memref::AllocOp, memref::GetGlobalOp>(value.getDefiningOp());
 }
 
-/// False if nothing is known of the buffer.
+/// Adds what an operation does to a buffer whose rows are its last dimension,
+/// or single elements. False if nothing is known of the buffer.
 static bool addAccess(SmallVectorImpl<Access> &accesses, Value buffer,
-                      bool isWritten, bool isAligned) {
+                      bool isWritten, bool isAligned, bool hasColumns = true) {
   auto type = dyn_cast<MemRefType>(buffer.getType());
   if (!type)
     return !isa<BaseMemRefType>(buffer.getType());
-  int64_t width = type.getRank() > 1 ? type.getShape().back() : 1;
+  hasColumns &= type.getRank() > 0;
+  int64_t width = hasColumns ? type.getShape().back() : 1;
   Value root = buffer;
   while (Value source = getViewedWhole(root))
     root = source;
@@ -138,14 +141,21 @@ static std::optional<Candidate> describe(RowsOp op) {
   if (op.getNumResults() > 0 || op.getNumDims() < 2)
     return std::nullopt;
   Candidate candidate;
-  for (auto [number, input] : llvm::enumerate(op.getInputs()))
+  auto hasColumns = [&](AffineMap map) {
+    return map.getNumResults() == op.getNumDims();
+  };
+  for (auto [number, input] : llvm::enumerate(op.getInputs())) {
+    AffineMap map = op.getInputMap(number);
     if (!addAccess(candidate.accesses, input, /*isWritten=*/false,
-                   !op.getIdsOf(number) && keepsRows(op.getInputMap(number))))
+                   !op.getIdsOf(number) && keepsRows(map), hasColumns(map)))
       return std::nullopt;
-  for (auto [number, output] : llvm::enumerate(op.getOutputs()))
+  }
+  for (auto [number, output] : llvm::enumerate(op.getOutputs())) {
+    AffineMap map = op.getOutputMap(number);
     if (!addAccess(candidate.accesses, output, /*isWritten=*/true,
-                   keepsRows(op.getOutputMap(number))))
+                   keepsRows(map), hasColumns(map)))
       return std::nullopt;
+  }
   return candidate;
 }
 

@@ -4,6 +4,7 @@
 #column = affine_map<(b, c) -> (c)>
 #number = affine_map<(b, c) -> (b)>
 #last = affine_map<(b, c) -> (b, 0)>
+#rows = affine_map<(a, b, c) -> (a, b)>
 #cube = affine_map<(a, b, c) -> (a, b, c)>
 #across = affine_map<(a, b, c) -> (b, a, c)>
 #config = #qtx.micro_kernel<"x86-avx2-fma", rows = 6, vectors = 2, block = 96>
@@ -102,6 +103,22 @@ module attributes {qtx.threads = 2 : i64} {
         : (memref<?x8xf32>, memref<64xf32>, memref<?x8xf32>) -> ()
     qtx.kernel "qtx.linear"(%a, %w) outs(%b) {activation = #qtx<activation none>, config = #other,
         partition = {row_split = 32 : i64, threads = 2 : i64}, operandSegmentSizes = array<i32: 1, 0, 0, 1, 0, 0, 0, 0, 0>, segments = array<i64: 8>}
+        : (memref<?x8xf32>, memref<64xf32>, memref<?x8xf32>) -> ()
+    return
+  }
+
+  // Eight numbers, one for each row, are one row of what reads them.
+  // CHECK-LABEL: func @numbers
+  // CHECK-NOT: aligned_parts
+  // CHECK: return
+  func.func @numbers(%x: memref<?x8x4xf32>, %w: memref<64xf32>, %a: memref<?x8xf32>, %b: memref<?x8xf32>) {
+    qtx.rows ins(%x : memref<?x8x4xf32>) outs(%a : memref<?x8xf32>) maps [#cube, #rows] {
+    ^bb0(%p: f32):
+      %sum = qtx.row_reduce sum %p : f32
+      qtx.yield %sum : f32
+    }
+    qtx.kernel "qtx.linear"(%a, %w) outs(%b) {activation = #qtx<activation none>, config = #config,
+        partition = {row_split = 64 : i64, threads = 2 : i64}, operandSegmentSizes = array<i32: 1, 0, 0, 1, 0, 0, 0, 0, 0>, segments = array<i64: 8>}
         : (memref<?x8xf32>, memref<64xf32>, memref<?x8xf32>) -> ()
     return
   }

@@ -198,21 +198,21 @@ void LinearEmitter::emitPanels(Value begin, Value end) {
   enterIf(emitFewRows(left, end));
   forEachPanel([&](const Panel &panel) {
     tileRows = config.getRows();
-    forEachPart(panel, countVectorsOfPart(panel), [&](const Panel &part) {
+    forEachSlice(panel, countVectorsOfSlice(panel), [&](const Panel &slice) {
       forEachTile(getNext(panel), left, end,
-                  [&](Value first) { emitTile(part, first); });
+                  [&](Value first) { emitTile(slice, first); });
     });
   });
 }
 
-int64_t LinearEmitter::countVectorsOfPart(const Panel &panel) {
+int64_t LinearEmitter::countVectorsOfSlice(const Panel &panel) {
   if (!hasShortNibbles() || tileRows == 1)
     return panel.vectors;
   return tileRows <= kMaxFewRows ? 2 : 1;
 }
 
-void LinearEmitter::forEachPart(const Panel &panel, int64_t vectors,
-                                function_ref<void(const Panel &)> body) {
+void LinearEmitter::forEachSlice(const Panel &panel, int64_t vectors,
+                                 function_ref<void(const Panel &)> body) {
   if (vectors >= panel.vectors)
     return body(panel);
   int64_t full = (panel.vectors - (panel.lastLanes < lanes)) / vectors;
@@ -268,8 +268,8 @@ Value LinearEmitter::emitFewRows(Value begin, Value end) {
     enterIf(arith::CmpIOp::create(b, arith::CmpIPredicate::eq, count,
                                   index(tileRows)));
     forEachWidePanel([&](const Panel &panel) {
-      forEachPart(panel, countVectorsOfPart(panel),
-                  [&](const Panel &part) { emitTile(part, begin); });
+      forEachSlice(panel, countVectorsOfSlice(panel),
+                   [&](const Panel &slice) { emitTile(slice, begin); });
     });
   }
   return arith::CmpIOp::create(b, arith::CmpIPredicate::ugt, count,

@@ -204,14 +204,14 @@ private:
 
   void forEachPanel(llvm::function_ref<void(const Panel &)> body);
 
-  /// Calls `body` for parts of a panel of so many vectors, and for the rest.
-  void forEachPart(const Panel &panel, int64_t vectors,
-                   llvm::function_ref<void(const Panel &)> body);
+  /// Calls `body` for slices of a panel, of so many vectors, and for the rest.
+  void forEachSlice(const Panel &panel, int64_t vectors,
+                    llvm::function_ref<void(const Panel &)> body);
   /// Vectors of a panel from `lane` on.
   Panel takeVectors(const Panel &panel, Value lane, const PanelShape &shape);
   /// Vectors that a tile of `tileRows` takes of a panel at once: short sums of
   /// nibbles have registers for few.
-  int64_t countVectorsOfPart(const Panel &panel);
+  int64_t countVectorsOfSlice(const Panel &panel);
 
   /// The last rows of a block, if they are so few that they wait for weights.
   /// Returns whether there are more of them.
