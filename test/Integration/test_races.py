@@ -22,19 +22,23 @@ LLVM = objects.CLANG.parents[1]
 pytestmark = pytest.mark.skipif(not objects.QTXC.exists() or not objects.CLANG.exists(),
                                 reason="qtxc or clang is not there")
 
-# Linears, attention, and rows in between, on bytes.
-ENCODER = Encoder(layers=1, hidden=32, heads=2, intermediate=48)
+# Linears, attention, and rows in between, on bytes. So much is worth several threads.
+ENCODER = Encoder(layers=1, hidden=96, heads=3, intermediate=144)
+
+# Threads share these rows in whole tiles otherwise than one by one.
+TEXTS, TOKENS = 6, 29
 
 
 def make_encoder_inputs():
     rng = np.random.default_rng(1)
-    ids, types = rng.integers(0, ENCODER.vocabulary, (4, 30)), rng.integers(0, 2, (4, 30))
-    return [ids, np.int64(np.arange(30) < [[30], [5], [17], [29]]), types]
+    shape = TEXTS, TOKENS
+    ids, types = rng.integers(0, ENCODER.vocabulary, shape), rng.integers(0, 2, shape)
+    return [ids, np.int64(np.arange(TOKENS) < [[TOKENS], [5], [17], [28], [1], [9]]), types]
 
 
 MODELS = {
     "floats": (RACE, make_linear_inputs(100), (100,)),
-    "encoder": (ENCODER.quantized_ir(), make_encoder_inputs(), (4, 30)),
+    "encoder": (ENCODER.quantized_ir(), make_encoder_inputs(), (TEXTS, TOKENS)),
 }
 
 
